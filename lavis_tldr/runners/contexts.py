@@ -1,0 +1,47 @@
+"""Temporary changes around a LAVIS task's work that its own code has no option for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from lavis.common.logger import SmoothedValue
+
+
+@contextmanager
+def train_steps_in_bf16(task, device_type: str) -> Iterator[None]:
+    """Run ``task.train_step`` under bfloat16 autocast.
+
+    The step itself is wrapped, not the epoch: BaseTask switches CUDA's autocast off around every step when there is
+    no gradient scaler (bfloat16 needs none), and the backward pass does not belong under autocast.
+    """
+    step = task.train_step
+
+    def train_step(*args, **kwargs):
+        with torch.autocast(device_type, dtype=torch.bfloat16):
+            return step(*args, **kwargs)
+
+    task.train_step = train_step
+    try:
+        yield
+    finally:
+        del task.train_step
+
+
+@contextmanager
+def meters_synchronized_on(device: torch.device) -> Iterator[None]:
+    """Let LAVIS's meters sum over the processes on ``device``; theirs always allocate on CUDA."""
+    original = SmoothedValue.synchronize_between_processes
+
+    def synchronize(meter: SmoothedValue) -> None:
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        totals = torch.tensor([meter.count, meter.total], dtype=torch.float64, device=device)
+        dist.all_reduce(totals)
+        meter.count, meter.total = int(totals[0].item()), totals[1].item()
+
+    SmoothedValue.synchronize_between_processes = synchronize
+    try:
+        yield
+    finally:
+        SmoothedValue.synchronize_between_processes = original

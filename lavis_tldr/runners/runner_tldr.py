@@ -1,0 +1,328 @@
+"""``runner_tldr``: LAVIS's epoch runner for any device, alone or in a process group.
+
+The stock RunnerBase needs CUDA and an initialised process group, writes relative output folders into
+site-packages, and can be made only once per process. This one takes the same configs. Further keys under ``run``:
+
+    bf16: False                    train steps under bfloat16 autocast (CPU or CUDA; no gradient scaler)
+    bf16_eval: False               evaluation under bfloat16 autocast
+    save_frozen: False             keep frozen parameters in checkpoints (momentum encoders always are)
+    find_unused_parameters: False  passed to DistributedDataParallel
+"""
+
+import datetime
+import inspect
+import logging
+import os
+import shutil
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import lavis.common.optims  # noqa: F401  (registers LAVIS's learning rate schedulers)
+import torch
+import torch.distributed as dist
+from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process, main_process
+from lavis.common.registry import registry
+from lavis.runners.runner_base import RunnerBase
+from torch.nn.parallel import DistributedDataParallel
+
+from lavis_tldr.runners import checkpoint as checkpoints
+from lavis_tldr.runners import loaders
+from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_bf16
+
+RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters")
+
+
+@registry.register_runner("runner_tldr")
+class RunnerTLDR(RunnerBase):
+    """Trains and evaluates by epochs; ``Runner(cfg=, job_id=, task=, model=, datasets=).train()`` as in LAVIS.
+
+    Checkpoints in ``output_dir/job_id``: ``checkpoint_last.pth`` after every epoch, for resuming;
+    ``checkpoint_best.pth`` by ``agg_metrics`` of the split ``val`` (or the first of ``valid_splits``);
+    ``checkpoint_<epoch>.pth`` as LAVIS does where there is no validation split.
+    """
+
+    def __init__(self, cfg, task, model, datasets, job_id):
+        super().__init__(cfg=cfg, task=task, model=model, datasets=datasets, job_id=job_id)
+        self.best_epoch = -1
+        self.best_agg_metrics = float("-inf")
+        self._best_path = self.output_dir / "checkpoint_best.pth"
+        self._frozen_digest = None
+        self._check_config()
+
+    def _check_config(self) -> None:
+        run = self.config.run_cfg
+        both = set(self.train_splits) & ({*self.valid_splits, *self.test_splits})
+        if both and not self.evaluate_only:
+            raise ValueError(
+                f"Split {sorted(both)[0]!r} is both in run.train_splits and in run.valid_splits or test_splits; it "
+                "would be evaluated with training transforms. Evaluate it by a run of its own with evaluate: True."
+            )
+        if run.get("amp", False) and run.get("bf16", False):
+            raise ValueError("run.amp (float16) and run.bf16 exclude each other: set one of them to False.")
+        if run.get("amp", False) and not self.cuda_enabled:
+            logging.warning(
+                "run.amp is float16 on CUDA and has no effect here; run.bf16: True works on a CPU."
+            )
+
+    # What differs from RunnerBase by device and process group
+
+    @property
+    def device(self) -> torch.device:
+        if self._device is None:
+            self._device = torch.device(self.config.run_cfg.get("device", "cuda"))
+            if self._device.type == "cuda" and not torch.cuda.is_available():
+                raise ValueError(
+                    "run.device is cuda, but torch sees no CUDA device. Set run.device: cpu or run.runner: runner_cpu."
+                )
+        return self._device
+
+    @property
+    def use_distributed(self) -> bool:
+        return bool(self.config.run_cfg.get("distributed", False)) and is_dist_avail_and_initialized()
+
+    @property
+    def evaluate_only(self) -> bool:
+        return bool(self.config.run_cfg.get("evaluate", False))
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model on its device, wrapped for data parallel training where there is a process group."""
+        if self._wrapped_model is None:
+            self._model = self._model.to(self.device)
+            trainable = any(p.requires_grad for p in self._model.parameters())
+            if self.use_distributed and trainable:
+                self._wrapped_model = DistributedDataParallel(
+                    self._model,
+                    device_ids=[self.config.run_cfg.gpu] if self.cuda_enabled else None,
+                    find_unused_parameters=bool(self.config.run_cfg.get("find_unused_parameters", False)),
+                )
+            else:
+                self._wrapped_model = self._model
+        return self._wrapped_model
+
+    def unwrap_dist_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        return model.module if isinstance(model, DistributedDataParallel) else model
+
+    @property
+    def scaler(self):
+        return super().scaler if self.cuda_enabled else None
+
+    @property
+    def lr_scheduler(self):
+        name = self.config.run_cfg.lr_sched
+        if registry.get_lr_scheduler_class(name) is None:
+            known = ", ".join(registry.list_lr_schedulers())
+            raise ValueError(f"run.lr_sched {name!r} is not registered. Choose one of: {known}.")
+        return super().lr_scheduler
+
+    @property
+    def seed(self) -> int:
+        return int(self.config.run_cfg.get("seed", 0))
+
+    def setup_output_dir(self) -> None:
+        """Make ``output_dir/job_id``; a relative ``output_dir`` counts from the working directory."""
+        self.output_dir = Path(self.config.run_cfg.output_dir).expanduser().absolute() / self.job_id
+        self.result_dir = self.output_dir / "result"
+        self.result_dir.mkdir(parents=True, exist_ok=True)
+        # Not register_path: it refuses the second runner of a process.
+        registry.mapping["paths"].update(output_dir=str(self.output_dir), result_dir=str(self.result_dir))
+
+    def create_loaders(self, datasets, num_workers, batch_sizes, is_trains, collate_fns, dataset_ratios=None):
+        if dataset_ratios is not None:
+            raise ValueError(
+                "run.train_dataset_ratios needs endless sets: use run.runner: runner_iter, or drop it."
+            )
+        created = []
+        for dataset, batch_size, is_train, collate_fn in zip(
+            datasets, batch_sizes, is_trains, collate_fns, strict=True
+        ):
+            if not hasattr(dataset, "__len__") or isinstance(dataset, (tuple, list)):
+                raise ValueError(
+                    "A streamed set (webdataset pipeline) has no epochs: use run.runner: runner_iter."
+                )
+            common = {
+                "batch_size": int(batch_size),
+                "num_workers": int(num_workers),
+                "collate_fn": collate_fn,
+                "cuda": self.cuda_enabled,
+            }
+            if is_train and not self.evaluate_only:
+                created.append(loaders.train_loader(dataset, seed=self.seed, **common))
+            else:
+                split = self.use_distributed and self.use_dist_eval_sampler
+                created.append(loaders.eval_loader(dataset, split=split, **common))
+        return created
+
+    # Training and evaluation
+
+    def train(self) -> None:
+        started = time.time()
+        self.log_config()
+        if self.evaluate_only:
+            for split in self.valid_splits:
+                self.log_stats(self.eval_epoch(split_name=split, cur_epoch=0, skip_reload=True), split)
+        else:
+            if self.resume_ckpt_path is not None:
+                self._load_checkpoint(self.resume_ckpt_path)
+            self._warn_about_warmup()
+            for epoch in range(self.start_epoch, self.max_epoch):
+                self.log_stats(split_name="train", stats=self.train_epoch(epoch))
+                self._validate(epoch)
+                self._save_checkpoint(epoch)
+                self._wait_for_all()
+        self.evaluate(
+            cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only
+        )
+        logging.info("Training time %s", datetime.timedelta(seconds=int(time.time() - started)))
+
+    def train_epoch(self, epoch: int) -> dict:
+        if "train" not in self.dataloaders:
+            raise ValueError(
+                f"No dataset has a split 'train' (found: {', '.join(self.dataloaders) or 'none'}). "
+                "Name a training set under datasets, or set run.evaluate: True."
+            )
+        loaders.start_epoch(self.train_loader, self.seed, epoch)
+        with ExitStack() as stack:
+            stack.enter_context(meters_synchronized_on(self.device))
+            if self.config.run_cfg.get("bf16", False):
+                stack.enter_context(train_steps_in_bf16(self.task, self.device.type))
+            return super().train_epoch(epoch)
+
+    def _validate(self, epoch: int) -> None:
+        """Evaluate the validation splits and keep the weights if they are the best so far."""
+        deciding = "val" if "val" in self.valid_splits else next(iter(self.valid_splits), None)
+        for split in self.valid_splits:
+            metrics = self.eval_epoch(split_name=split, cur_epoch=epoch)
+            agg_metrics = self._from_main_process(metrics.get("agg_metrics") if metrics else None)
+            if split == deciding:
+                if agg_metrics is None:
+                    raise ValueError(
+                        f"Task {type(self.task).__name__} gave no 'agg_metrics' for split {split!r}, so no best "
+                        "checkpoint can be chosen. Use a task that evaluates, or set run.valid_splits: []."
+                    )
+                if agg_metrics > self.best_agg_metrics:
+                    self.best_epoch, self.best_agg_metrics = epoch, float(agg_metrics)
+                    self._best_path = self.output_dir / "checkpoint_best.pth"
+                    self._save_checkpoint(epoch, is_best=True)
+            if metrics is not None:
+                self.log_stats({**metrics, "epoch": epoch, "best_epoch": self.best_epoch}, split)
+
+    def evaluate(self, cur_epoch="best", skip_reload: bool = False) -> dict:
+        """Evaluate the test splits, with the best checkpoint's weights unless ``skip_reload``."""
+        self._wait_for_all()
+        return {
+            split: self.eval_epoch(split_name=split, cur_epoch=cur_epoch, skip_reload=skip_reload)
+            for split in self.test_splits
+        }
+
+    @torch.no_grad()
+    def eval_epoch(self, split_name: str, cur_epoch, skip_reload: bool = False) -> dict | None:
+        if split_name not in self.dataloaders:
+            raise ValueError(
+                f"run names the split {split_name!r}, but the datasets have only: {', '.join(self.dataloaders)}."
+            )
+        model = self.unwrap_dist_model(self.model)
+        if cur_epoch == "best" and not skip_reload:
+            model = self._reload_best_model(model)
+        model.eval()
+        self.task.before_evaluation(model=model, dataset=self.datasets[split_name])
+        options = {}
+        # Some of LAVIS's tasks have their own evaluation() without this option.
+        if "cuda_enabled" in inspect.signature(self.task.evaluation).parameters:
+            options["cuda_enabled"] = self.cuda_enabled
+        bf16 = bool(self.config.run_cfg.get("bf16_eval", False))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+            results = self.task.evaluation(model, self.dataloaders[split_name], **options)
+        if results is None:
+            return None
+        return self.task.after_evaluation(val_result=results, split_name=split_name, epoch=cur_epoch)
+
+    # Checkpoints
+
+    @main_process
+    def _save_checkpoint(self, cur_epoch: int, is_best: bool = False) -> None:
+        model = self.unwrap_dist_model(self.model)
+        save_frozen = bool(self.config.run_cfg.get("save_frozen", False))
+        if self._frozen_digest is None:
+            left_out = checkpoints.left_out_names(model, save_frozen)
+            self._frozen_digest = checkpoints.weights_digest(model, left_out)
+        content = {
+            "model": checkpoints.state_to_save(model, save_frozen),
+            "optimizer": self.optimizer.state_dict(),
+            "config": self.config.to_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "epoch": cur_epoch,
+            "frozen_digest": self._frozen_digest,
+            "best_epoch": self.best_epoch,
+            "best_agg_metrics": self.best_agg_metrics,
+        }
+        if is_best:
+            checkpoints.save_checkpoint(content, self._best_path)
+            return
+        last = self.output_dir / "checkpoint_last.pth"
+        checkpoints.save_checkpoint(content, last)
+        if not self.valid_splits:
+            numbered = self.output_dir / f"checkpoint_{cur_epoch}.pth"
+            numbered.unlink(missing_ok=True)
+            try:
+                os.link(last, numbered)  # one copy on disk while both names stand for it
+            except OSError:
+                shutil.copyfile(last, numbered)
+        logging.info("Saved %s at epoch %d.", last, cur_epoch)
+
+    def _load_checkpoint(self, url_or_filename: str) -> None:
+        saved = checkpoints.read_checkpoint(url_or_filename)
+        self._load_weights(self.unwrap_dist_model(self.model), saved, url_or_filename)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.scaler and saved.get("scaler"):
+            self.scaler.load_state_dict(saved["scaler"])
+        self.start_epoch = saved["epoch"] + 1
+        earlier_best = Path(url_or_filename).with_name("checkpoint_best.pth")
+        if earlier_best.is_file():
+            self._best_path = earlier_best
+            self.best_epoch = saved.get("best_epoch", -1)
+            self.best_agg_metrics = saved.get("best_agg_metrics", float("-inf"))
+        logging.info("Resumed from %s after epoch %d.", url_or_filename, saved["epoch"])
+
+    def _reload_best_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        if self._best_path.is_file():
+            self._load_weights(model, checkpoints.read_checkpoint(self._best_path), self._best_path)
+        else:
+            logging.warning("There is no %s: evaluating the weights as they are.", self._best_path)
+        return model
+
+    @staticmethod
+    def _load_weights(model: torch.nn.Module, saved: dict, source) -> None:
+        lost = checkpoints.load_state(model, saved, source)
+        if lost:
+            logging.warning(
+                "%s has no momentum weights (stock LAVIS leaves them out): they restart from the trained ones.",
+                source,
+            )
+
+    # Small helpers
+
+    def _warn_about_warmup(self) -> None:
+        warmup_steps = int(self.config.run_cfg.get("warmup_steps", 0))
+        steps = len(self.train_loader) if "train" in self.dataloaders else 0
+        if warmup_steps > steps > 0 and str(self.config.run_cfg.lr_sched).startswith("linear_warmup"):
+            logging.warning(
+                "run.warmup_steps is %d, but LAVIS warms up within the first epoch alone, which has %d steps here: "
+                "the rate will jump at epoch 1. Lower warmup_steps to at most %d.",
+                warmup_steps,
+                steps,
+                steps,
+            )
+
+    def _wait_for_all(self) -> None:
+        if is_dist_avail_and_initialized():
+            dist.barrier()
+
+    def _from_main_process(self, value):
+        """The main process's value, in all processes."""
+        if not is_dist_avail_and_initialized():
+            return value
+        box = [value if is_main_process() else None]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
