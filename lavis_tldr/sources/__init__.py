@@ -1,0 +1,73 @@
+"""Readers that yield (key, image, caption) once each, and writers; no LAVIS and no torch in here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lavis_tldr.sources.images import decode_image, image_suffix, read_image_bytes
+from lavis_tldr.sources.keys import check_unique_keys
+from lavis_tldr.sources.lavis_json import LavisJsonSource
+from lavis_tldr.sources.record import ImageLocation, Part, Record, Source
+from lavis_tldr.sources.webdataset import WebDatasetSource
+
+__all__ = [
+    "ImageLocation",
+    "LavisJsonSource",
+    "Part",
+    "Record",
+    "Source",
+    "WebDatasetSource",
+    "build_source",
+    "check_unique_keys",
+    "decode_image",
+    "image_suffix",
+    "read_image_bytes",
+]
+
+
+@dataclass(frozen=True)
+class _Format:
+    build: Callable[..., Source]
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+FORMATS = {
+    "webdataset": _Format(WebDatasetSource, ("tars",), ("key_prefix",)),
+    "lavis_json": _Format(LavisJsonSource, ("annotations", "image_root"), ("part_size",)),
+}
+
+
+def build_source(config: Mapping) -> Source:
+    """Build the source that a run config names.
+
+    Args:
+        config: ``{"format": "webdataset", "tars": path, glob, {00000..00007} pattern or list of them}``
+            and optionally ``key_prefix``; or ``{"format": "lavis_json", "annotations": path or list,
+            "image_root": folder}`` and optionally ``part_size``.
+
+    Raises:
+        ValueError: If a key is missing or unknown, or what it names is not there.
+    """
+    config = dict(config)
+    name = config.pop("format", None)
+    if name not in FORMATS:
+        found = "has no 'format'" if name is None else f"has format {name!r}"
+        raise ValueError(f"The source config {found}; the formats are {', '.join(FORMATS)}.")
+    known = FORMATS[name]
+    allowed = (*known.required, *known.optional)
+    for key in config:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "remove it."
+            raise ValueError(
+                f"Unknown key {key!r} in the {name} source's config; known are {', '.join(allowed)}: {hint}"
+            )
+    for key in known.required:
+        if not config.get(key):
+            raise ValueError(
+                f"The {name} source's config lacks {key!r}; it needs {', '.join(known.required)}."
+            )
+    return known.build(**config)

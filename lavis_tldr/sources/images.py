@@ -1,0 +1,124 @@
+"""Encoded image bytes to RGB pixels, whatever the web put into them."""
+
+from __future__ import annotations
+
+import os
+import re
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lavis_tldr.sources.record import ImageLocation
+
+MAX_PIXELS = 2**26  # 8192 x 8192
+# A closed list: PIL also knows formats that start other programs (EPS) or have no signature.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "JPEG2000", "AVIF", "PPM", "ICO")
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
+
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image to RGB.
+
+    The first frame of an animation is taken, EXIF rotation applied, transparency laid over white, and 16-bit
+    and floating-point greys are scaled to 8 bits rather than clipped.
+
+    Args:
+        data: Encoded bytes (JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, PPM, ICO; AVIF where PIL has it).
+        max_pixels: Largest width x height decoded. The size is read from the header, before any pixel.
+
+    Returns:
+        Image of mode RGB.
+
+    Raises:
+        ValueError: ``"unreadable image: why"``; the same bytes always give the same message.
+    """
+    try:
+        with _open(data) as image:
+            if image.width * image.height > max_pixels:
+                raise ValueError(f"{image.width} x {image.height} pixels, more than the {max_pixels} allowed")
+            image.load()
+            return _to_rgb(_upright(image))
+    # PIL's decoders raise nearly anything on damaged bytes (SyntaxError, struct.error, KeyError, ...).
+    except Exception as error:
+        raise ValueError(f"unreadable image: {_reason(error)}") from error
+
+
+def image_suffix(data: bytes) -> str:
+    """File suffix that fits an image's content (``".jpg"``, ``".png"``, ...); ``".bin"`` if it is none."""
+    try:
+        with _open(data) as image:
+            return _SUFFIXES.get(image.format, f".{image.format.lower()}")
+    except Exception:  # As in decode_image.
+        return ".bin"
+
+
+def read_image_bytes(location: ImageLocation) -> bytes:
+    """Encoded bytes of an image, from its own file or from inside a tar.
+
+    Raises:
+        ValueError: If the file is gone, cannot be read or is shorter than ``location`` says.
+    """
+    try:
+        with open(location.path, "rb") as file:
+            if location.offset < 0:
+                return file.read()
+            file.seek(location.offset)
+            data = file.read(location.size)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot read the image in {location.path}: {error.strerror}. Put the source back where it was "
+            f"when it was encoded, or encode it anew."
+        ) from error
+    if len(data) != location.size:
+        raise ValueError(
+            f"{location.path} has {os.path.getsize(location.path)} bytes, but an image was recorded at "
+            f"{location.offset} to {location.offset + location.size}: the file changed since. Encode it anew."
+        )
+    return data
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise ValueError("no bytes")
+    Image.init()
+    return Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Damaged EXIF is no reason to lose a good image; it stays as it lies.
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _grey_to_rgb(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey_to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit version of a grey image with 16 or 32 bits a pixel; PIL's own conversion clips at 255."""
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if image.mode.startswith("I;16"):
+        grey = grey / 257  # 65535 to 255
+    elif image.mode == "I" and grey.max() > 255:
+        # Older versions of PIL open 16-bit PNGs in this mode, too.
+        grey = grey / 257 if grey.max() <= 65535 else grey * (255 / grey.max())
+    elif image.mode == "F" and grey.max() <= 1:
+        grey = grey * 255
+    elif grey.max() > 255:
+        grey = grey * (255 / grey.max())
+    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"  # PIL's own text holds a memory address.
+    text = " ".join(re.sub(r" at 0x[0-9a-f]+", "", str(error)).split())
+    return text[:200] or type(error).__name__

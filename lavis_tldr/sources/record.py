@@ -1,0 +1,77 @@
+"""What a source yields: records (one image-text pair each) grouped in parts.
+
+A record that cannot be used is still yielded, with ``error`` saying why: the ledger accounts for every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ImageLocation:
+    """Where an image's encoded bytes lie.
+
+    Args:
+        path: The file: an image of its own, or a tar.
+        offset: First byte inside ``path``; -1 means that the whole file is the image.
+        size: Number of bytes from ``offset``; -1 with ``offset`` -1.
+    """
+
+    path: str
+    offset: int = -1
+    size: int = -1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image-text pair.
+
+    Args:
+        key: Identity of the pair, unique in the source. ``IMAGE_KEY#i`` where an image has several captions.
+        image_key: ``key`` without ``#i``: the pairs of one image share it, and share one encoding.
+        caption: Original caption, valid Unicode without NUL, stripped.
+        error: Empty if the record is usable, else why it is not, e.g. ``"empty caption"``.
+        location: Where the image's bytes lie, None where there is no image.
+        image: Encoded image bytes, None where missing.
+    """
+
+    key: str
+    image_key: str
+    caption: str
+    error: str
+    location: ImageLocation | None
+    image: bytes | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The unit of work and of resuming: one tar, or one slice of an annotation file.
+
+    Args:
+        index: Position in the source.
+        name: File-system-safe name, unique in the source.
+        path: The file the part is read from.
+        digest: Digest of the part's content; it changes when the part does.
+    """
+
+    index: int
+    name: str
+    path: str
+    digest: str
+
+
+class Source(Protocol):
+    """Image-text pairs in parts that can be read apart from each other."""
+
+    parts: list[Part]
+
+    def read(self, part: Part) -> Iterator[Record]:
+        """Records of ``part`` in file order; a bad record is yielded with ``error`` set, not raised."""
+        ...
+
+    def describe(self) -> dict:
+        """What the source is, as JSON-able values, for a manifest."""
+        ...
