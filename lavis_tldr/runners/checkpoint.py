@@ -1,9 +1,9 @@
 """What a checkpoint holds, and putting it back.
 
-LAVIS leaves every parameter without a gradient out of its checkpoints. That is right for a frozen image encoder,
-which comes from its own weight file, and wrong for momentum encoders, which training changes without a gradient: a
-resumed ``blip_pretrain`` then goes on with fresh ones. Here momentum weights are always kept, and a digest of the
-frozen weights that were left out is checked on the way back.
+LAVIS leaves every parameter without a gradient out of its checkpoints. That is right for a frozen image
+encoder, which comes from its own weight file, and wrong for momentum encoders, which training changes without
+a gradient: a resumed ``blip_pretrain`` then goes on with fresh ones. Here momentum weights are always kept,
+and a digest of the frozen weights that were left out is checked on the way back.
 """
 
 import hashlib
@@ -89,8 +89,8 @@ def load_state(model: nn.Module, checkpoint: dict, source: str | Path) -> list[s
         source: Where it came from, for messages.
 
     Returns:
-        Names of the momentum weights that the checkpoint lacks; if there are any, all momentum weights have been
-        restarted from the weights that they follow.
+        Names of the momentum weights that the checkpoint lacks; if there are any, all momentum weights have
+        been restarted from the weights that they follow.
 
     Raises:
         ValueError: If the checkpoint is of another model, or was trained over other frozen weights.
@@ -112,7 +112,8 @@ def load_state(model: nn.Module, checkpoint: dict, source: str | Path) -> list[s
     wanted = checkpoint.get("frozen_digest", "")
     if left_out and wanted and weights_digest(model, left_out) != wanted:
         raise ValueError(
-            f"{source} was trained over other frozen weights than this model has ({_count(left_out, 'frozen')}). "
+            f"{source} was trained over other frozen weights than this model has "
+            f"({_count(left_out, 'frozen')}). "
             "Give the model the same pretrained weights, or train with run.save_frozen: True."
         )
     model.load_state_dict(saved, strict=False)

@@ -12,8 +12,8 @@ from lavis.common.logger import SmoothedValue
 def train_steps_in_bf16(task, device_type: str) -> Iterator[None]:
     """Run ``task.train_step`` under bfloat16 autocast.
 
-    The step itself is wrapped, not the epoch: BaseTask switches CUDA's autocast off around every step when there is
-    no gradient scaler (bfloat16 needs none), and the backward pass does not belong under autocast.
+    The step itself is wrapped, not the epoch: BaseTask switches CUDA's autocast off around every step when
+    there is no gradient scaler (bfloat16 needs none), and the backward pass does not belong under autocast.
     """
     step = task.train_step
 

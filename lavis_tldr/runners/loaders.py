@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn, cuda: bool, seed: int):
     """Loader of one epoch in random order, whole batches only.
 
-    Every epoch's order depends on ``seed`` and the epoch alone (see :func:`start_epoch`), so a resumed run goes on
-    with the order it would have had.
+    Every epoch's order depends on ``seed`` and the epoch alone (see :func:`start_epoch`), so a resumed run
+    goes on with the order it would have had.
 
     Raises:
         ValueError: If the set is too small for a single batch.
@@ -24,8 +24,8 @@ def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate
     share = len(dataset) if sampler is None else len(sampler)
     if share < batch_size:
         raise ValueError(
-            f"The training set has {len(dataset)} samples, too few for a batch of {batch_size} in each of "
-            f"{world_size} process(es). Lower run.batch_size_train to at most {share}, or check the dataset's path."
+            f"The training set has {len(dataset)} samples, too few for a batch of {batch_size} in each "
+            f"of {world_size} process(es). Lower run.batch_size_train to at most {share}, or check the path."
         )
     loader = DataLoader(
         dataset,
@@ -51,7 +51,8 @@ def start_epoch(loader, seed: int, epoch: int) -> None:
 def eval_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn, cuda: bool, split: bool):
     """Loader of each sample once and in order; ``split`` shares the set out between the processes.
 
-    Unlike DistributedSampler this pads nothing, so no sample is evaluated twice; one process may get a sample less.
+    Unlike DistributedSampler this pads nothing, so no sample is evaluated twice; one process may get a sample
+    less than another.
     """
     loader = DataLoader(
         dataset,

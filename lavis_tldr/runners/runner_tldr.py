@@ -1,7 +1,8 @@
 """``runner_tldr``: LAVIS's epoch runner for any device, alone or in a process group.
 
 The stock RunnerBase needs CUDA and an initialised process group, writes relative output folders into
-site-packages, and can be made only once per process. This one takes the same configs. Further keys under ``run``:
+site-packages, and can be made only once per process. This one takes the same configs, and these keys under
+``run`` besides:
 
     bf16: False                    train steps under bfloat16 autocast (CPU or CUDA; no gradient scaler)
     bf16_eval: False               evaluation under bfloat16 autocast
@@ -35,7 +36,7 @@ RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters")
 
 @registry.register_runner("runner_tldr")
 class RunnerTLDR(RunnerBase):
-    """Trains and evaluates by epochs; ``Runner(cfg=, job_id=, task=, model=, datasets=).train()`` as in LAVIS.
+    """Trains and evaluates by epochs: ``Runner(cfg=, job_id=, task=, model=, datasets=).train()``.
 
     Checkpoints in ``output_dir/job_id``: ``checkpoint_last.pth`` after every epoch, for resuming;
     ``checkpoint_best.pth`` by ``agg_metrics`` of the split ``val`` (or the first of ``valid_splits``);
@@ -55,8 +56,8 @@ class RunnerTLDR(RunnerBase):
         both = set(self.train_splits) & ({*self.valid_splits, *self.test_splits})
         if both and not self.evaluate_only:
             raise ValueError(
-                f"Split {sorted(both)[0]!r} is both in run.train_splits and in run.valid_splits or test_splits; it "
-                "would be evaluated with training transforms. Evaluate it by a run of its own with evaluate: True."
+                f"Split {sorted(both)[0]!r} is in run.train_splits and in run.valid_splits or test_splits: it "
+                "would be evaluated with training transforms. Use another run with evaluate: True."
             )
         if run.get("amp", False) and run.get("bf16", False):
             raise ValueError("run.amp (float16) and run.bf16 exclude each other: set one of them to False.")
@@ -73,7 +74,7 @@ class RunnerTLDR(RunnerBase):
             self._device = torch.device(self.config.run_cfg.get("device", "cuda"))
             if self._device.type == "cuda" and not torch.cuda.is_available():
                 raise ValueError(
-                    "run.device is cuda, but torch sees no CUDA device. Set run.device: cpu or run.runner: runner_cpu."
+                    "run.device is cuda, but torch sees no CUDA device. Set run.runner: runner_cpu."
                 )
         return self._device
 
@@ -198,7 +199,7 @@ class RunnerTLDR(RunnerBase):
             if split == deciding:
                 if agg_metrics is None:
                     raise ValueError(
-                        f"Task {type(self.task).__name__} gave no 'agg_metrics' for split {split!r}, so no best "
+                        f"{type(self.task).__name__} has no 'agg_metrics' for split {split!r}, so no best "
                         "checkpoint can be chosen. Use a task that evaluates, or set run.valid_splits: []."
                     )
                 if agg_metrics > self.best_agg_metrics:
@@ -220,7 +221,7 @@ class RunnerTLDR(RunnerBase):
     def eval_epoch(self, split_name: str, cur_epoch, skip_reload: bool = False) -> dict | None:
         if split_name not in self.dataloaders:
             raise ValueError(
-                f"run names the split {split_name!r}, but the datasets have only: {', '.join(self.dataloaders)}."
+                f"run names the split {split_name!r}, but the datasets have: {', '.join(self.dataloaders)}."
             )
         model = self.unwrap_dist_model(self.model)
         if cur_epoch == "best" and not skip_reload:
@@ -297,7 +298,7 @@ class RunnerTLDR(RunnerBase):
         lost = checkpoints.load_state(model, saved, source)
         if lost:
             logging.warning(
-                "%s has no momentum weights (stock LAVIS leaves them out): they restart from the trained ones.",
+                "%s has no momentum weights (LAVIS leaves them out): they restart from the trained ones.",
                 source,
             )
 
@@ -308,8 +309,8 @@ class RunnerTLDR(RunnerBase):
         steps = len(self.train_loader) if "train" in self.dataloaders else 0
         if warmup_steps > steps > 0 and str(self.config.run_cfg.lr_sched).startswith("linear_warmup"):
             logging.warning(
-                "run.warmup_steps is %d, but LAVIS warms up within the first epoch alone, which has %d steps here: "
-                "the rate will jump at epoch 1. Lower warmup_steps to at most %d.",
+                "run.warmup_steps is %d, but LAVIS warms up within the first epoch alone, which has %d steps "
+                "here: the rate will jump at epoch 1. Lower warmup_steps to at most %d.",
                 warmup_steps,
                 steps,
                 steps,
