@@ -56,7 +56,7 @@ class RunnerTLDR(RunnerBase):
         both = set(self.train_splits) & ({*self.valid_splits, *self.test_splits})
         if both and not self.evaluate_only:
             raise ValueError(
-                f"Split {sorted(both)[0]!r} is in run.train_splits and in run.valid_splits or test_splits: it "
+                f"Split {sorted(both)[0]!r} is in run.train_splits and in valid_splits or test_splits: it "
                 "would be evaluated with training transforms. Use another run with evaluate: True."
             )
         if run.get("amp", False) and run.get("bf16", False):

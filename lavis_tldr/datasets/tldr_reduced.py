@@ -1,0 +1,214 @@
+"""``tldr_reduced``: a reduced set, named by its path, as a LAVIS training set.
+
+    datasets:
+      tldr_reduced:
+        path: reduced            # folder with annotations.json, or that file
+
+The file is read where it lies at every start, never copied to LAVIS's cache: a set that was built again at
+the same path is what the next run trains on.
+"""
+
+import logging
+from pathlib import Path
+
+from lavis.common.registry import registry
+from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
+from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
+
+from lavis_tldr.datasets.annotations import CAPTION_FIELDS, Annotations
+from lavis_tldr.sources.images import decode_image, read_image_bytes
+from lavis_tldr.sources.record import ImageLocation
+
+MAX_BAD_IMAGES_IN_A_ROW = 100
+ON_BAD_IMAGE = ("replace", "raise")
+TAR_BLOCK = 512
+TAR_NAME_BYTES = 100
+
+
+class ReducedPairs(ImageTextPairDataset):
+    """Pairs of a reduced set; a sample is ``{"image": (3, H, W) float32, "text_input": str}``.
+
+    Args:
+        vis_processor: Maps a PIL image to a tensor.
+        text_processor: Maps a caption to the text to train on.
+        vis_root: Folder that the records' ``image`` counts from.
+        ann_paths: One annotation file.
+        caption: The caption field to train on.
+        on_bad_image: "replace" puts the next readable pair of the set in an unreadable one's place; "raise"
+            ends the run.
+
+    Raises:
+        ValueError: As :class:`Annotations` does. From ``dataset[i]``: for an unreadable image under "raise";
+            under "replace" if more than 100 in a row can't be read; always if a tar is not the one indexed.
+    """
+
+    def __init__(
+        self, vis_processor, text_processor, vis_root, ann_paths, caption="caption", on_bad_image="replace"
+    ):
+        super().__init__(vis_processor, text_processor, vis_root, ann_paths=[])
+        (path,) = ann_paths
+        self.annotation = Annotations(Path(path), caption)
+        self.caption = caption
+        self.on_bad_image = on_bad_image
+        self._bad_images: set[int] = set()
+
+    def __getitem__(self, index: int) -> dict:
+        attempts = min(MAX_BAD_IMAGES_IN_A_ROW + 1, len(self))
+        for attempt in range(attempts):
+            candidate = (index + attempt) % len(self)
+            record = self.annotation[candidate]
+            try:
+                image = decode_image(self._read(record))
+            except StaleTarError:
+                raise
+            except (OSError, ValueError) as error:
+                if self.on_bad_image == "raise":
+                    raise ValueError(
+                        f"{self._where(record)}: {error}. Restore the image, build the set again, or set "
+                        "datasets.tldr_reduced.on_bad_image: replace."
+                    ) from error
+                self._report(candidate, record, error)
+                last_error = error
+                continue
+            return {
+                "image": self.vis_processor(image),
+                "text_input": self.text_processor(record[self.caption]),
+            }
+        raise ValueError(
+            f"{attempts} images in a row can't be read, the last being {self._where(record)}: {last_error}. "
+            f"Images are looked for in {self.vis_root}; datasets.tldr_reduced.image_root says where they are."
+        )
+
+    def _location(self, record: dict) -> ImageLocation:
+        if "tar" in record:
+            tar = self.annotation.path.parent / record["tar"]
+            return ImageLocation(str(tar), int(record["offset"]), int(record["size"]))
+        return ImageLocation(str(Path(self.vis_root) / record["image"]))
+
+    def _read(self, record: dict) -> bytes:
+        location = self._location(record)
+        if "tar" in record:
+            _check_member(location, record)
+        return read_image_bytes(location)
+
+    def _where(self, record: dict) -> str:
+        location = self._location(record)
+        return f"image {record['image']} in {location.path}" if "tar" in record else f"image {location.path}"
+
+    def _report(self, index: int, record: dict, error: Exception) -> None:
+        """Warn of the 1st to 10th, 100th, 1000th, ... distinct bad image that this process meets."""
+        if index in self._bad_images:
+            return
+        self._bad_images.add(index)
+        count = len(self._bad_images)
+        if count <= 10 or str(count).strip("0") == "1":
+            logging.warning(
+                "%s can't be read (%s) and is replaced by the next; %d such image(s) so far in this process.",
+                self._where(record),
+                error,
+                count,
+            )
+
+
+class StaleTarError(ValueError):
+    """A tar no longer holds at the indexed place the member that was indexed."""
+
+
+def _check_member(location: ImageLocation, record: dict) -> None:
+    """Check by the member's header that the tar is still the indexed one.
+
+    A tar that was packed anew has other members at the old offsets, and they may be readable images too:
+    every caption would then go with a wrong image, silently.
+    """
+    with open(location.path, "rb") as tar:
+        tar.seek(max(location.offset - TAR_BLOCK, 0))
+        name = tar.read(TAR_BLOCK)[:TAR_NAME_BYTES]
+    if b"\0" not in name:
+        return  # a long name is cut off here, its end unknown
+    name = name.split(b"\0")[0]
+    if not name.isascii():
+        return  # its key may be spelled otherwise
+    member = _stem(name.decode())
+    key = str(record.get("key", ""))
+    if member not in (_stem(record["image"]), _stem(key), _stem(key.rpartition("#")[0])):
+        raise StaleTarError(
+            f"{location.path} has {member!r} at byte {location.offset}, where {record['image']!r} was indexed:"
+            " the tar has changed since the set was built. Restore it, or run `lavis-tldr reduce` again on it."
+        )
+
+
+def _stem(name: str) -> str:
+    """WebDataset's idea of a key, without its folder: up to the first dot."""
+    return name.rsplit("/", 1)[-1].split(".", 1)[0]
+
+
+@registry.register_builder("tldr_reduced")
+class ReducedBuilder(BaseDatasetBuilder):
+    """Builds the split "train" of a reduced set from ``path``; see the packaged default for all keys.
+
+    Raises:
+        ValueError: From ``build_datasets()``, if the config or the set at ``path`` is unusable.
+    """
+
+    train_dataset_cls = ReducedPairs
+
+    DATASET_CONFIG_DICT = {
+        "default": str(Path(__file__).parent.parent / "configs" / "datasets" / "tldr_reduced.yaml")
+    }
+
+    def _download_ann(self) -> None:
+        """Nothing is downloaded or copied: a copy could be stale."""
+
+    def _download_vis(self) -> None:
+        """Nothing is downloaded or copied."""
+
+    def build(self) -> dict[str, ReducedPairs]:
+        annotations = self._annotation_path()
+        caption = self.config.get("caption", "caption")
+        if caption not in CAPTION_FIELDS:
+            raise ValueError(
+                f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CAPTION_FIELDS)}."
+            )
+        on_bad_image = self.config.get("on_bad_image", "replace")
+        if on_bad_image not in ON_BAD_IMAGE:
+            raise ValueError(
+                f"datasets.tldr_reduced.on_bad_image is {on_bad_image!r}; expected one of: "
+                f"{', '.join(ON_BAD_IMAGE)}."
+            )
+        self.build_processors()
+        dataset = self.train_dataset_cls(
+            vis_processor=self.vis_processors["train"],
+            text_processor=self.text_processors["train"],
+            vis_root=str(self._image_root(annotations)),
+            ann_paths=[str(annotations)],
+            caption=caption,
+            on_bad_image=on_bad_image,
+        )
+        return {"train": dataset}
+
+    def _annotation_path(self) -> Path:
+        given = str(self.config.get("path") or "")
+        if not given:
+            raise ValueError(
+                "datasets.tldr_reduced has no path. Set it to the folder or annotations.json that "
+                "`lavis-tldr reduce` has built."
+            )
+        path = Path(given).expanduser().absolute()
+        if path.is_dir():
+            path = path / "annotations.json"
+        if not path.is_file():
+            raise ValueError(
+                f"datasets.tldr_reduced.path: {path} does not exist. Expected the folder or annotations.json "
+                "that `lavis-tldr reduce` has built; a relative path counts from the working directory."
+            )
+        return path
+
+    def _image_root(self, annotations: Path) -> Path:
+        given = str(self.config.get("image_root") or "")
+        if given:
+            root = Path(given).expanduser().absolute()
+            if not root.is_dir():
+                raise ValueError(f"datasets.tldr_reduced.image_root: {root} is no folder of images.")
+            return root
+        exported = annotations.parent / "images"
+        return exported if exported.is_dir() else annotations.parent

@@ -1,0 +1,221 @@
+"""tldr_reduced on sets of plainly coloured images: the colour tells which image was served."""
+
+import io
+import json
+import logging
+import tarfile
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lavis.common.config import Config
+from lavis.common.registry import registry
+from omegaconf import OmegaConf
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from lavis_tldr.datasets.annotations import Annotations
+from lavis_tldr.datasets.tldr_reduced import ReducedBuilder
+
+
+class Red:
+    """A vision processor that keeps the red value of the upper left pixel."""
+
+    def __call__(self, image):
+        return torch.tensor(image.getpixel((0, 0))[0])
+
+
+def png(red: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (red, 0, 0)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def record(key, **fields):
+    captions = {"caption": f"{key} both", "caption_original": f"{key} old", "caption_generated": f"{key} new"}
+    return {"image": f"{key}.png", "key": key, **captions, **fields}
+
+
+def write_set(folder, reds: dict[str, int], broken=()):
+    """A reduced folder with exported images, one of each name and red value."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for key, red in reds.items():
+        (folder / "images" / f"{key}.png").write_bytes(b"rotten" if key in broken else png(red))
+    (folder / "annotations.json").write_text(json.dumps([record(key) for key in reds]))
+    return folder
+
+
+def write_tar(path, reds: dict[str, int]):
+    with tarfile.open(path, "w") as tar:
+        for key, red in reds.items():
+            info = tarfile.TarInfo(f"{key}.png")
+            info.size = len(png(red))
+            tar.addfile(info, io.BytesIO(png(red)))
+
+
+def index_tar(folder, tar_name):
+    """Annotations whose images are read in place."""
+    with tarfile.open(folder / tar_name) as tar:
+        members = tar.getmembers()
+    records = [
+        record(m.name[:-4], tar=tar_name, offset=m.offset_data, size=m.size) for m in members if m.isfile()
+    ]
+    (folder / "annotations.json").write_text(json.dumps(records))
+
+
+def build(**config):
+    dataset = ReducedBuilder(OmegaConf.create({"data_type": "images", **config})).build_datasets()["train"]
+    dataset.vis_processor = Red()
+    return dataset
+
+
+def served(dataset):
+    return [
+        (int(sample["image"]), sample["text_input"]) for sample in (dataset[i] for i in range(len(dataset)))
+    ]
+
+
+def test_config_needs_the_path_alone(tmp_path):
+    write_set(tmp_path / "reduced", {"a": 10, "b": 20})
+    run_config = tmp_path / "run.yaml"
+    run_config.write_text(
+        "model: {arch: blip_pretrain, model_type: base}\nrun: {}\n"
+        f"datasets: {{tldr_reduced: {{path: {tmp_path / 'reduced'}}}}}\n"
+    )
+    config = Config(SimpleNamespace(cfg_path=str(run_config), options=None)).datasets_cfg.tldr_reduced
+    dataset = registry.get_builder_class("tldr_reduced")(config).build_datasets()["train"]
+    sample = dataset[1]
+    assert set(sample) == {"image", "text_input"}
+    assert sample["image"].shape == (3, 224, 224)
+    assert sample["text_input"] == "b both"
+
+
+def test_folder_and_file_name_the_same_set(tmp_path, monkeypatch):
+    write_set(tmp_path / "reduced", {"a": 10, "b": 20})
+    expected = [(10, "a both"), (20, "b both")]
+    assert served(build(path=str(tmp_path / "reduced"))) == expected
+    assert served(build(path=str(tmp_path / "reduced/annotations.json"))) == expected
+    monkeypatch.chdir(tmp_path)
+    assert served(build(path="reduced")) == expected
+
+
+@pytest.mark.parametrize(("field", "word"), [("caption_original", "old"), ("caption_generated", "new")])
+def test_caption_field_is_a_choice(tmp_path, field, word):
+    write_set(tmp_path, {"a": 10})
+    assert served(build(path=str(tmp_path), caption=field)) == [(10, f"a {word}")]
+
+
+def test_rebuilt_set_at_the_same_path_is_served_fresh(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setitem(registry.mapping["paths"], "cache_root", str(cache))
+    write_set(tmp_path / "reduced", {"a": 10, "b": 20})
+    assert len(build(path=str(tmp_path / "reduced"))) == 2
+    write_set(tmp_path / "reduced", {"a": 30})
+    assert served(build(path=str(tmp_path / "reduced"))) == [(30, "a both")]
+    assert not cache.exists()
+
+
+def test_images_elsewhere(tmp_path):
+    write_set(tmp_path / "source", {"a": 10})
+    reduced = tmp_path / "reduced"
+    reduced.mkdir()
+    (reduced / "annotations.json").write_text(json.dumps([record("a")]))
+    assert served(build(path=str(reduced), image_root=str(tmp_path / "source/images"))) == [(10, "a both")]
+
+
+def test_tars_are_read_in_place(tmp_path):
+    reds = {"00000/a": 10, "00000/b": 20, "c": 30}
+    write_tar(tmp_path / "00000.tar", reds)
+    index_tar(tmp_path, "00000.tar")
+    assert served(build(path=str(tmp_path))) == [(red, f"{key} both") for key, red in reds.items()]
+
+
+def test_several_captions_of_one_image_in_a_tar(tmp_path):
+    write_tar(tmp_path / "0.tar", {"a": 10})
+    index_tar(tmp_path, "0.tar")
+    (image,) = json.loads((tmp_path / "annotations.json").read_text())
+    pairs = [{**image, "key": f"a#{i}", "image": f"a#{i}.png", "caption": f"caption {i}"} for i in range(2)]
+    (tmp_path / "annotations.json").write_text(json.dumps(pairs))
+    assert served(build(path=str(tmp_path))) == [(10, "caption 0"), (10, "caption 1")]
+
+
+def test_repacked_tar_is_refused_rather_than_mixed_up(tmp_path):
+    write_tar(tmp_path / "0.tar", {"a": 10, "b": 20})
+    index_tar(tmp_path, "0.tar")
+    write_tar(tmp_path / "0.tar", {"b": 20, "a": 10})  # readable images still, at the same offsets
+    dataset = build(path=str(tmp_path))
+    with pytest.raises(ValueError, match="'b' at byte 512, where 'a.png' was indexed"):
+        dataset[0]
+
+
+def test_bad_image_gives_way_to_the_next_readable_one(tmp_path, caplog):
+    write_set(tmp_path, {"a": 10, "b": 20, "c": 30, "d": 40}, broken=["b", "d"])
+    dataset = build(path=str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        first = served(dataset)
+        again = served(dataset)
+    assert first == again == [(10, "a both"), (30, "c both"), (30, "c both"), (10, "a both")]
+    warnings = [message for message in caplog.messages if "replaced" in message]
+    assert len(warnings) == 2  # once an image, not once an epoch
+    assert "b.png" in warnings[0] and "2 such image(s)" in warnings[1]
+
+
+def test_bad_image_can_end_the_run_from_a_worker(tmp_path):
+    write_set(tmp_path, {"a": 10, "b": 20}, broken=["b"])
+    dataset = build(path=str(tmp_path), on_bad_image="raise")
+    with pytest.raises(ValueError, match=r"images/b.png.*on_bad_image: replace"):
+        list(DataLoader(dataset, batch_size=1, num_workers=1))
+
+
+def test_missing_images_end_the_run_and_name_the_root(tmp_path):
+    (tmp_path / "annotations.json").write_text(json.dumps([record(f"k{i}") for i in range(150)]))
+    with pytest.raises(ValueError, match=rf"101 images in a row.*k100.png.*{tmp_path}.*image_root"):
+        build(path=str(tmp_path))[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "no records"),
+        ('{"image": "a.png"}', "expected a JSON list"),
+        ("", "expected a JSON list"),
+        ('[{"image": "a.png", "caption": "x"}, ', "broken JSON"),
+        ('[{"image": "a.png", "caption": "x"}', "cut off"),
+        ('[{"image": "a.png", "caption": "x"} {"image": "b.png"}]', "cut off"),
+        ('[{"caption": "x"}]', "Record 0"),
+        ('["a.png"]', "Record 0"),
+        ('[{"image": "a.png", "caption": "x"}, {"image": "b.png", "caption": " "}]', "1 of 2 records"),
+    ],
+)
+def test_unusable_annotations_say_what_is_wrong(tmp_path, content, message):
+    (tmp_path / "annotations.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        build(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": ""}, "has no path"),
+        ({"path": "absent"}, "absent does not exist"),
+        ({"caption": "captoin"}, "caption_generated"),
+        ({"on_bad_image": "skip"}, "replace, raise"),
+        ({"image_root": "absent"}, "no folder"),
+    ],
+)
+def test_unusable_configs_say_what_is_expected(tmp_path, changes, message):
+    write_set(tmp_path, {"a": 10})
+    with pytest.raises(ValueError, match=message):
+        build(**{"path": str(tmp_path), **changes})
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_annotations_equal_the_parsed_list(tmp_path, indent):
+    records = [record("a"), record("büro", note=["[1]", {"x": None}]), record("猫")]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(records, indent=indent, ensure_ascii=False), encoding="utf-8")
+    annotations = Annotations(path)
+    assert list(annotations) == records
+    assert annotations[-1] == records[2]
+    with pytest.raises(IndexError):
+        annotations[3]
