@@ -32,7 +32,7 @@ def numpy_mismatch() -> str:
     """
     numpy, opencv = version_of("numpy"), version_of("opencv-python-headless")
     if numpy and opencv and version_tuple(numpy) >= (2,) and version_tuple(opencv) < (4, 10):
-        return f"numpy {numpy} is installed, but opencv-python-headless {opencv}, which LAVIS 1.0.2 pins, was built on numpy 1"
+        return f"numpy {numpy} is installed, but opencv-python-headless {opencv} was built on numpy 1"
     return ""
 
 
@@ -52,4 +52,5 @@ def explain_import_error(error: BaseException) -> str:
         remedy = "pip install salesforce-lavis==1.0.2 'numpy<2'   (Python 3.12: see requirements-py312.txt)"
     else:
         cause, remedy = "importing LAVIS failed", "`lavis-tldr doctor` checks the environment piece by piece"
-    return f"LAVIS cannot be imported in {sys.executable}: {cause}.\n  What to do: {remedy}\n  The error was: {text}"
+    where = f"LAVIS cannot be imported in {sys.executable}"
+    return f"{where}: {cause}.\n  What to do: {remedy}\n  The error was: {text}"

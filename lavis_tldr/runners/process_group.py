@@ -1,7 +1,7 @@
 """Sets up torch.distributed for a run, with or without CUDA, with or without torch.distributed.run.
 
-LAVIS's own set-up needs CUDA, and its runner calls barriers unguarded, so a group is made in every case: a lone
-process gets a group of one, held in memory, which needs no port and no file.
+LAVIS's own set-up needs CUDA, and its runner calls barriers unguarded, so a group is made in every case: a
+lone process gets a group of one, held in memory, which needs no port and no file.
 """
 
 from __future__ import annotations

@@ -1,0 +1,208 @@
+"""LAVIS's ``train.py`` for those who installed LAVIS with pip, which leaves that script out.
+
+    python -m torch.distributed.run --nproc_per_node=N -m lavis_tldr.train --cfg-path X [--options k=v ...]
+
+One process needs no torch.distributed.run. It also runs without CUDA, and reports typos that LAVIS lets pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from lavis_tldr.cache_root import set_cache_root
+from lavis_tldr.registration import register
+from lavis_tldr.run_keys import check_run_keys, closest, known_run_keys
+from lavis_tldr.user_errors import run_command
+
+CUDA_RUNNERS = ("runner_base", "runner_iter")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, as LAVIS's train.py does, and run."""
+    parser = argparse.ArgumentParser(prog="python -m lavis_tldr.train", description="Run a LAVIS config.")
+    parser.add_argument("--cfg-path", required=True, help="the run's YAML file")
+    parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="override its settings")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
+    # Older launchers (torch.distributed.launch) pass this; the rank is read from the environment.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+
+    def command() -> None:
+        run(args.cfg_path, args.options)
+
+    return run_command(command, debug=args.debug)
+
+
+def run(cfg_path: str | Path, options: Sequence[str] = ()):
+    """Run one config to its end, as LAVIS's train.py would.
+
+    Args:
+        cfg_path: The run's YAML file.
+        options: "key=value" settings that override it. Unlike in LAVIS, ``model.model_type`` and a dataset's
+            ``type`` given here also choose the packaged defaults that go with them.
+
+    Returns:
+        The runner, after its ``train()``; ``runner.output_dir`` is the run's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the config names something unknown, or a device that is not there.
+    """
+    user_config = load_user_config(cfg_path, options)
+    register()
+    check_names(user_config)
+    choose_device(user_config.run)
+
+    from lavis.common.config import Config
+    from lavis.common.logger import setup_logger
+    from lavis.common.registry import registry
+    from lavis.tasks import setup_task
+    from omegaconf import OmegaConf
+
+    from lavis_tldr.runners.process_group import from_rank_zero, process_group
+
+    # The options are merged already, and handed over as a file, so that LAVIS picks the defaults by them.
+    merged = io.StringIO(OmegaConf.to_yaml(user_config))
+    cfg = Config(SimpleNamespace(cfg_path=merged, options=[]))
+    run_cfg = cfg.run_cfg
+    run_cfg.output_dir = str(Path(run_cfg.get("output_dir", "output")).expanduser().absolute())
+    set_cache_root(run_cfg.get("cache_root"))
+
+    with process_group(run_cfg):
+        setup_logger()
+        set_seeds(int(run_cfg.get("seed", 42)) + int(run_cfg.rank))
+        cfg.pretty_print()
+        job_id = from_rank_zero(choose_job_id(run_cfg))
+        task = setup_task(cfg)
+        datasets = task.build_datasets(cfg)
+        model = task.build_model(cfg)
+        for name in ("result_dir", "output_dir"):
+            registry.mapping["paths"].pop(name, None)  # LAVIS refuses a process's second runner otherwise
+        runner_class = registry.get_runner_class(run_cfg.runner)
+        runner = runner_class(cfg=cfg, job_id=job_id, task=task, model=model, datasets=datasets)
+        runner.train()
+    return runner
+
+
+def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):
+    """The YAML file with the options merged in, before any packaged default."""
+    from omegaconf import OmegaConf
+
+    if not Path(cfg_path).is_file():
+        raise FileNotFoundError(f"there is no config file {str(cfg_path)!r} (looked in {Path.cwd()})")
+    bad = [option for option in options if "=" not in option]
+    if bad:
+        raise ValueError(
+            f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2"
+        )
+    config = OmegaConf.merge(OmegaConf.load(cfg_path), OmegaConf.from_dotlist(list(options)))
+    missing = [section for section in ("run", "model", "datasets") if section not in config]
+    if missing:
+        raise ValueError(
+            f"{cfg_path} lacks the section {missing[0]!r}; a LAVIS config has run, model and datasets"
+        )
+    return config
+
+
+def check_names(config) -> None:
+    """Check every name that LAVIS will look up, and every key under ``run``.
+
+    Raises:
+        ValueError: With all that is wrong, and the nearest known names.
+    """
+    from lavis.common.registry import registry
+
+    run = config.run
+    wrong = []
+
+    def look_up(where: str, name, found: type | None, known: list[str]) -> None:
+        if found is None:
+            what = f"{where} is missing" if name is None else f"{where} {name!r} is unknown"
+            wrong.append(what + closest("" if name is None else str(name), known))
+
+    task = registry.get_task_class(run.get("task"))
+    look_up("run.task", run.get("task"), task, registry.list_tasks())
+    runner_name = run.get("runner", "runner_base")
+    runner = registry.get_runner_class(runner_name)
+    look_up("run.runner", runner_name, runner, registry.list_runners())
+    arch = config.model.get("arch")
+    model = registry.get_model_class(arch)
+    look_up("model.arch", arch, model, registry.list_models())
+    if model is not None and config.model.get("model_type") not in model.PRETRAINED_MODEL_CONFIG_DICT:
+        types = list(model.PRETRAINED_MODEL_CONFIG_DICT)
+        look_up(f"model.model_type (of {arch})", config.model.get("model_type"), None, types)
+    for name in config.datasets:
+        look_up("dataset", name, registry.get_builder_class(name), registry.list_datasets())
+    try:
+        check_run_keys(run, known_run_keys(task, runner))
+    except ValueError as error:
+        wrong.append(str(error))
+    if wrong:
+        raise ValueError("the config cannot be run: " + "; ".join(wrong))
+
+
+def choose_device(run) -> None:
+    """Settle ``run.device`` ("auto": CUDA if there is any) and, without CUDA, a runner that can do without.
+
+    Raises:
+        ValueError: If CUDA is asked for and not there, or a stock runner for a CPU.
+    """
+    import torch
+
+    asked = str(run.get("device", "cuda"))
+    run.device = asked if asked != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if run.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            f"run.device is {run.device!r}, but torch sees no CUDA device. Set run.device to auto (CUDA where "
+            "there is any) or to cpu; `lavis-tldr doctor` says what torch sees."
+        )
+    on_cpu = run.device == "cpu"
+    stated = run.get("runner")
+    if on_cpu and stated in CUDA_RUNNERS:
+        if asked != "auto":
+            raise ValueError(f"run.runner {stated!r} needs CUDA. On a CPU use run.runner: runner_cpu.")
+        logging.warning("No CUDA device: run.runner %s is replaced by runner_cpu.", stated)
+        stated = None
+    run.runner = stated or ("runner_cpu" if on_cpu else "runner_base")
+
+
+def set_seeds(seed: int) -> None:
+    """Seed every generator that LAVIS's code draws from."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def choose_job_id(run_cfg) -> str:
+    """``run.job_id`` if set, else the time to the second, with a number behind it if that folder is taken."""
+    if run_cfg.get("job_id"):
+        return str(run_cfg.job_id)
+    now = time.strftime("%Y%m%d%H%M%S")
+    if int(run_cfg.rank) != 0:
+        return now  # rank 0's choice holds
+    for number in range(1, 1000):
+        job_id = now if number == 1 else f"{now}-{number}"
+        try:
+            (Path(run_cfg.output_dir) / job_id).mkdir(parents=True)
+            return job_id
+        except FileExistsError:
+            continue
+    raise ValueError(
+        f"{run_cfg.output_dir} holds 999 runs of {now}; set run.job_id or another run.output_dir"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

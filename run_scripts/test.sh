@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lint and tests, in .venv (made if needed). Arguments go to pytest: bash run_scripts/test.sh tests/codebook -k nearest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source run_scripts/_venv.sh
+
+ruff check .
+ruff format --check .
+# Small tensors: more threads than that cost more than they bring.
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} python -m pytest -q "$@"
