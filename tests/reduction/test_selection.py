@@ -1,0 +1,239 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavis_tldr.reduction.selection import (
+    allocate_quotas,
+    draw_priority,
+    keep_budget,
+    sample_rows,
+    select_aligned,
+    select_uniform,
+    spread_to_records,
+    usable_rows,
+)
+
+NAN = float("nan")
+ratios = st.floats(min_value=0, max_value=1, exclude_min=True)
+
+
+def keys_of(count):
+    return [f"k{row:05d}" for row in range(count)]
+
+
+# ------------------------------------------------------------------------------------------------- quotas
+
+
+def test_quotas_by_hand():
+    # 10 samples, half: 5. Shares 3.5, 1, 0.5, 0: floors 3, 1, 0; the one left goes to the lower id of the tie
+    assert allocate_quotas(np.array([7, 2, 1, 0]), 0.5).tolist() == [4, 1, 0, 0]
+    # 10 samples, 0.3: 3. Shares 1.5, 0.9, 0.6: floors 1, 0, 0; the two left go to 0.9 and 0.6
+    assert allocate_quotas(np.array([5, 3, 2]), 0.3).tolist() == [1, 1, 1]
+
+
+def test_quotas_keep_at_least_one_and_nothing_of_nothing():
+    assert allocate_quotas(np.array([0, 3]), 1e-9).tolist() == [0, 1]
+    assert allocate_quotas(np.array([0, 0]), 0.5).tolist() == [0, 0]
+    assert allocate_quotas(np.array([], dtype=int), 0.5).tolist() == []
+
+
+def test_quotas_of_forty_million_do_not_overflow():
+    assert allocate_quotas(np.array([30_000_000, 10_000_000]), 0.2).tolist() == [6_000_000, 2_000_000]
+
+
+@given(st.lists(st.integers(0, 200), max_size=30), ratios)
+def test_quotas_sum_to_the_budget_and_stay_near_the_share(sizes, ratio):
+    sizes = np.array(sizes, dtype=np.int64)
+    quotas = allocate_quotas(sizes, ratio)
+    budget = keep_budget(int(sizes.sum()), ratio)
+    assert quotas.sum() == budget
+    assert (quotas >= 0).all() and (quotas <= sizes).all()
+    if budget:
+        assert (np.abs(quotas - sizes * budget / sizes.sum()) < 1).all()
+
+
+@pytest.mark.parametrize("ratio", [0, -0.1, 1.01, NAN, 25])
+def test_ratio_out_of_range(ratio):
+    with pytest.raises(ValueError, match=r"keep_ratio is .*above 0 and at most 1.*0.25 keeps a quarter"):
+        allocate_quotas(np.array([3]), ratio)
+
+
+def test_a_percentage_gets_advice():
+    with pytest.raises(ValueError, match="25 percent, write 0.25"):
+        keep_budget(10, 25)
+
+
+# --------------------------------------------------------------------------------------------------- draw
+
+
+def test_priority_depends_on_key_and_seed_only():
+    first = draw_priority(["a", "b", "ü\udcff"], seed=1)
+    assert first.dtype == np.uint64
+    assert draw_priority(["ü\udcff", "a"], seed=1).tolist() == [first[2], first[0]]
+    assert len(set(first.tolist()) | set(draw_priority(["a", "b"], seed=2).tolist())) == 5
+
+
+def test_priority_is_even():
+    # 4000 fair draws: the share below the middle is 0.5 with a deviation of 0.008
+    assert abs((draw_priority(keys_of(4000), seed=0) < 2**63).mean() - 0.5) < 0.04
+
+
+def test_sample_rows_does_not_depend_on_the_order():
+    keys = keys_of(50)
+    rows = sample_rows(keys, 12, seed=3)
+    assert len(set(rows.tolist())) == 12 and (np.diff(rows) > 0).all()
+    order = np.random.default_rng(0).permutation(50)
+    shuffled = [keys[row] for row in order]
+    assert {shuffled[row] for row in sample_rows(shuffled, 12, seed=3)} == {keys[row] for row in rows}
+    assert sample_rows(keys, 99, seed=3).tolist() == list(range(50))
+
+
+# ------------------------------------------------------------------------------------------------ uniform
+
+
+def naive_uniform(keys, cluster_ids, ratio, seed):
+    quotas = allocate_quotas(np.bincount(cluster_ids), ratio)
+    priority = dict(zip(keys, draw_priority(keys, seed), strict=True))
+    kept = set()
+    for cluster, quota in enumerate(quotas):
+        members = [key for key, own in zip(keys, cluster_ids, strict=True) if own == cluster]
+        kept |= set(sorted(members, key=priority.get)[:quota])
+    return [key in kept for key in keys]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), ratios, st.integers(0, 3), st.randoms())
+def test_uniform_equals_the_naive_draw_in_any_row_order(cluster_ids, ratio, seed, random):
+    keys, cluster_ids = keys_of(len(cluster_ids)), np.array(cluster_ids)
+    kept = select_uniform(keys, cluster_ids, ratio, seed=seed)
+    assert kept.dtype == bool
+    assert kept.tolist() == naive_uniform(keys, cluster_ids, ratio, seed)
+    order = list(range(len(keys)))
+    random.shuffle(order)
+    shuffled = select_uniform([keys[row] for row in order], cluster_ids[order], ratio, seed=seed)
+    assert shuffled.tolist() == kept[order].tolist()
+
+
+def test_uniform_draws_otherwise_with_another_seed():
+    keys, clusters = keys_of(40), np.zeros(40, dtype=int)
+    first, second = (select_uniform(keys, clusters, 0.5, seed=seed) for seed in (0, 1))
+    assert first.sum() == second.sum() == 20
+    assert first.tolist() != second.tolist()
+
+
+def test_uniform_on_nothing_and_on_everything():
+    assert select_uniform([], np.array([], dtype=int), 0.25, seed=0).tolist() == []
+    assert select_uniform(["a", "b"], np.array([0, 5]), 1.0, seed=0).tolist() == [True, True]
+
+
+def test_a_sample_without_cluster_is_refused():
+    with pytest.raises(ValueError, match=r"sample 'b' has no cluster \(-1\).*usable"):
+        select_uniform(["a", "b"], np.array([0, -1]), 0.5, seed=0)
+    with pytest.raises(ValueError, match="for 2 keys"):
+        select_uniform(["a", "b"], np.array([0]), 0.5, seed=0)
+
+
+# ------------------------------------------------------------------------------------------------ aligned
+
+CLUSTERS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+
+
+def kept_rows(*args, **kwargs):
+    keys = keys_of(len(args[0]))
+    return np.flatnonzero(select_aligned(keys, *args, **{"seed": 0, **kwargs})).tolist()
+
+
+def test_aligned_takes_the_best_of_each_cluster():
+    assert kept_rows(CLUSTERS, SCORES, 0.5) == [0, 1, 4, 5]
+
+
+def test_balance_between_clusters_and_all():
+    assert kept_rows(CLUSTERS, SCORES, 0.5, balance=0.0) == [0, 1, 2, 3]
+    # half of the four by cluster (rows 0 and 4), the other two the best that are left
+    assert kept_rows(CLUSTERS, SCORES, 0.5, balance=0.5) == [0, 1, 2, 4]
+
+
+def test_aligned_keeps_no_near_duplicate_and_fills_the_budget():
+    twins = ["", "k00000", "", "", "", "k00004", "k00004", "k00004"]
+    # eligible: rows 0, 2, 3 and 4; the budget of four takes them all
+    assert kept_rows(CLUSTERS, SCORES, 0.5, duplicate_of=twins) == [0, 2, 3, 4]
+    # a budget of two, shares 1.5 and 0.5 of the eligible: the tie of remainders goes to cluster 0
+    assert kept_rows(CLUSTERS, SCORES, 0.25, duplicate_of=twins) == [0, 2]
+    # more budget than eligible samples
+    assert kept_rows(CLUSTERS, SCORES, 1.0, duplicate_of=twins) == [0, 2, 3, 4]
+
+
+def test_unscored_samples_come_last():
+    scores = np.array([NAN, NAN, NAN, NAN, 0.5, 0.4, 0.3, -9.0])
+    assert kept_rows(CLUSTERS, scores, 0.5) == [4, 5, 6, 7]
+    # all four scored ones and, by draw, two unscored ones
+    priority = draw_priority(keys_of(8), 0)
+    drawn = sorted(range(4), key=lambda row: priority[row])[:2]
+    assert kept_rows(CLUSTERS, scores, 0.75) == sorted(drawn) + [4, 5, 6, 7]
+
+
+def test_without_any_score_aligned_is_uniform():
+    keys = keys_of(8)
+    aligned = select_aligned(keys, CLUSTERS, np.full(8, NAN), 0.5, seed=4)
+    assert aligned.tolist() == select_uniform(keys, CLUSTERS, 0.5, seed=4).tolist()
+
+
+def test_ties_fall_to_the_draw():
+    keys = keys_of(8)
+    aligned = select_aligned(keys, CLUSTERS, np.full(8, 0.5), 0.5, seed=4)
+    assert aligned.tolist() == select_uniform(keys, CLUSTERS, 0.5, seed=4).tolist()
+
+
+scores_or_none = st.one_of(st.just(NAN), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), scores_or_none, st.booleans()), min_size=1, max_size=40),
+    ratios,
+    st.floats(0, 1),
+    st.randoms(),
+)
+def test_aligned_keeps_its_promises(rows, ratio, balance, random):
+    keys = np.array(keys_of(len(rows)), dtype=object)
+    clusters, scores, twin = (np.array(column) for column in zip(*rows, strict=True))
+    twins = np.where(twin, "other", "").astype(object)
+    kept = select_aligned(keys, clusters, scores, ratio, seed=1, balance=balance, duplicate_of=twins)
+    eligible = ~twin
+    assert kept.sum() == min(keep_budget(len(rows), ratio), eligible.sum())
+    assert not (kept & twin).any()
+    if (kept & np.isnan(scores)).any():  # then no scored one was left
+        assert kept[eligible & ~np.isnan(scores)].all()
+    for cluster in set(clusters.tolist()):
+        mine = eligible & (clusters == cluster) & ~np.isnan(scores)
+        if (mine & kept).any() and (mine & ~kept).any():
+            assert scores[mine & kept].min() >= scores[mine & ~kept].max()
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    shuffled = select_aligned(
+        keys[order], clusters[order], scores[order], ratio, seed=1, balance=balance, duplicate_of=twins[order]
+    )
+    assert shuffled.tolist() == kept[order].tolist()
+
+
+def test_aligned_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"balance is 2; it must be in \[0, 1\]"):
+        kept_rows(CLUSTERS, SCORES, 0.5, balance=2)
+    with pytest.raises(ValueError, match="each of the 8 keys"):
+        kept_rows(CLUSTERS, SCORES[:3], 0.5)
+    with pytest.raises(ValueError, match="keep_ratio is 0"):
+        kept_rows(CLUSTERS, SCORES, 0)
+
+
+# ------------------------------------------------------------------------------------------------ records
+
+
+def test_usable_rows_and_back():
+    usable = usable_rows(["", "empty caption", ""])
+    assert usable.tolist() == [True, False, True]
+    assert spread_to_records(np.array([7, 8], dtype=np.int32), usable, -1).tolist() == [7, -1, 8]
+    assert spread_to_records(["a", "b"], usable, "long fill").tolist() == ["a", "long fill", "b"]
+    with pytest.raises(ValueError, match="3 values for 2 usable records"):
+        spread_to_records([1, 2, 3], usable, 0)
