@@ -41,8 +41,8 @@ def check_unique_keys(keys_by_part: Iterable[tuple[str, Iterable[str]]]) -> int:
         for key in keys:
             if key in part_of:
                 raise ValueError(
-                    f"Key {key!r} occurs twice, in part {part_of[key]} and in part {part}. Keys are identities "
-                    f"and must be unique in a source: set `key_prefix: true` in the source's config, which "
+                    f"Key {key!r} occurs twice, in part {part_of[key]} and in part {part}. Keys are "
+                    f"identities and must be unique in a source: set `key_prefix: true` in the source's config, which "
                     f"makes keys '<tar name>/<key>', or leave one of the two parts out."
                 )
             part_of[key] = part

@@ -1,8 +1,8 @@
 """WebDataset tars in img2dataset's layout: ``KEY.jpg``, ``KEY.txt``, ``KEY.json`` beside each other.
 
 A sample is a run of neighbouring members with one key; the key is the member's path up to the first dot of
-its file name. The caption is ``KEY.txt``, or where there is none the ``"caption"`` of ``KEY.json``. Members with
-other suffixes are passed over, and so are samples that have none of the three.
+its file name. The caption is ``KEY.txt``, or where there is none the ``"caption"`` of ``KEY.json``. Members
+with other suffixes are passed over, and so are samples that have none of the three.
 """
 
 from __future__ import annotations

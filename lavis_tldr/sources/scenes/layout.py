@@ -1,0 +1,117 @@
+"""What a scene consists of, and scenes drawn by lot. Positions and sizes are in shares of the image's side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from lavis_tldr.sources.scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+
+# Half the side of a thing's tile, by arrangement and size.
+_RADII = {
+    "one": {"small": 0.14, "medium": 0.24, "large": 0.36},
+    "pair": {"small": 0.11, "medium": 0.17, "large": 0.24},
+    "many": {"medium": 0.16},
+    "grid": {"medium": 0.2},
+}
+_PLACES = {
+    "left": [(0.26, 0.55)],
+    "middle": [(0.5, 0.52)],
+    "right": [(0.74, 0.55)],
+    "beside": [(0.27, 0.55), (0.73, 0.55)],
+    "over": [(0.5, 0.27), (0.5, 0.75)],
+    "row": [(0.18, 0.57), (0.5, 0.57), (0.82, 0.57)],
+    "pyramid": [(0.5, 0.27), (0.27, 0.74), (0.73, 0.74)],
+    "grid": [(0.27, 0.27), (0.73, 0.27), (0.27, 0.74), (0.73, 0.74)],
+}
+_RADIUS_OF = {"left": "one", "middle": "one", "right": "one", "beside": "pair", "over": "pair"}
+_RADIUS_OF |= {"row": "many", "pyramid": "grid", "grid": "grid"}
+_ARRANGEMENTS = {
+    1: ("left", "middle", "middle", "right"),
+    2: ("beside", "over"),
+    3: ("row", "pyramid"),
+    4: ("grid",),
+}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing: what it is, what it looks like, and where it lies (centre and half side)."""
+
+    shape: str
+    colour: str
+    texture: str
+    size: str
+    x: float
+    y: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Things arranged before a background.
+
+    Args:
+        things: One to four, in the order of the arrangement's places: left to right, then top to bottom.
+        arrangement: ``left``, ``middle``, ``right`` (one thing); ``beside``, ``over`` (two: first above second);
+            ``row``, ``pyramid`` (three: first above the others); ``grid`` (four: two above two).
+        same: The things are alike in shape, colour, texture and size.
+        background: Name of the background.
+        seed: Of the background's details.
+    """
+
+    things: tuple[Thing, ...]
+    arrangement: str
+    same: bool
+    background: str
+    seed: int
+
+
+def random_scene(rng: Random) -> Scene:
+    """A scene drawn by lot; no thing has a colour that would not stand out against the background."""
+    background = rng.choice(list(BACKGROUNDS))
+    count = rng.choice((1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4))
+    arrangement = rng.choice(_ARRANGEMENTS[count])
+    same = count > 1 and rng.random() < 0.3
+    colours = [colour for colour in COLOURS if colour not in BACKGROUNDS[background][1]]
+    shapes = rng.sample([shape for shape in SHAPES if not (same and shape == "cherry")], count)
+    looks = [(shape, rng.choice(colours), _texture(rng), _size(rng, arrangement)) for shape in shapes]
+    if same:
+        looks = looks[:1] * count
+    things = []
+    for (shape, colour, texture, size), (x, y) in zip(looks, _PLACES[arrangement], strict=True):
+        radius = _RADII[_RADIUS_OF[arrangement]][size] * rng.uniform(0.95, 1.05)
+        things.append(Thing(shape, colour, texture, size, _near(rng, x), _near(rng, y), radius))
+    return Scene(tuple(things), arrangement, same, background, rng.getrandbits(32))
+
+
+def jitter(scene: Scene, rng: Random) -> Scene:
+    """Nearly the same scene: each thing moved and scaled by a few hundredths."""
+    things = tuple(
+        replace(
+            thing,
+            x=_near(rng, thing.x, 0.015),
+            y=_near(rng, thing.y, 0.015),
+            radius=thing.radius * rng.uniform(0.96, 1.04),
+        )
+        for thing in scene.things
+    )
+    return replace(scene, things=things)
+
+
+def unlike(scene: Scene, other: Scene) -> bool:
+    """Whether a caption of ``other`` is wrong for ``scene``: another background, and no shape in common."""
+    shapes = {thing.shape for thing in scene.things}
+    return scene.background != other.background and all(thing.shape not in shapes for thing in other.things)
+
+
+def _texture(rng: Random) -> str:
+    return rng.choice(list(TEXTURES)) if rng.random() < 0.25 else "plain"
+
+
+def _size(rng: Random, arrangement: str) -> str:
+    return rng.choice(list(_RADII[_RADIUS_OF[arrangement]]))
+
+
+def _near(rng: Random, centre: float, spread: float = 0.03) -> float:
+    return centre + rng.uniform(-spread, spread)
