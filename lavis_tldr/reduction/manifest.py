@@ -18,7 +18,7 @@ def normalise(value: Any) -> Any:
         ValueError: If it holds something that JSON can't say.
     """
     try:
-        return json.loads(json.dumps(value, default=_plain, sort_keys=True))
+        return json.loads(json.dumps(value, default=_plain))
     except TypeError as error:
         raise ValueError(
             f"a manifest holds plain JSON only ({error}): turn such values into text or numbers."

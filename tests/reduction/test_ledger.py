@@ -1,0 +1,234 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavis_tldr.reduction.ledger import (
+    SCHEMA,
+    check_ledger,
+    read_ledger,
+    reasons,
+    summarise,
+    write_ledger,
+)
+from lavis_tldr.reduction.selection import select_aligned, select_uniform, spread_to_records, usable_rows
+
+
+def row(key, reason="dropped: not drawn", cluster=0, **changes):
+    error = reason.removeprefix("failed: ") if reason.startswith("failed: ") else ""
+    return {
+        "key": key,
+        "image_key": key,
+        "part": "00000",
+        "caption_original": f"original of {key}",
+        "error": error,
+        "cluster": -1 if error else cluster,
+        "distance": float("nan") if error else 0.5,
+        "alignment": float("nan"),
+        "kept": reason == "kept",
+        "reason": reason,
+        "caption_generated": "",
+        "caption": f"original of {key}" if reason == "kept" else "",
+        "caption_from": "original" if reason == "kept" else "",
+        "image_path": f"{key}.jpg",
+        "image_offset": -1,
+        "image_size": -1,
+        **changes,
+    }
+
+
+def table(*rows):
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+
+LEDGER = table(
+    row("a", "kept", cluster=0),
+    row("b", "dropped: near duplicate of a", cluster=0),
+    row("c", "failed: empty caption"),
+    row("d", "dropped: low alignment", cluster=2),
+    row("e", "kept", cluster=0, caption="x", caption_from="generated"),
+    row("f", "failed: empty caption"),
+    row("g", "failed: unreadable image: truncated"),
+    row("h", "dropped: near duplicate of d", cluster=2),
+)
+
+
+# ------------------------------------------------------------------------------------------------ reasons
+
+
+def test_reasons_by_hand():
+    assert reasons(
+        ["", "", "", "", "empty caption"],
+        np.array([True, False, False, False, False]),
+        duplicate_of=["", "a", "", "", ""],
+        alignment=np.array([0.9, 0.8, 0.1, np.nan, np.nan]),
+    ) == [
+        "kept",
+        "dropped: near duplicate of a",
+        "dropped: low alignment",
+        "dropped: not drawn",
+        "failed: empty caption",
+    ]
+    assert reasons(["", ""], np.array([False, True])) == ["dropped: not drawn", "kept"]
+
+
+def test_a_failed_or_doubled_record_cannot_be_kept():
+    with pytest.raises(ValueError, match="kept though it has error 'missing image'"):
+        reasons(["missing image"], np.array([True]))
+    with pytest.raises(ValueError, match="repeats 'z'"):
+        reasons([""], np.array([True]), duplicate_of=["z"])
+    with pytest.raises(ValueError, match="2 errors, 1 kept flags"):
+        reasons(["", ""], np.array([True]))
+
+
+# --------------------------------------------------------------------------------------------- round trip
+
+
+def test_round_trip_sorts_by_key_and_gives_the_same_bytes(tmp_path):
+    write_ledger(LEDGER, tmp_path / "one.parquet")
+    shuffled = LEDGER.take([3, 1, 7, 0, 5, 2, 6, 4])
+    chunked = pa.concat_tables([shuffled.slice(0, 3), shuffled.slice(3)]).select(SCHEMA.names[::-1])
+    write_ledger(chunked, tmp_path / "two.parquet")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    read = read_ledger(tmp_path / "two.parquet")
+    assert read.schema.equals(SCHEMA)
+    assert read["key"].to_pylist() == list("abcdefgh")
+    assert read.drop_columns(["distance", "alignment"]).equals(LEDGER.drop_columns(["distance", "alignment"]))
+    assert read_ledger(tmp_path / "one.parquet", ["key", "kept"]).column_names == ["key", "kept"]
+
+
+def test_odd_text_survives(tmp_path):
+    odd = "שלום \U0001f408\u200d⬛ \0 \n" + "x" * 1_000_000
+    write_ledger(table(row("a", caption_original=odd)), tmp_path / "ledger.parquet")
+    assert read_ledger(tmp_path / "ledger.parquet")["caption_original"].to_pylist() == [odd]
+
+
+def test_an_empty_ledger(tmp_path):
+    write_ledger(table(), tmp_path / "ledger.parquet")
+    assert read_ledger(tmp_path / "ledger.parquet").num_rows == 0
+
+
+def test_reading_what_is_no_ledger(tmp_path):
+    with pytest.raises(ValueError, match="no ledger at .*run the select stage"):
+        read_ledger(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("no table")
+    with pytest.raises(ValueError, match="text.parquet is no Parquet file"):
+        read_ledger(tmp_path / "text.parquet")
+    pq.write_table(LEDGER.drop_columns(["kept"]), tmp_path / "old.parquet")
+    with pytest.raises(ValueError, match=r"lacks the columns \['kept'\]"):
+        read_ledger(tmp_path / "old.parquet")
+
+
+def test_writing_what_is_no_ledger(tmp_path):
+    with pytest.raises(ValueError, match=r"missing here: \['kept'\], unknown: \['keep'\]"):
+        names = ["keep" if name == "kept" else name for name in SCHEMA.names]
+        write_ledger(LEDGER.rename_columns(names), tmp_path / "ledger.parquet")
+    assert not (tmp_path / "ledger.parquet").exists()
+
+
+# -------------------------------------------------------------------------------------------------- check
+
+
+def test_a_good_ledger_passes():
+    check_ledger(LEDGER, num_read=8)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (
+            row("b", kept=True),
+            r"1 ledger rows have a reason that disagrees with its kept flag \(first: key 'b'",
+        ),
+        (row("b", reason="forgotten"), "not kept, dropped or failed"),
+        (row("b") | {"reason": None}, "not kept, dropped or failed"),
+        (row("b", "failed: x", error=""), "disagrees with its error"),
+        (row("b", "kept", error="x"), "disagrees with its error"),
+        (row("b", "failed: x") | {"cluster": 3}, "an error and yet a cluster"),
+        (row("b", "kept", caption_from=""), "a caption without origin"),
+        (row("a"), r"key 'a' twice \(rows 0 and 1\)"),
+        (row(None), "no key in row 1"),
+    ],
+)
+def test_contradictions_are_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        check_ledger(table(row("a"), bad))
+
+
+def test_a_lost_record_is_refused():
+    with pytest.raises(ValueError, match="9 records were read but the ledger has 8 rows"):
+        check_ledger(LEDGER, num_read=9)
+
+
+# ------------------------------------------------------------------------------------------------ summary
+
+
+def test_summary_by_hand():
+    assert summarise(LEDGER, num_clusters=4) == {
+        "read": 8,
+        "failed": {"empty caption": 2, "unreadable image: truncated": 1},
+        "kept": 2,
+        "dropped": {"low alignment": 1, "near duplicate": 2},
+        "kept_share": 0.25,
+        "kept_share_usable": 0.4,
+        "caption_from": {"generated": 1, "original": 1},
+        # sizes 3, 0, 2, 0
+        "cluster_sizes": {"clusters": 4, "empty": 2, "min": 0, "median": 1.0, "max": 3},
+    }
+    assert summarise(LEDGER)["cluster_sizes"] == {
+        "clusters": 2,
+        "empty": 0,
+        "min": 2,
+        "median": 2.5,
+        "max": 3,
+    }
+
+
+def test_summary_of_nothing():
+    summary = summarise(table())
+    assert summary["read"] == summary["kept"] == summary["kept_share"] == 0
+    assert summary["cluster_sizes"]["max"] == 0
+
+
+# ---------------------------------------------------------------------------------------- select to ledger
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "", "", "empty caption", "missing image"]),
+            st.integers(0, 5),
+            st.floats(0, 1),
+        ),
+        max_size=40,
+    ),
+    st.floats(min_value=0, max_value=1, exclude_min=True),
+    st.booleans(),
+)
+def test_kept_and_dropped_and_failed_are_what_was_read(records, ratio, aligned):
+    errors = [error for error, _, _ in records]
+    keys = np.array([f"k{i}" for i in range(len(records))], dtype=object)
+    clusters = np.array([cluster for _, cluster, _ in records], dtype=np.int32)
+    scores = np.array([score for _, _, score in records], dtype=np.float64)
+    usable = usable_rows(errors)
+    if aligned:
+        kept = select_aligned(keys[usable], clusters[usable], scores[usable], ratio, seed=0)
+    else:
+        kept = select_uniform(keys[usable], clusters[usable], ratio, seed=0)
+    kept = spread_to_records(kept, usable, False)
+    told = reasons(errors, kept, alignment=scores if aligned else None)
+    ledger = table(
+        *(
+            row(key, reason, cluster=int(cluster))
+            for key, reason, cluster in zip(keys, told, clusters, strict=True)
+        )
+    )
+    check_ledger(ledger, num_read=len(records))
+    summary = summarise(ledger)
+    total = summary["kept"] + sum(summary["dropped"].values()) + sum(summary["failed"].values())
+    assert total == summary["read"] == len(records)
+    assert sum(summary["failed"].values()) == len(records) - usable.sum()
+    assert summary["kept"] == kept.sum()
