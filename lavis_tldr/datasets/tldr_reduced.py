@@ -12,10 +12,11 @@ import logging
 from pathlib import Path
 
 from lavis.common.registry import registry
-from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
+from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder, load_dataset_config
 from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
 
 from lavis_tldr.datasets.annotations import CAPTION_FIELDS, Annotations
+from lavis_tldr.run_keys import closest
 from lavis_tldr.sources.images import decode_image, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
@@ -132,8 +133,8 @@ def _check_member(location: ImageLocation, record: dict) -> None:
     key = str(record.get("key", ""))
     if member not in (_stem(record["image"]), _stem(key), _stem(key.rpartition("#")[0])):
         raise StaleTarError(
-            f"{location.path} has {member!r} at byte {location.offset}, where {record['image']!r} was indexed:"
-            " the tar has changed since the set was built. Restore it, or run `lavis-tldr reduce` again on it."
+            f"{location.path} has {member!r} at byte {location.offset}, not {record['image']!r} as indexed: "
+            "the tar has changed since the set was built. Restore it, or run `lavis-tldr reduce` again."
         )
 
 
@@ -163,6 +164,7 @@ class ReducedBuilder(BaseDatasetBuilder):
         """Nothing is downloaded or copied."""
 
     def build(self) -> dict[str, ReducedPairs]:
+        self._check_keys()
         annotations = self._annotation_path()
         caption = self.config.get("caption", "caption")
         if caption not in CAPTION_FIELDS:
@@ -185,6 +187,12 @@ class ReducedBuilder(BaseDatasetBuilder):
             on_bad_image=on_bad_image,
         )
         return {"train": dataset}
+
+    def _check_keys(self) -> None:
+        known = {*load_dataset_config(self.default_config_path()), "type"}
+        for key in self.config:
+            if key not in known:
+                raise ValueError(f"unknown key datasets.tldr_reduced.{key}{closest(key, known)}")
 
     def _annotation_path(self) -> Path:
         given = str(self.config.get("path") or "")

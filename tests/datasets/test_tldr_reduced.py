@@ -144,7 +144,7 @@ def test_repacked_tar_is_refused_rather_than_mixed_up(tmp_path):
     index_tar(tmp_path, "0.tar")
     write_tar(tmp_path / "0.tar", {"b": 20, "a": 10})  # readable images still, at the same offsets
     dataset = build(path=str(tmp_path))
-    with pytest.raises(ValueError, match="'b' at byte 512, where 'a.png' was indexed"):
+    with pytest.raises(ValueError, match="'b' at byte 512, not 'a.png' as indexed"):
         dataset[0]
 
 
@@ -199,6 +199,7 @@ def test_unusable_annotations_say_what_is_wrong(tmp_path, content, message):
         ({"path": ""}, "has no path"),
         ({"path": "absent"}, "absent does not exist"),
         ({"caption": "captoin"}, "caption_generated"),
+        ({"image_rot": "images"}, "image_rot.*image_root"),
         ({"on_bad_image": "skip"}, "replace, raise"),
         ({"image_root": "absent"}, "no folder"),
     ],
