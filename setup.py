@@ -14,12 +14,12 @@ FROM_312 = "python_version >= '3.12'"
 setup(
     name="lavis_tldr",
     version=VERSION,
-    description="TL;DR data reduction for Salesforce LAVIS: a small, aligned image-text set out of a large, noisy one",
+    description="TL;DR data reduction for Salesforce LAVIS: a small, aligned set out of a large, noisy one",
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
     python_requires=">=3.10",
-    # LAVIS's wheel installs top-level packages named app, docs, projects and tests; ours must add none to them.
+    # LAVIS's wheel installs top-level packages app, docs, projects and tests; ours must add none to them.
     packages=find_packages(include=["lavis_tldr", "lavis_tldr.*"]),
     package_data={"lavis_tldr": ["configs/**/*.yaml", "configs/**/*.json"]},
     install_requires=[

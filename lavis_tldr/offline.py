@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import string
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def character_vocabulary() -> list[str]:
 
 def export_lines(variables: dict[str, str]) -> str:
     """Shell lines that set the variables."""
-    return "\n".join(f"export {name}='{value}'" for name, value in variables.items())
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
 
 
 def _read_vocabulary(path: Path) -> list[str]:

@@ -160,8 +160,8 @@ def choose_device(run) -> None:
     run.device = asked if asked != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if run.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
-            f"run.device is {run.device!r}, but torch sees no CUDA device. Set run.device to auto (CUDA where "
-            "there is any) or to cpu; `lavis-tldr doctor` says what torch sees."
+            f"run.device is {run.device!r}, but torch sees no CUDA device. Set run.device to auto (CUDA "
+            "where there is any) or to cpu; `lavis-tldr doctor` says what torch sees."
         )
     on_cpu = run.device == "cpu"
     stated = run.get("runner")
