@@ -1,5 +1,5 @@
-"""The import rule, read off the source: codebook, reduction, sources (no LAVIS) -> models, datasets, tasks, runners
--> train, cli. torch.distributed only in models, tasks and runners.
+"""The import rule, read off the source: codebook, reduction, sources (no LAVIS) -> models, datasets, tasks,
+runners -> train, cli. torch.distributed only in models, tasks and runners.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""``python -m lavis_tldr.launch train.py``: the user's script as Python would run it, the plugin registered."""
+"""``python -m lavis_tldr.launch train.py``: a user's script as Python runs it, the plugin registered."""
 
 import json
 import os
