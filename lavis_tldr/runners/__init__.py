@@ -1,6 +1,7 @@
-"""Runners; importing this registers ``runner_tldr`` and ``runner_cpu`` with LAVIS."""
+"""Runners and learning rate schedules; importing this registers them with LAVIS."""
 
+from lavis_tldr.runners.lr_schedulers import LinearWarmupCosineSteps
 from lavis_tldr.runners.runner_cpu import RunnerCPU
 from lavis_tldr.runners.runner_tldr import RUN_KEYS, RunnerTLDR
 
-__all__ = ["RUN_KEYS", "RunnerCPU", "RunnerTLDR"]
+__all__ = ["RUN_KEYS", "LinearWarmupCosineSteps", "RunnerCPU", "RunnerTLDR"]

@@ -2,8 +2,8 @@
 
 LAVIS leaves every parameter without a gradient out of its checkpoints. That is right for a frozen image
 encoder, which comes from its own weight file, and wrong for momentum encoders, which training changes without
-a gradient: a resumed ``blip_pretrain`` then goes on with fresh ones. Here momentum weights are always kept,
-and a digest of the frozen weights that were left out is checked on the way back.
+a gradient: a resumed ``blip_pretrain`` then goes on with fresh ones. Here only frozen weights that training
+left as they were stay out, and a digest of them is checked on the way back.
 """
 
 import hashlib
@@ -23,18 +23,10 @@ def momentum_names(model: nn.Module) -> set[str]:
     return {name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in followers}
 
 
-def left_out_names(model: nn.Module, save_frozen: bool = False) -> set[str]:
-    """Names of the parameters that a checkpoint does without: frozen ones, momentum encoders excepted."""
-    if save_frozen:
-        return set()
+def frozen_names(model: nn.Module) -> set[str]:
+    """Names of the parameters without a gradient, momentum encoders excepted."""
     frozen = {name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
     return frozen - momentum_names(model)
-
-
-def state_to_save(model: nn.Module, save_frozen: bool = False) -> dict[str, torch.Tensor]:
-    """The model's state without the frozen parameters (see :func:`left_out_names`)."""
-    left_out = left_out_names(model, save_frozen)
-    return {name: value for name, value in model.state_dict().items() if name not in left_out}
 
 
 def weights_digest(model: nn.Module, names: set[str]) -> str:
@@ -99,7 +91,7 @@ def load_state(model: nn.Module, checkpoint: dict, source: str | Path) -> list[s
     expected = model.state_dict()
     momentum = momentum_names(model)
     missing = [name for name in expected if name not in saved]
-    vital = [name for name in missing if name not in left_out_names(model) and name not in momentum]
+    vital = [name for name in missing if name not in frozen_names(model) and name not in momentum]
     unknown = [name for name in saved if name not in expected]
     misshapen = [name for name in saved if name in expected and saved[name].shape != expected[name].shape]
     if vital or unknown or misshapen:

@@ -6,15 +6,13 @@ site-packages, and can be made only once per process. This one takes the same co
 
     bf16: False                    train steps under bfloat16 autocast (CPU or CUDA; no gradient scaler)
     bf16_eval: False               evaluation under bfloat16 autocast
-    save_frozen: False             keep frozen parameters in checkpoints (momentum encoders always are)
+    save_frozen: False             keep frozen parameters that did not change in checkpoints, too
     find_unused_parameters: False  passed to DistributedDataParallel
 """
 
 import datetime
 import inspect
 import logging
-import os
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,20 +20,20 @@ from pathlib import Path
 import lavis.common.optims  # noqa: F401  (registers LAVIS's learning rate schedulers)
 import torch
 import torch.distributed as dist
-from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process, main_process
+from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process
 from lavis.common.registry import registry
 from lavis.runners.runner_base import RunnerBase
 from torch.nn.parallel import DistributedDataParallel
 
-from lavis_tldr.runners import checkpoint as checkpoints
 from lavis_tldr.runners import loaders
+from lavis_tldr.runners.checkpointing import CheckpointMixin
 from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_bf16
 
 RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters")
 
 
 @registry.register_runner("runner_tldr")
-class RunnerTLDR(RunnerBase):
+class RunnerTLDR(CheckpointMixin, RunnerBase):
     """Trains and evaluates by epochs: ``Runner(cfg=, job_id=, task=, model=, datasets=).train()``.
 
     Checkpoints in ``output_dir/job_id``: ``checkpoint_last.pth`` after every epoch, for resuming;
@@ -48,7 +46,6 @@ class RunnerTLDR(RunnerBase):
         self.best_epoch = -1
         self.best_agg_metrics = float("-inf")
         self._best_path = self.output_dir / "checkpoint_best.pth"
-        self._frozen_digest = None
         self._check_config()
 
     def _check_config(self) -> None:
@@ -115,7 +112,10 @@ class RunnerTLDR(RunnerBase):
         if registry.get_lr_scheduler_class(name) is None:
             known = ", ".join(registry.list_lr_schedulers())
             raise ValueError(f"run.lr_sched {name!r} is not registered. Choose one of: {known}.")
-        return super().lr_scheduler
+        scheduler = super().lr_scheduler
+        if hasattr(scheduler, "iters_per_epoch"):
+            scheduler.iters_per_epoch = len(self.train_loader)
+        return scheduler
 
     @property
     def seed(self) -> int:
@@ -164,6 +164,7 @@ class RunnerTLDR(RunnerBase):
             for split in self.valid_splits:
                 self.log_stats(self.eval_epoch(split_name=split, cur_epoch=0, skip_reload=True), split)
         else:
+            self._remember_frozen()  # before resuming: what the checkpoint holds has changed, and must stay in it
             if self.resume_ckpt_path is not None:
                 self._load_checkpoint(self.resume_ckpt_path)
             self._warn_about_warmup()
@@ -239,78 +240,17 @@ class RunnerTLDR(RunnerBase):
             return None
         return self.task.after_evaluation(val_result=results, split_name=split_name, epoch=cur_epoch)
 
-    # Checkpoints
-
-    @main_process
-    def _save_checkpoint(self, cur_epoch: int, is_best: bool = False) -> None:
-        model = self.unwrap_dist_model(self.model)
-        save_frozen = bool(self.config.run_cfg.get("save_frozen", False))
-        if self._frozen_digest is None:
-            left_out = checkpoints.left_out_names(model, save_frozen)
-            self._frozen_digest = checkpoints.weights_digest(model, left_out)
-        content = {
-            "model": checkpoints.state_to_save(model, save_frozen),
-            "optimizer": self.optimizer.state_dict(),
-            "config": self.config.to_dict(),
-            "scaler": self.scaler.state_dict() if self.scaler else None,
-            "epoch": cur_epoch,
-            "frozen_digest": self._frozen_digest,
-            "best_epoch": self.best_epoch,
-            "best_agg_metrics": self.best_agg_metrics,
-        }
-        if is_best:
-            checkpoints.save_checkpoint(content, self._best_path)
-            return
-        last = self.output_dir / "checkpoint_last.pth"
-        checkpoints.save_checkpoint(content, last)
-        if not self.valid_splits:
-            numbered = self.output_dir / f"checkpoint_{cur_epoch}.pth"
-            numbered.unlink(missing_ok=True)
-            try:
-                os.link(last, numbered)  # one copy on disk while both names stand for it
-            except OSError:
-                shutil.copyfile(last, numbered)
-        logging.info("Saved %s at epoch %d.", last, cur_epoch)
-
-    def _load_checkpoint(self, url_or_filename: str) -> None:
-        saved = checkpoints.read_checkpoint(url_or_filename)
-        self._load_weights(self.unwrap_dist_model(self.model), saved, url_or_filename)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.scaler and saved.get("scaler"):
-            self.scaler.load_state_dict(saved["scaler"])
-        self.start_epoch = saved["epoch"] + 1
-        earlier_best = Path(url_or_filename).with_name("checkpoint_best.pth")
-        if earlier_best.is_file():
-            self._best_path = earlier_best
-            self.best_epoch = saved.get("best_epoch", -1)
-            self.best_agg_metrics = saved.get("best_agg_metrics", float("-inf"))
-        logging.info("Resumed from %s after epoch %d.", url_or_filename, saved["epoch"])
-
-    def _reload_best_model(self, model: torch.nn.Module) -> torch.nn.Module:
-        if self._best_path.is_file():
-            self._load_weights(model, checkpoints.read_checkpoint(self._best_path), self._best_path)
-        else:
-            logging.warning("There is no %s: evaluating the weights as they are.", self._best_path)
-        return model
-
-    @staticmethod
-    def _load_weights(model: torch.nn.Module, saved: dict, source) -> None:
-        lost = checkpoints.load_state(model, saved, source)
-        if lost:
-            logging.warning(
-                "%s has no momentum weights (LAVIS leaves them out): they restart from the trained ones.",
-                source,
-            )
-
     # Small helpers
 
     def _warn_about_warmup(self) -> None:
         warmup_steps = int(self.config.run_cfg.get("warmup_steps", 0))
         steps = len(self.train_loader) if "train" in self.dataloaders else 0
-        if warmup_steps > steps > 0 and str(self.config.run_cfg.lr_sched).startswith("linear_warmup"):
+        by_epoch = str(self.config.run_cfg.lr_sched) in ("linear_warmup_step_lr", "linear_warmup_cosine_lr")
+        if warmup_steps > steps > 0 and by_epoch:
             logging.warning(
                 "run.warmup_steps is %d, but LAVIS warms up within the first epoch alone, which has %d steps "
-                "here: the rate will jump at epoch 1. Lower warmup_steps to at most %d.",
+                "here: the rate will jump at epoch 1. Lower warmup_steps to at most %d, or use run.lr_sched: "
+                "linear_warmup_cosine_steps.",
                 warmup_steps,
                 steps,
                 steps,

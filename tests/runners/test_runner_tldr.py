@@ -146,6 +146,21 @@ def test_resume_from_another_model_names_the_parameters(tmp_path):
         runner.train()
 
 
+def test_frozen_parameters_that_change_are_saved(tmp_path):
+    """A codebook moved by averages has no gradient, and is lost in a stock checkpoint."""
+
+    class Averaged(Slope):
+        def forward(self, samples):
+            if self.training:
+                self.frozen.weight.data += 1
+            return super().forward(samples)
+
+    make_runner(tmp_path, Averaged()).train()
+    assert (
+        torch.load(tmp_path / "job/checkpoint_last.pth")["model"]["frozen.weight"].item() == 5
+    )  # 1 + 4 steps
+
+
 def test_momentum_weights_survive(tmp_path):
     model = MomentumSlope()
     make_runner(tmp_path / "first", model).train()
