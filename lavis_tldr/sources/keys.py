@@ -42,8 +42,8 @@ def check_unique_keys(keys_by_part: Iterable[tuple[str, Iterable[str]]]) -> int:
             if key in part_of:
                 raise ValueError(
                     f"Key {key!r} occurs twice, in part {part_of[key]} and in part {part}. Keys are "
-                    f"identities and must be unique in a source: set `key_prefix: true` in the source's config, which "
-                    f"makes keys '<tar name>/<key>', or leave one of the two parts out."
+                    f"identities and must be unique in a source: set `key_prefix: true` in the source's "
+                    f"config, which makes keys '<tar name>/<key>', or leave one of the two parts out."
                 )
             part_of[key] = part
     return len(part_of)

@@ -41,12 +41,10 @@ class Backdrop:
         ry = rx if ry is None else ry
         self._draw.ellipse(self._at([(x - rx, y - ry), (x + rx, y + ry)]), fill)
 
-    def circle(
-        self, x: float, y: float, r: float, outline: RGB, width: float = 0.008, ry: float | None = None
-    ) -> None:
-        ry = r if ry is None else ry
-        box = self._at([(x - r, y - ry), (x + r, y + ry)])
-        self._draw.ellipse(box, outline=outline, width=max(1, round(width * self.size)))
+    def circle(self, x: float, y: float, rx: float, outline: RGB, ry: float | None = None) -> None:
+        ry = rx if ry is None else ry
+        box = self._at([(x - rx, y - ry), (x + rx, y + ry)])
+        self._draw.ellipse(box, outline=outline, width=max(1, round(0.01 * self.size)))
 
     def line(self, points: list[tuple[float, float]], fill: RGB, width: float = 0.008) -> None:
         self._draw.line(self._at(points), fill, max(1, round(width * self.size)))
@@ -112,7 +110,7 @@ def _night(b: Backdrop) -> None:
 
 
 def _desert(b: Backdrop) -> None:
-    b.gradient((250, 205, 130), (255, 235, 190), 0, 0.5)
+    b.gradient((250, 205, 130), (255, 235, 190), 0, 0.6)
     b.dot(b.rng.uniform(0.2, 0.8), 0.14, 0.08, (255, 250, 215))
     b.hills(0.5, 0.05, (230, 175, 100))
     b.hills(0.7, 0.06, (215, 155, 80))
@@ -120,7 +118,7 @@ def _desert(b: Backdrop) -> None:
 
 
 def _snow(b: Backdrop) -> None:
-    b.gradient((165, 185, 210), (215, 225, 238), 0, 0.6)
+    b.gradient((165, 185, 210), (215, 225, 238), 0, 0.65)
     b.hills(0.58, 0.04, (240, 244, 250))
     for x in (b.rng.uniform(0, 0.3), b.rng.uniform(0.7, 1)):
         for top in (0.36, 0.42, 0.48):
@@ -169,7 +167,7 @@ def _forest(b: Backdrop) -> None:
 
 
 def _mountains(b: Backdrop) -> None:
-    b.gradient((140, 195, 240), (225, 238, 248), 0, 0.7)
+    b.gradient((140, 195, 240), (225, 238, 248), 0, 0.8)
     for x, top in ((0.1, 0.3), (0.9, 0.26), (0.5, 0.14)):
         x += b.rng.uniform(-0.08, 0.08)
         b.polygon([(x, top), (x + 0.42, 0.72), (x - 0.42, 0.72)], (120, 125, 140))
@@ -236,7 +234,7 @@ def _space(b: Backdrop) -> None:
     _stars(b, 60, 1)
     x = b.rng.choice((0.15, 0.85))
     b.dot(x, 0.16, 0.08, (225, 165, 100))
-    b.circle(x, 0.16, 0.14, (240, 215, 165), 0.014, ry=0.035)
+    b.circle(x, 0.16, 0.14, (240, 215, 165), ry=0.035)
     b.dot(1 - x, 0.88, 0.06, (105, 150, 215))
 
 

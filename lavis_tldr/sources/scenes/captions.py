@@ -34,12 +34,13 @@ def caption(scene: Scene, rng: Random) -> str:
     where = rng.choice(BACKGROUNDS[scene.background][0])
     verb = rng.choice(VERBS[SHAPES[scene.things[0].shape][1]])
     side = {"left": "on the left side", "right": "on the right side", "middle": "in the middle"}
+    picture = rng.choice(("a picture", "a drawing", "an illustration", "a scene", "a view"))
     forms = [
         f"{subject} {where}",
         f"{subject} {where}",
         f"{where}, {subject}",
         f"{where} there {'is' if kind == 'one' else 'are'} {subject}",
-        f"a {rng.choice(('picture', 'drawing', 'illustration', 'scene', 'view'))} of {subject} {where}",
+        f"{picture} of {subject} {where}",
     ]
     if kind != "several":
         forms += [f"{subject} {verb} {where}"] * 2

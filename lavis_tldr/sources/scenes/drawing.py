@@ -13,7 +13,7 @@ from lavis_tldr.sources.scenes.pen import Pen, shade
 from lavis_tldr.sources.scenes.vocabulary import COLOURS
 
 DRAW = {**forms.DRAW, **nature.DRAW, **vehicles.DRAW, **objects.DRAW}
-_SUPERSAMPLING = 2
+_SUPERSAMPLING = 3
 
 
 def draw_scene(scene: Scene, image_size: int) -> Image.Image:

@@ -1,15 +1,15 @@
-"""What a scene consists of, and scenes drawn by lot. Positions and sizes are in shares of the image's side."""
+"""What a scene consists of, and scenes drawn by lot. Lengths are shares of the image's side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from random import Random
 
-from lavis_tldr.sources.scenes.vocabulary import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from lavis_tldr.sources.scenes.vocabulary import BACKGROUNDS, COLOURS, PLAIN_ONLY, SHAPES, TEXTURES
 
 # Half the side of a thing's tile, by arrangement and size.
 _RADII = {
-    "one": {"small": 0.14, "medium": 0.24, "large": 0.36},
+    "one": {"small": 0.15, "medium": 0.24, "large": 0.36},
     "pair": {"small": 0.11, "medium": 0.17, "large": 0.24},
     "many": {"medium": 0.16},
     "grid": {"medium": 0.2},
@@ -53,8 +53,8 @@ class Scene:
 
     Args:
         things: One to four, in the order of the arrangement's places: left to right, then top to bottom.
-        arrangement: ``left``, ``middle``, ``right`` (one thing); ``beside``, ``over`` (two: first above second);
-            ``row``, ``pyramid`` (three: first above the others); ``grid`` (four: two above two).
+        arrangement: ``left``, ``middle``, ``right`` (one thing); ``beside``, ``over`` (two: first above
+            second); ``row``, ``pyramid`` (three: first above the others); ``grid`` (four: two above two).
         same: The things are alike in shape, colour, texture and size.
         background: Name of the background.
         seed: Of the background's details.
@@ -75,13 +75,14 @@ def random_scene(rng: Random) -> Scene:
     same = count > 1 and rng.random() < 0.3
     colours = [colour for colour in COLOURS if colour not in BACKGROUNDS[background][1]]
     shapes = rng.sample([shape for shape in SHAPES if not (same and shape == "cherry")], count)
-    looks = [(shape, rng.choice(colours), _texture(rng), _size(rng, arrangement)) for shape in shapes]
+    looks = [(shape, rng.choice(colours), _texture(rng, shape), _size(rng, arrangement)) for shape in shapes]
     if same:
         looks = looks[:1] * count
     things = []
     for (shape, colour, texture, size), (x, y) in zip(looks, _PLACES[arrangement], strict=True):
         radius = _RADII[_RADIUS_OF[arrangement]][size] * rng.uniform(0.95, 1.05)
-        things.append(Thing(shape, colour, texture, size, _near(rng, x), _near(rng, y), radius))
+        inside = (min(max(_near(rng, place), radius), 1 - radius) for place in (x, y))
+        things.append(Thing(shape, colour, texture, size, *inside, radius))
     return Scene(tuple(things), arrangement, same, background, rng.getrandbits(32))
 
 
@@ -105,8 +106,8 @@ def unlike(scene: Scene, other: Scene) -> bool:
     return scene.background != other.background and all(thing.shape not in shapes for thing in other.things)
 
 
-def _texture(rng: Random) -> str:
-    return rng.choice(list(TEXTURES)) if rng.random() < 0.25 else "plain"
+def _texture(rng: Random, shape: str) -> str:
+    return rng.choice(list(TEXTURES)) if shape not in PLAIN_ONLY and rng.random() < 0.25 else "plain"
 
 
 def _size(rng: Random, arrangement: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lavis_tldr.sources.scenes.pen import BLACK, GREEN, WHITE, WOOD, Pen, regular
+from lavis_tldr.sources.scenes.pen import BLACK, GREEN, WOOD, Pen, regular
 
 
 def _cup(p: Pen) -> None:
@@ -184,7 +184,7 @@ def _icecream(p: Pen) -> None:
 
 def _cake(p: Pen) -> None:
     for x in (-0.4, 0, 0.4):
-        p.line([(x, -0.15), (x, -0.55)], 0.09, WHITE)
+        p.line([(x, -0.15), (x, -0.55)], 0.09, (255, 150, 170))
         p.dot(x, -0.68, 0.1, (255, 160, 40))
     p.box(-0.85, -0.15, 0.85, 0.75)
     p.box(-0.85, -0.2, 0.85, 0.1, p.light)

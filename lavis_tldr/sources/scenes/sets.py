@@ -125,9 +125,9 @@ def draw_clean_set(
 ) -> tuple[Path, Path]:
     """Draw a clean set of scenes that :func:`draw_scenes` does not draw with any seed.
 
-    Writes ``images/finetune/*.jpg`` and ``images/dev/*.jpg``, ``finetune.json`` (LAVIS ``coco_caption`` layout,
-    three captions an image, each an entry) and ``dev.json`` (LAVIS retrieval layout, five in a list). Paths in
-    both start from ``images``.
+    Writes ``images/finetune/*.jpg`` and ``images/dev/*.jpg``, ``finetune.json`` (LAVIS ``coco_caption``
+    layout, three captions an image, each an entry) and ``dev.json`` (LAVIS retrieval layout, five in a
+    list). Paths in both start from ``images``.
 
     Args:
         out_dir: Folder, made if missing.

@@ -119,8 +119,8 @@ VERBS = {
     "vehicle": ("parked", "stopped", "seen"),
     "flyer": ("hovering", "floating", "seen"),
     "animal": ("resting", "waiting", "seen"),
-    "thing": ("placed", "left", "shown"),
-    "food": ("served", "placed", "shown"),
+    "thing": ("placed", "lying", "shown"),
+    "food": ("lying", "placed", "shown"),
 }
 
 # Background: (phrases that say where, colours that would not stand out against it).
@@ -211,6 +211,8 @@ BACKGROUNDS = {
     ),
 }
 
+# Too thin or too varied for a texture to be seen.
+PLAIN_ONLY = frozenset({"ladder", "key", "chair", "cherry", "book", "candle", "boat"})
 TEXTURES = {"plain": ("",), "striped": ("striped", "stripy"), "spotted": ("spotted", "dotted", "speckled")}
 SIZES = {
     "small": ("small", "small", "tiny", "little"),
