@@ -164,7 +164,8 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
             for split in self.valid_splits:
                 self.log_stats(self.eval_epoch(split_name=split, cur_epoch=0, skip_reload=True), split)
         else:
-            self._remember_frozen()  # before resuming: what the checkpoint holds has changed, and must stay in it
+            # Before resuming: frozen weights that come from the checkpoint must go into the next one.
+            self._remember_frozen()
             if self.resume_ckpt_path is not None:
                 self._load_checkpoint(self.resume_ckpt_path)
             self._warn_about_warmup()
