@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from lavis_tldr.sources.record import ImageLocation
 
@@ -21,7 +22,8 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image to RGB.
 
     The first frame of an animation is taken, EXIF rotation applied, transparency laid over white, and 16-bit
-    and floating-point greys are scaled to 8 bits rather than clipped.
+    and floating-point greys are scaled to 8 bits rather than clipped. A truncated image is unreadable, even
+    where LAVIS has told PIL to fill up truncated images with grey.
 
     Args:
         data: Encoded bytes (JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, PPM, ICO; AVIF where PIL has it).
@@ -34,7 +36,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         ValueError: ``"unreadable image: why"``; the same bytes always give the same message.
     """
     try:
-        with _open(data) as image:
+        with _refuse_truncated, _open(data) as image:
             if image.width * image.height > max_pixels:
                 raise ValueError(f"{image.width} x {image.height} pixels, more than the {max_pixels} allowed")
             image.load()
@@ -76,6 +78,33 @@ def read_image_bytes(location: ImageLocation) -> bytes:
             f"{location.offset} to {location.offset + location.size}: the file changed since. Encode it anew."
         )
     return data
+
+
+class _RefuseTruncated:
+    """Holds ``ImageFile.LOAD_TRUNCATED_IMAGES`` at False while any thread is inside.
+
+    ``import lavis`` sets that global to True, and what counts as damaged must not depend on imports.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+_refuse_truncated = _RefuseTruncated()
 
 
 def _open(data: bytes) -> Image.Image:

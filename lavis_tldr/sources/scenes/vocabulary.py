@@ -238,7 +238,7 @@ ALT_TEXT = (
         "free",
         "official",
         "handmade",
-        "top rated",
+        "award-winning",
         "luxury",
     ),
     (

@@ -1,0 +1,168 @@
+import json
+
+import pytest
+
+from lavis_tldr.sources import LavisJsonSource
+from lavis_tldr.sources.record import ImageLocation
+
+
+@pytest.fixture
+def root(tmp_path, encoded):
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    for name, colour in (("a.jpg", "red"), ("b.jpg", "blue"), ("sub/c.jpg", "green")):
+        (folder / name).write_bytes(encoded(colour))
+    (tmp_path / "outside.jpg").write_bytes(encoded("black"))
+    return folder
+
+
+@pytest.fixture
+def source_of(tmp_path, root):
+    def build(*lists, **options):
+        paths = []
+        for i, entries in enumerate(lists):
+            path = tmp_path / f"annotations{i}.json"
+            path.write_text(json.dumps(entries))
+            paths.append(str(path))
+        return LavisJsonSource(paths, str(root), **options)
+
+    return build
+
+
+def _facts(source):
+    return [(r.key, r.image_key, r.caption, r.error) for part in source.parts for r in source.read(part)]
+
+
+def test_pairs_of_one_image_share_its_key(source_of, root, encoded):
+    source = source_of(
+        [
+            {"image": "a.jpg", "caption": "one", "image_id": 7},
+            {"image": "b.jpg", "caption": " only "},
+            {"image": "a.jpg", "caption": "two"},
+        ],
+        [{"image": "sub/c.jpg", "caption": ["x", "y"]}, {"image": "a.jpg", "caption": "three"}],
+    )
+    assert _facts(source) == [
+        ("a.jpg#0", "a.jpg", "one", ""),
+        ("b.jpg", "b.jpg", "only", ""),
+        ("a.jpg#1", "a.jpg", "two", ""),
+        ("sub/c.jpg#0", "sub/c.jpg", "x", ""),
+        ("sub/c.jpg#1", "sub/c.jpg", "y", ""),
+        ("a.jpg#2", "a.jpg", "three", ""),
+    ]
+    first = next(source.read(source.parts[0]))
+    assert first.image == encoded("red")
+    assert first.location == ImageLocation(str(root / "a.jpg"))
+
+
+def test_parts_are_slices_of_a_file(source_of):
+    entries = [{"image": "a.jpg", "caption": str(i)} for i in range(5)]
+    source = source_of(entries, entries[:1], part_size=2)
+    assert [part.name for part in source.parts] == ["00000", "00001", "00002", "00003"]
+    captions = [[record.caption for record in source.read(part)] for part in source.parts]
+    assert captions == [["0", "1"], ["2", "3"], ["4"], ["0"]]
+    # Read alone, a part gives the same keys as in a full pass.
+    assert [record.key for record in source.read(source.parts[2])] == ["a.jpg#4"]
+
+
+def test_bad_entries_are_named_not_dropped(source_of):
+    source = source_of(
+        [
+            {"image": "a.jpg", "caption": "fine"},
+            {"image": "gone.jpg", "caption": "x"},
+            {"image": "b.jpg", "caption": " \x00 "},
+            {"image": "sub/c.jpg"},
+            {"image": "sub", "caption": "a folder"},
+            {"caption": "no image"},
+            {"image": 3, "caption": "a number"},
+            {"image": "d.jpg", "caption": 3.5},
+            {"image": "e.jpg", "caption": []},
+            "text",
+        ]
+    )
+    assert [(key, error) for key, _, _, error in _facts(source)] == [
+        ("a.jpg", ""),
+        ("gone.jpg", "missing image"),
+        ("b.jpg", "empty caption"),
+        ("sub/c.jpg", "missing caption"),
+        ("sub", "missing image"),
+        ("annotations0.json[5]", "missing image"),
+        ("annotations0.json[6]", "missing image"),
+        ("d.jpg", "missing image"),
+        ("e.jpg", "missing image"),
+        ("annotations0.json[9]", "not an annotation: a str"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["../outside.jpg", "sub/../../outside.jpg", "..", "a\x00.jpg"])
+def test_paths_that_leave_the_root_are_refused(source_of, path):
+    ((_, _, _, error),) = _facts(source_of([{"image": path, "caption": "x"}]))
+    assert error == "image path leaves the image root"
+
+
+def test_absolute_path_is_refused_even_into_the_root(source_of, root):
+    source = source_of([{"image": str(root / "a.jpg"), "caption": "x"}])
+    (record,) = source.read(source.parts[0])
+    assert record.error == "image path leaves the image root"
+    assert record.image is None and record.location is None
+
+
+def test_dots_that_stay_inside_are_fine(source_of):
+    assert [error for *_, error in _facts(source_of([{"image": "sub/../a.jpg", "caption": "x"}]))] == [""]
+
+
+def test_a_key_that_looks_like_a_numbered_one(source_of):
+    source = source_of(
+        [
+            {"image": "a.jpg", "caption": "one"},
+            {"image": "a.jpg", "caption": "two"},
+            {"image": "a.jpg#1", "caption": "another file"},
+        ]
+    )
+    keys = [(key, error) for key, _, _, error in _facts(source)]
+    assert keys[:2] == [("a.jpg#0", ""), ("a.jpg#1", "")]
+    assert keys[2][0] == "a.jpg#1~2" and keys[2][1] != ""
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{oops", "is not JSON"),
+        (
+            '{"image": "a.jpg", "caption": "x"}\n{"image": "b.jpg", "caption": "y"}',
+            "of JSON lines, make one list",
+        ),
+        ('{"annotations": [], "images": []}', r"holds a dict with the keys \['annotations', 'images'\]"),
+        ('"text"', "holds a str"),
+        ("[]", "holds an empty list"),
+        ('[{"file_name": "a.jpg", "text": "x"}]', "has both 'image' and 'caption'.*file_name"),
+        ("[1, 2]", "Its first entry is 1"),
+    ],
+)
+def test_other_files_are_shown_for_what_they_are(tmp_path, root, text, message):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        LavisJsonSource(str(path), str(root))
+
+
+def test_missing_file_and_root(tmp_path, root):
+    with pytest.raises(ValueError, match="No annotation file at .*gone.json"):
+        LavisJsonSource(str(tmp_path / "gone.json"), str(root))
+    (tmp_path / "x.json").write_text('[{"image": "a.jpg", "caption": "x"}]')
+    with pytest.raises(ValueError, match="image_root .* is no folder"):
+        LavisJsonSource(str(tmp_path / "x.json"), str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("part_size", [0, -1, 1.5, "10", True])
+def test_part_size_must_be_a_count(source_of, part_size):
+    with pytest.raises(ValueError, match="part_size is"):
+        source_of([{"image": "a.jpg", "caption": "x"}], part_size=part_size)
+
+
+def test_a_part_digest_covers_its_own_pairs(source_of):
+    entries = [{"image": "a.jpg", "caption": "one"}, {"image": "b.jpg", "caption": "two"}]
+    before = [part.digest for part in source_of(entries, part_size=1).parts]
+    entries[1]["caption"] = "other"
+    after = [part.digest for part in source_of(entries, part_size=1).parts]
+    assert after[0] == before[0] and after[1] != before[1]
