@@ -1,6 +1,6 @@
 """``lavis-tldr enable``: a hook at Python's start that registers the plugin once LAVIS is imported.
 
-Most cases use stand-ins for LAVIS and for the plugin, which print when they run; the import orders use real ones.
+Most cases use stand-ins for LAVIS and the plugin, which print when they run; the import orders use real ones.
 """
 
 import os
