@@ -1,13 +1,19 @@
 """A reduced set's annotation file in memory: 8M records without 8M dictionaries."""
 
+from __future__ import annotations
+
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 CAPTION_FIELDS = ("caption", "caption_original", "caption_generated")
 WHITESPACE = " \t\r\n"
+CHUNK_CHARACTERS = 2**22
+MAX_RECORD_CHARACTERS = 2**25
 
 
 class Annotations(Sequence):
@@ -26,8 +32,8 @@ class Annotations(Sequence):
 
     def __init__(self, path: Path, caption: str = "caption"):
         self.path = path
-        blocks, ends, without_caption = [], [], 0
-        end = 0
+        self._text = bytearray()
+        ends, without_caption = array("q"), 0
         for record, text in _records(path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
                 raise ValueError(
@@ -35,10 +41,8 @@ class Annotations(Sequence):
                 )
             if not str(record.get(caption) or "").strip():
                 without_caption += 1
-            block = text.encode()
-            blocks.append(block)
-            end += len(block)
-            ends.append(end)
+            self._text += text.encode()
+            ends.append(len(self._text))
         if not ends:
             raise ValueError(
                 f"{path} holds no records. Build the reduced set again, with a larger keep_ratio."
@@ -49,8 +53,7 @@ class Annotations(Sequence):
                 f"{without_caption} of {len(ends)} records in {path} have no {caption!r}. "
                 f"Choose another field (caption: {others}), or refine the set again."
             )
-        self._text = b"".join(blocks)
-        self._ends = np.array(ends, dtype=np.int64)  # (N,)
+        self._ends = np.frombuffer(ends, dtype=np.int64)  # (N,)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -64,37 +67,83 @@ class Annotations(Sequence):
 
 
 def _records(path: Path) -> Iterator[tuple[object, str]]:
-    """The items of the file's JSON list with their text, one at a time."""
+    """The items of the file's JSON list with their text, one at a time and without holding the file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            yield from _items(_Window(file), path)
     except FileNotFoundError:
         raise ValueError(
             f"{path} does not exist. Name the folder or annotations.json that `lavis-tldr reduce` has built."
         ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text: {error}. Expected a JSON list of records.") from error
-    decode = json.JSONDecoder().raw_decode
-    position = _skip(text, 0)
-    if text[position : position + 1] != "[":
-        raise ValueError(f"{path} begins with {text[position : position + 20]!r}; expected a JSON list.")
-    position = _skip(text, position + 1)
-    while text[position : position + 1] != "]":
+
+
+def _items(window: _Window, path: Path) -> Iterator[tuple[object, str]]:
+    if window.next_character() != "[":
+        raise ValueError(f"{path} begins with {window.next_character()!r}; expected a JSON list, '['.")
+    window.skip()
+    while window.next_character() != "]":
         try:
-            record, end = decode(text, position)
+            yield window.next_value()
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is broken JSON ({error}). Build the reduced set again.") from error
-        yield record, text[position:end]
-        position = _skip(text, end)
-        if text[position : position + 1] == ",":
-            position = _skip(text, position + 1)
-        elif text[position : position + 1] != "]":
             raise ValueError(
-                f"{path} is broken JSON: the list does not go on or end at character {position}. "
+                f"{path} is broken JSON near character {window.position} ({error.msg}). "
+                "Was the file cut off? Build the reduced set again."
+            ) from error
+        if window.next_character() == ",":
+            window.skip()
+        elif window.next_character() != "]":
+            raise ValueError(
+                f"{path} is broken JSON: its list neither goes on nor ends at character {window.position}. "
                 "Was the file cut off? Build the reduced set again."
             )
 
 
-def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position] in WHITESPACE:
-        position += 1
-    return position
+class _Window:
+    """A moving view of a text file, a chunk at a time."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+        self._text = ""
+        self._start = 0  # of what is not yet consumed, in _text
+        self._dropped = 0  # characters before _text
+        self._decode = json.JSONDecoder().raw_decode
+
+    @property
+    def position(self) -> int:
+        """Characters consumed so far."""
+        return self._dropped + self._start
+
+    def skip(self) -> None:
+        self._start += 1
+
+    def next_character(self) -> str:
+        """The next character that is no whitespace, not consumed; empty at the end."""
+        while True:
+            while self._start < len(self._text) and self._text[self._start] in WHITESPACE:
+                self._start += 1
+            if self._start < len(self._text):
+                return self._text[self._start]
+            if not self._read_on():
+                return ""
+
+    def next_value(self) -> tuple[object, str]:
+        """The next JSON value and its text."""
+        self.next_character()
+        while True:
+            try:
+                value, end = self._decode(self._text, self._start)
+                text = self._text[self._start : end]
+                self._start = end
+                return value, text
+            except json.JSONDecodeError:
+                # The chunk may end within the value. One that never ends must not be read to the file's end.
+                if len(self._text) - self._start > MAX_RECORD_CHARACTERS or not self._read_on():
+                    raise
+
+    def _read_on(self) -> bool:
+        more = self._file.read(CHUNK_CHARACTERS)
+        self._dropped += self._start
+        self._text, self._start = self._text[self._start :] + more, 0
+        return bool(more)

@@ -210,8 +210,10 @@ def test_unusable_configs_say_what_is_expected(tmp_path, changes, message):
         build(**{"path": str(tmp_path), **changes})
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 10_000])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_annotations_equal_the_parsed_list(tmp_path, indent):
+def test_annotations_equal_the_parsed_list(tmp_path, monkeypatch, indent, chunk):
+    monkeypatch.setattr("lavis_tldr.datasets.annotations.CHUNK_CHARACTERS", chunk)
     records = [record("a"), record("büro", note=["[1]", {"x": None}]), record("猫")]
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(records, indent=indent, ensure_ascii=False), encoding="utf-8")
