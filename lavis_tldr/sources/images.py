@@ -149,5 +149,6 @@ def _grey_to_rgb(image: Image.Image) -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"  # PIL's own text holds a memory address.
-    text = " ".join(re.sub(r" at 0x[0-9a-f]+", "", str(error)).split())
+    # Without byte counts, so that the ledger's reasons can be counted.
+    text = " ".join(re.sub(r" at 0x[0-9a-f]+| \(\d+ bytes not processed\)", "", str(error)).split())
     return text[:200] or type(error).__name__

@@ -125,7 +125,7 @@ def test_bytes_that_are_no_image(data):
 def test_truncated_image_whatever_lavis_told_pil(encoded, monkeypatch, lenient):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
     data = encoded("red", "JPEG", size=(200, 200))
-    with pytest.raises(ValueError, match="^unreadable image: .*truncated"):
+    with pytest.raises(ValueError, match="^unreadable image: image file is truncated$"):
         decode_image(data[: len(data) // 2])
     assert ImageFile.LOAD_TRUNCATED_IMAGES is lenient
 
