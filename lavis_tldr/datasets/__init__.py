@@ -1,5 +1,6 @@
 """Datasets; importing this registers the builders with LAVIS."""
 
+from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 
-__all__ = ["ReducedBuilder", "ReducedPairs"]
+__all__ = ["CaptionPairs", "CaptionPairsBuilder", "ReducedBuilder", "ReducedPairs"]

@@ -36,17 +36,13 @@ class Annotations(Sequence):
         ends, without_caption = array("q"), 0
         for record, text in _records(path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-                raise ValueError(
-                    f"Record {len(ends)} of {path} is {text[:80]}; expected an object with an image path."
-                )
+                raise ValueError(f"Record {len(ends)} of {path} is {text[:80]}; expected an object with an image path.")
             if not str(record.get(caption) or "").strip():
                 without_caption += 1
             self._text += text.encode()
             ends.append(len(self._text))
         if not ends:
-            raise ValueError(
-                f"{path} holds no records. Build the reduced set again, with a larger keep_ratio."
-            )
+            raise ValueError(f"{path} holds no records. Build the reduced set again, with a larger keep_ratio.")
         if without_caption:
             others = ", ".join(name for name in CAPTION_FIELDS if name != caption)
             raise ValueError(

@@ -43,9 +43,7 @@ class ReducedPairs(ImageTextPairDataset):
             under "replace" if more than 100 in a row can't be read; always if a tar is not the one indexed.
     """
 
-    def __init__(
-        self, vis_processor, text_processor, vis_root, ann_paths, caption="caption", on_bad_image="replace"
-    ):
+    def __init__(self, vis_processor, text_processor, vis_root, ann_paths, caption="caption", on_bad_image="replace"):
         super().__init__(vis_processor, text_processor, vis_root, ann_paths=[])
         (path,) = ann_paths
         self.annotation = Annotations(Path(path), caption)
@@ -153,9 +151,7 @@ class ReducedBuilder(BaseDatasetBuilder):
 
     train_dataset_cls = ReducedPairs
 
-    DATASET_CONFIG_DICT = {
-        "default": str(Path(__file__).parent.parent / "configs" / "datasets" / "tldr_reduced.yaml")
-    }
+    DATASET_CONFIG_DICT = {"default": str(Path(__file__).parent.parent / "configs" / "datasets" / "tldr_reduced.yaml")}
 
     def _download_ann(self) -> None:
         """Nothing is downloaded or copied: a copy could be stale."""
@@ -174,8 +170,7 @@ class ReducedBuilder(BaseDatasetBuilder):
         on_bad_image = self.config.get("on_bad_image", "replace")
         if on_bad_image not in ON_BAD_IMAGE:
             raise ValueError(
-                f"datasets.tldr_reduced.on_bad_image is {on_bad_image!r}; expected one of: "
-                f"{', '.join(ON_BAD_IMAGE)}."
+                f"datasets.tldr_reduced.on_bad_image is {on_bad_image!r}; expected one of: {', '.join(ON_BAD_IMAGE)}."
             )
         self.build_processors()
         dataset = self.train_dataset_cls(

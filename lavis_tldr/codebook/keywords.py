@@ -1,0 +1,184 @@
+"""The most frequent keywords and key phrases of a source's captions, found with NLTK (TL;DR, sec. 3.1 and 3.3)."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+import nltk
+from nltk.tokenize import RegexpTokenizer
+
+# A noun with the adjectives and nouns before it.
+_GRAMMAR = nltk.RegexpParser("PHRASE: {<JJ.*|NN.*|VBG>*<NN.*>}")
+_WORDS = RegexpTokenizer(r"[a-z][a-z'-]*[a-z]")
+_MAX_PHRASE = 3
+# Used where NLTK's own list is not installed.
+_STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "if",
+        "of",
+        "at",
+        "by",
+        "for",
+        "with",
+        "about",
+        "into",
+        "through",
+        "before",
+        "after",
+        "above",
+        "below",
+        "to",
+        "from",
+        "up",
+        "down",
+        "in",
+        "out",
+        "on",
+        "off",
+        "over",
+        "under",
+        "again",
+        "then",
+        "once",
+        "here",
+        "there",
+        "all",
+        "any",
+        "both",
+        "each",
+        "few",
+        "more",
+        "most",
+        "other",
+        "some",
+        "such",
+        "no",
+        "nor",
+        "not",
+        "only",
+        "own",
+        "same",
+        "so",
+        "than",
+        "too",
+        "very",
+        "can",
+        "will",
+        "just",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "have",
+        "has",
+        "had",
+        "do",
+        "does",
+        "did",
+        "its",
+        "it",
+        "this",
+        "that",
+        "these",
+        "those",
+        "he",
+        "she",
+        "they",
+        "his",
+        "her",
+        "their",
+        "them",
+        "him",
+        "we",
+        "you",
+        "your",
+        "our",
+        "my",
+        "me",
+        "i",
+        "as",
+        "who",
+        "which",
+        "what",
+        "while",
+        "near",
+        "next",
+    ]
+)
+
+
+def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
+    """Keywords (nouns) and key phrases (a noun with what qualifies it), most frequent first.
+
+    Where NLTK's part-of-speech tagger is not installed, words and word pairs without stop words stand in, and a
+    warning says so.
+
+    Args:
+        captions: The source's captions.
+        num_keywords: K.
+
+    Returns:
+        K keywords and phrases in lower case; equally frequent ones in alphabetical order.
+
+    Raises:
+        ValueError: If the captions hold fewer.
+    """
+    tagged = _tagger_installed()
+    if not tagged:
+        logging.warning(
+            "NLTK's tagger averaged_perceptron_tagger_eng is not installed (NLTK_DATA names its folder): keywords are "
+            "the most frequent words and word pairs instead of nouns and noun phrases."
+        )
+    stop_words = _stop_words()
+    counts: Counter[str] = Counter()
+    for caption in captions:
+        words = _WORDS.tokenize(caption.lower())
+        counts.update(_noun_phrases(words, stop_words) if tagged else _word_pairs(words, stop_words))
+    if len(counts) < num_keywords:
+        raise ValueError(
+            f"the captions hold {len(counts)} keywords and key phrases, fewer than the {num_keywords} codes. Set "
+            f"model.num_codes to {len(counts)} or less, give more captions, or set model.codebook_init to kmeans."
+        )
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [phrase for phrase, _ in ranked[:num_keywords]]
+
+
+def _noun_phrases(words: list[str], stop_words: frozenset[str]) -> list[str]:
+    found = []
+    for phrase in _GRAMMAR.parse(nltk.pos_tag(words)).subtrees(lambda tree: tree.label() == "PHRASE"):
+        parts = [word for word, _ in phrase.leaves() if word not in stop_words]
+        if parts:
+            found.append(parts[-1])  # the noun itself, and each longer phrase that ends in it
+            found += [" ".join(parts[-n:]) for n in range(2, min(len(parts), _MAX_PHRASE) + 1)]
+    return found
+
+
+def _word_pairs(words: list[str], stop_words: frozenset[str]) -> list[str]:
+    pairs = [f"{a} {b}" for a, b in nltk.bigrams(words) if a not in stop_words and b not in stop_words]
+    return [word for word in words if word not in stop_words] + pairs
+
+
+def _tagger_installed() -> bool:
+    try:
+        nltk.data.find("taggers/averaged_perceptron_tagger_eng")
+        return True
+    except LookupError:
+        return False
+
+
+def _stop_words() -> frozenset[str]:
+    try:
+        from nltk.corpus import stopwords
+
+        return frozenset(stopwords.words("english"))
+    except LookupError:
+        return _STOP_WORDS

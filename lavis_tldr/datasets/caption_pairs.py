@@ -1,0 +1,191 @@
+"""``tldr_captions``: image-caption pairs of any source, to train and validate the captioner on.
+
+datasets:
+  tldr_captions:
+    train: {format: webdataset, tars: "pool/{00000..00007}.tar"}
+    val: {format: lavis_json, annotations: dev.json, image_root: images}
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from lavis.common.registry import registry
+from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
+from omegaconf import OmegaConf
+from torch.utils.data import Dataset
+
+from lavis_tldr.datasets.feature_cache import FeatureCache
+from lavis_tldr.sources import ImageLocation, build_source, check_unique_keys, decode_image, read_image_bytes
+
+_CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
+SPLITS = ("train", "val", "test")
+
+
+class CaptionPairs(Dataset):
+    """Images with their captions, by index.
+
+    A sample is ``{"image": (3, H, W) or "image_features": (L, D), "image_id": key, "captions": [str]}``; `collater`
+    makes the batches that `CodebookCaptioner` takes.
+
+    Args:
+        items: Key, place and captions of each image; an image whose captions are trained on one at a time comes once
+            for each.
+        vis_processor: Maps a PIL image to a tensor.
+        text_processor: Maps a caption to the text to train on.
+        captions_per_image: How many captions of an image a sample holds, drawn anew each time; 0: all, as they are.
+    """
+
+    def __init__(
+        self,
+        items: list[tuple[str, ImageLocation, list[str]]],
+        vis_processor: Callable,
+        text_processor: Callable,
+        captions_per_image: int,
+    ):
+        self.items = items
+        self.vis_processor, self.text_processor = vis_processor, text_processor
+        self.captions_per_image = captions_per_image
+        self.features: FeatureCache | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def captions(self) -> list[str]:
+        """All captions, as they are trained on."""
+        return [self.text_processor(caption) for _, _, captions in self.items for caption in captions]
+
+    def load_image(self, index: int) -> torch.Tensor:
+        """One image, (3, H, W).
+
+        Raises:
+            ValueError: If it can't be read.
+        """
+        return self.vis_processor(decode_image(read_image_bytes(self.items[index][1])))
+
+    def use_features(self, features: FeatureCache) -> None:
+        """Give cached features instead of images; an image without them (unreadable) is left out."""
+        self.items = [item for item in self.items if item[0] in features]
+        self.features = features
+
+    def __getitem__(self, index: int) -> dict:
+        for candidate in range(index, index + len(self)):
+            key, _, captions = self.items[candidate % len(self)]
+            try:
+                if self.features is not None:
+                    image = {"image_features": torch.from_numpy(np.array(self.features[key]))}
+                else:
+                    image = {"image": self.load_image(candidate % len(self))}
+            except (ValueError, OSError) as error:
+                logging.warning("%s: %s; the next image stands in.", key, error)
+                continue
+            return {**image, "image_id": key, "captions": self._draw(captions)}
+        raise ValueError(f"none of the {len(self)} images can be read; check the source's image_root or tars.")
+
+    def collater(self, samples: list[dict]) -> dict:
+        kind = "image_features" if "image_features" in samples[0] else "image"
+        batch = {
+            kind: torch.stack([sample[kind] for sample in samples]),
+            "image_id": [sample["image_id"] for sample in samples],
+        }
+        if self.captions_per_image == 0:
+            return {**batch, "references": [sample["captions"] for sample in samples]}
+        return {**batch, "text_input": [caption for sample in samples for caption in sample["captions"]]}
+
+    def _draw(self, captions: list[str]) -> list[str]:
+        n = self.captions_per_image
+        if n == 0:
+            return captions
+        # Where an image has fewer than n, all of them come before any comes again.
+        order = [i for _ in range(-(-n // len(captions))) for i in torch.randperm(len(captions)).tolist()]
+        return [self.text_processor(captions[i]) for i in order[:n]]
+
+
+@registry.register_builder("tldr_captions")
+class CaptionPairsBuilder(BaseDatasetBuilder):
+    """Builds `CaptionPairs` from the sources under ``train``, ``val`` and ``test``; nothing is downloaded or copied."""
+
+    train_dataset_cls = eval_dataset_cls = CaptionPairs
+    DATASET_CONFIG_DICT = {"default": str(_CONFIG)}
+
+    def _download_data(self) -> None:
+        """Sources are read where they lie."""
+
+    def build(self) -> dict[str, CaptionPairs]:
+        known = set(OmegaConf.load(_CONFIG).datasets.tldr_captions) | {"type"}
+        unknown = [key for key in self.config if key not in known]
+        if unknown:
+            raise ValueError(f"unknown key datasets.tldr_captions.{unknown[0]}; known are {', '.join(sorted(known))}.")
+        self.build_processors()
+        datasets = {}
+        for split in SPLITS:
+            if not self.config.get(split):
+                continue
+            train = split == "train"
+            mode = "train" if train else "eval"
+            n = int(self.config.captions_per_image) if train else 0
+            items = read_items(OmegaConf.to_container(self.config[split], resolve=True), n != 1)
+            if train and self.config.only:
+                items = keep_only(items, self.config.only)
+            if not items:
+                raise ValueError(f"datasets.tldr_captions.{split}: the source has no usable pair.")
+            # Cached features are of unaugmented images, so both splits then see images as evaluation does.
+            vis_mode = "eval" if self.config.feature_cache else mode
+            text_processor = self.text_processors["train"]
+            datasets[split] = CaptionPairs(items, self.vis_processors[vis_mode], text_processor, n)
+            datasets[split].feature_cache_folder = self.config.feature_cache
+        return datasets
+
+
+def read_items(config: Mapping, by_image: bool) -> list[tuple[str, ImageLocation, list[str]]]:
+    """Index a source's usable records.
+
+    Args:
+        config: As `build_source` takes it.
+        by_image: One item an image with all its captions; else one a pair.
+    """
+    source = build_source(config)
+    found: dict[str, tuple[str, ImageLocation, list[str]]] = {}
+    failed: list[str] = []
+
+    def keys_of(part) -> Iterator[str]:
+        for record in source.read(part):
+            yield record.key
+            if record.error:
+                failed.append(f"{record.key}: {record.error}")
+                continue
+            key = record.image_key if by_image else record.key
+            found.setdefault(key, (record.image_key, record.location, []))[2].append(record.caption)
+
+    num_records = check_unique_keys((part.name, keys_of(part)) for part in source.parts)
+    if failed:
+        logging.warning("%d of %d records can't be used (first: %s).", len(failed), num_records, failed[0])
+    return [found[key] for key in sorted(found)]
+
+
+def keep_only(items: list, only: Mapping) -> list:
+    """The items that a score table ranks among the best.
+
+    Args:
+        items: As `read_items` gives them.
+        only: ``table``: Parquet with ``key`` and the column; ``column``: its name; ``share``: of the table's scored
+            rows, the best to keep, in (0, 1].
+
+    Raises:
+        ValueError: If the table is absent or the share out of range.
+    """
+    path, column, share = only["table"], only.get("column", "alignment"), float(only.get("share", 0.5))
+    if not Path(path).exists():
+        raise ValueError(f"datasets.tldr_captions.only.table: there is no {path}; run the score stage first.")
+    if not 0 < share <= 1:
+        raise ValueError(f"datasets.tldr_captions.only.share is {share}; expected a share in (0, 1].")
+    table = pq.read_table(path, columns=["key", column])
+    scores = table[column].to_numpy()
+    keys = np.array(table["key"].to_pylist(), dtype=object)[np.isfinite(scores)]
+    scores = scores[np.isfinite(scores)]
+    best = np.lexsort((keys.astype(str), -scores))[: round(share * len(scores))]
+    kept = set(keys[best])
+    return [item for item in items if item[0] in kept]

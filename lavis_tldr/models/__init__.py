@@ -1,0 +1,5 @@
+"""Models; importing this registers them with LAVIS."""
+
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+
+__all__ = ["CodebookCaptioner"]

@@ -1,0 +1,248 @@
+"""The codebook captioner: visual encoder, codebook, text decoder (TL;DR, sec. 3.1 and 3.3).
+
+Shapes: B images, L patch tokens, D encoder width, K codes, n captions an image, T tokens, V vocabulary.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from lavis.common.registry import registry
+from lavis.models.base_model import BaseModel
+from torch import Tensor, nn
+
+from lavis_tldr.codebook.quantizer import VectorQuantizer
+from lavis_tldr.models.captioner_config import build_captioner_parts
+from lavis_tldr.models.collectives import all_reduce, broadcast
+from lavis_tldr.models.generation import DecodingOptions, generate
+from lavis_tldr.models.text_decoder import TextDecoder
+from lavis_tldr.models.tokenizer import CaptionTokenizer
+
+_CONFIGS = Path(__file__).parent.parent / "configs" / "models"
+
+
+@registry.register_model("codebook_captioner")
+class CodebookCaptioner(BaseModel):
+    """Captions an image from the codes of its patches.
+
+    Model types: ``base`` (ViT-B/16 and BERT-base, the paper's), ``small`` (ViT-S/14 and a 6-layer BERT of width 384),
+    ``tiny`` (for tests; seconds on a CPU).
+
+    Samples, as `forward` takes them:
+        image: (B, 3, H, W), or instead of it
+        image_features: (B, L, D), of a still encoder, computed once;
+        text_input: B n captions: those of the first image, those of the second, ...
+
+    Args:
+        visual_encoder: Gives (B, 1 + L, D), [CLS] first.
+        quantizer: The codebook, or None for the same captioner without one (a comparison).
+        decoder: The language model.
+        tokenizer: Its vocabulary.
+        num_patches: L.
+        freeze_encoder: Keep the encoder still (and in eval mode).
+        max_text_length: Longest caption in training, in tokens.
+        label_smoothing: Of the language-modelling loss.
+        commitment_weight: Weight of the commitment loss.
+    """
+
+    PRETRAINED_MODEL_CONFIG_DICT = {
+        name: str(_CONFIGS / f"codebook_captioner_{name}.yaml") for name in ("base", "small", "tiny")
+    }
+
+    def __init__(
+        self,
+        visual_encoder: nn.Module,
+        quantizer: VectorQuantizer | None,
+        decoder: TextDecoder,
+        tokenizer: CaptionTokenizer,
+        *,
+        num_patches: int,
+        encoder_width: int,
+        freeze_encoder: bool = True,
+        max_text_length: int = 30,
+        label_smoothing: float = 0.1,
+        commitment_weight: float = 1.0,
+    ):
+        super().__init__()
+        self.visual_encoder = visual_encoder
+        self.quantizer = quantizer
+        self.decoder = decoder
+        self.tokenizer = tokenizer
+        self.num_patches, self.encoder_width = num_patches, encoder_width
+        # A code says what is in a patch, not where; the decoder is told where by this.
+        self.patch_position = nn.Parameter(torch.randn(num_patches, encoder_width) * 0.02)  # (L, D)
+        self.freeze_encoder = freeze_encoder
+        self.max_text_length, self.label_smoothing = max_text_length, label_smoothing
+        self.commitment_weight = commitment_weight
+        # What else belongs to the weights: which tokens captions may use, each code's keyword, and whether the
+        # codebook was started from data.
+        self.output_tokens: list[int] = []
+        self.code_names: list[str] = []
+        self.codebook_started = False
+        self.stats: dict[str, float] = {}
+        if freeze_encoder:
+            self.visual_encoder.requires_grad_(False)
+        if quantizer is not None:
+            quantizer.all_reduce, quantizer.broadcast = all_reduce, broadcast
+
+    # Building
+
+    @classmethod
+    def from_config(cls, cfg) -> "CodebookCaptioner":
+        """Build from a LAVIS model config; see configs/models for the keys.
+
+        Raises:
+            ValueError: If a weight file is absent or does not fit, or a key is unknown.
+        """
+        parts, options, checkpoint = build_captioner_parts(cfg)
+        model = cls(**parts, **options)
+        if checkpoint is not None:
+            model.load_weights(checkpoint["state"], checkpoint["path"])
+        return model
+
+    def load_weights(self, state: dict, where: str) -> None:
+        """Load a checkpoint of this model; a still encoder's weights may be left out, nothing else may.
+
+        Raises:
+            ValueError: If a weight is missing, left over or of another shape.
+        """
+        still = {name for name, p in self.named_parameters() if not p.requires_grad}
+        try:
+            result = self.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{where} does not fit this model: {error}") from error
+        missing = [name for name in result.missing_keys if name not in still]
+        if missing or result.unexpected_keys:
+            raise ValueError(
+                f"{where} does not fit this model: {len(missing)} weights missing (first: {missing[:1]}), "
+                f"{len(result.unexpected_keys)} left over (first: {result.unexpected_keys[:1]}). "
+                "Use the model_type, num_codes and quantize that it was trained with."
+            )
+
+    def get_extra_state(self) -> dict:
+        return {
+            "vocabulary": self.tokenizer.vocabulary,
+            "output_tokens": self.output_tokens,
+            "code_names": self.code_names,
+            "codebook_started": self.codebook_started,
+        }
+
+    def set_extra_state(self, state: dict) -> None:
+        if state["vocabulary"] != self.tokenizer.vocabulary:
+            raise RuntimeError("the checkpoint's vocabulary is not this model's")
+        self.output_tokens = list(state["output_tokens"])
+        self.code_names = list(state["code_names"])
+        self.codebook_started = bool(state["codebook_started"])
+
+    def allow_tokens(self, captions: list[str]) -> None:
+        """Let captions use the tokens of ``captions`` besides those allowed before.
+
+        The vocabulary head then runs over these alone: a BERT's vocabulary is several times what captions use, and
+        on a CPU the head would cost more than the decoder.
+        """
+        ids = {token for row in self.tokenizer.encode(captions, self.max_text_length) for token in row}
+        ids |= {self.tokenizer.pad, self.tokenizer.bos, self.tokenizer.eos, *self.output_tokens}
+        self.output_tokens = sorted(ids)
+
+    def train(self, mode: bool = True) -> "CodebookCaptioner":
+        super().train(mode)
+        if self.freeze_encoder:
+            self.visual_encoder.eval()
+        return self
+
+    # Image side
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Patch features, [CLS] left out, (B, 3, H, W) -> (B, L, D)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
+            return self.visual_encoder(image)[:, 1:]
+
+    def image_features(self, samples: dict) -> Tensor:
+        """Features of a batch, from its images or as they come with it, (B, L, D)."""
+        if "image_features" in samples:
+            return samples["image_features"].to(self.device).float()
+        return self.encode_image(samples["image"].to(self.device))
+
+    def image_codes(self, samples: dict) -> Tensor:
+        """Code indices, (B, L), int64.
+
+        Raises:
+            ValueError: If the model was built without a codebook.
+        """
+        if self.quantizer is None:
+            raise ValueError("this captioner has no codebook (quantize: False), so images have no codes.")
+        return self.quantizer.encode(self.image_features(samples))
+
+    def memory_of_codes(self, codes: Tensor) -> Tensor:
+        """What the decoder attends to, from codes alone, (B, L) -> (B, L, D)."""
+        return self.quantizer.decode(codes) + self.patch_position
+
+    # Text side
+
+    def token_ids(self, captions: list[str]) -> Tensor:
+        """Token ids padded at the end, (N, T), on the model's device."""
+        rows = self.tokenizer.encode(captions, self.max_text_length)
+        ids = torch.full((len(rows), max(map(len, rows))), self.tokenizer.pad)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+        return ids.to(self.device)
+
+    def forward(self, samples: dict) -> dict:
+        """Language-modelling loss plus commitment loss (sec. 3.1).
+
+        Returns:
+            ``loss`` and, detached, ``loss_lm`` and ``loss_commitment``.
+        """
+        features = self.image_features(samples)
+        if self.quantizer is None:
+            memory, commitment = features, features.new_zeros(())
+        else:
+            quantized = self.quantizer(features)
+            memory, commitment = quantized.features, quantized.commitment_loss
+        ids = self.token_ids(samples["text_input"])
+        hidden = self.decoder(ids[:, :-1], memory + self.patch_position)
+        target = ids[:, 1:]
+        counted = target != self.tokenizer.pad
+        rows = torch.tensor(self.output_tokens, device=ids.device) if self.output_tokens else None
+        logits = self.decoder.logits(hidden[counted], rows)
+        wanted = target[counted]
+        if rows is not None:
+            wanted = torch.searchsorted(rows, wanted)
+        loss_lm = F.cross_entropy(logits.float(), wanted, label_smoothing=self.label_smoothing)
+        loss = loss_lm + self.commitment_weight * commitment
+        return {"loss": loss, "loss_lm": loss_lm.detach(), "loss_commitment": commitment.detach()}
+
+    @torch.no_grad()
+    def generate_from_codes(self, codes: Tensor, options: DecodingOptions) -> list[str]:
+        """Captions of images given by their codes, (B, L)."""
+        return self._generate(self.memory_of_codes(codes), options)
+
+    @torch.no_grad()
+    def generate(self, samples: dict, options: DecodingOptions = DecodingOptions(), **overrides) -> list[str]:
+        """Captions of a batch of images."""
+        options = DecodingOptions(**{**vars(options), **overrides})
+        if self.quantizer is not None:
+            return self.generate_from_codes(self.image_codes(samples), options)
+        return self._generate(self.image_features(samples) + self.patch_position, options)
+
+    def _generate(self, memory: Tensor, options: DecodingOptions) -> list[str]:
+        rows = torch.tensor(self.output_tokens, device=memory.device) if self.output_tokens else None
+        t = self.tokenizer
+        found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, rows)
+        return [t.decode(ids) for ids in found]
+
+    @torch.no_grad()
+    def caption_log_likelihood(self, codes: Tensor, captions: list[str]) -> Tensor:
+        """Mean log-probability a token of each caption given its image, (B,).
+
+        Args:
+            codes: (B, L).
+            captions: B captions; one without a token in the vocabulary gives NaN.
+        """
+        ids = self.token_ids(captions)
+        hidden = self.decoder(ids[:, :-1], self.memory_of_codes(codes))
+        log_p = self.decoder.logits(hidden).float().log_softmax(-1)
+        target = ids[:, 1:]
+        counted = target != self.tokenizer.pad
+        token_log_p = log_p.gather(-1, target[..., None])[..., 0].masked_fill(~counted, 0.0)
+        return token_log_p.sum(1) / counted.sum(1)

@@ -1,0 +1,64 @@
+"""WordPiece tokenizer whose vocabulary is a file, a BERT's, or trained from the source's own captions."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import BertWordPieceTokenizer
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """Tokens of a BERT vocabulary file, one a line.
+
+    Raises:
+        ValueError: If the file is absent or lacks BERT's special tokens.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no vocabulary {path}; give a BERT vocab.txt, or leave it out to train one.")
+    tokens = path.read_text(encoding="utf-8").split("\n")
+    tokens = tokens[:-1] if tokens[-1] == "" else tokens
+    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; expected a BERT vocabulary, one token a line.")
+    return tokens
+
+
+def train_vocabulary(captions: Iterable[str], size: int) -> list[str]:
+    """A WordPiece vocabulary of at most ``size`` tokens, learnt from captions; the same for any caption order."""
+    tokenizer = BertWordPieceTokenizer(lowercase=True)
+    tokenizer.train_from_iterator(
+        sorted(captions),
+        vocab_size=size,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        show_progress=False,
+    )
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.get)
+
+
+class CaptionTokenizer:
+    """Captions to token ids and back.
+
+    Args:
+        vocabulary: Tokens in the order of their ids.
+    """
+
+    def __init__(self, vocabulary: Sequence[str]):
+        self.vocabulary = list(vocabulary)
+        ids = {token: i for i, token in enumerate(self.vocabulary)}
+        self._tokenizer = BertWordPieceTokenizer(vocab=ids, lowercase=True)
+        self.pad, self.bos, self.eos = ids["[PAD]"], ids["[CLS]"], ids["[SEP]"]
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, captions: Sequence[str], max_length: int) -> list[list[int]]:
+        """Token ids from [CLS] to [SEP], cut to ``max_length``; a cut caption has no [SEP]."""
+        return [encoding.ids[:max_length] for encoding in self._tokenizer.encode_batch(list(captions))]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The caption of token ids, special tokens left out."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True).strip()

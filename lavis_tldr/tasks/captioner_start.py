@@ -1,0 +1,186 @@
+"""What must be known before a captioner is trained: vocabulary, cached features, and where its codes start."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from lavis_tldr.codebook.initialization import lloyd, match_moments
+from lavis_tldr.codebook.keywords import find_keywords
+from lavis_tldr.datasets.caption_pairs import CaptionPairs
+from lavis_tldr.datasets.feature_cache import FeatureCache
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.tokenizer import train_vocabulary
+
+_FEATURES_PER_CODE = 64  # Lloyd's passes see about so many features a code
+_LLOYD_PASSES = 10
+_MAX_CAPTIONS = 200_000  # for keywords and vocabulary: more would change neither noticeably
+
+
+def _sample(items: list, size: int, seed: int) -> list:
+    """At most ``size`` items, drawn by the seed, in their order."""
+    if len(items) <= size:
+        return items
+    drawn = np.random.default_rng(seed).choice(len(items), size, replace=False)
+    return [items[i] for i in np.sort(drawn)]
+
+
+def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: int, seed: int) -> None:
+    """Train a WordPiece vocabulary from the captions where the model config brings none; sets ``vocabulary``."""
+    cfg = model_cfg
+    brings_one = cfg.text_weights or cfg.vocabulary or cfg.pretrained or (cfg.load_finetuned and cfg.finetuned)
+    if brings_one:
+        return
+    tokens = train_vocabulary(_sample(train_set.captions(), _MAX_CAPTIONS, seed), size)
+    path = folder / "vocab.txt"
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    barrier()
+    OmegaConf.update(cfg, "vocabulary", str(path))
+    logging.info("Trained a vocabulary of %d tokens from the captions: %s", len(tokens), path)
+
+
+def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, device: str, num_workers: int) -> None:
+    """Compute the patch features that the datasets' caches lack, and let the datasets use them.
+
+    Raises:
+        ValueError: If the encoder is trainable, since features would go stale.
+    """
+    for dataset in datasets.values():
+        if not dataset.feature_cache_folder:
+            continue
+        if not model.freeze_encoder:
+            raise ValueError("feature_cache needs model.freeze_vit: True; a moving encoder makes features stale.")
+        fingerprint = encoder_fingerprint(model_cfg)
+        if is_main_process():
+            cache = FeatureCache(dataset.feature_cache_folder, fingerprint)
+            _encode_missing(model.to(device).eval(), dataset, cache, device, num_workers)
+        barrier()
+        dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
+
+
+def encoder_fingerprint(cfg) -> str:
+    """What patch features depend on: weights' content, image and patch size."""
+    digest = "random"
+    if cfg.vit_weights:
+        digest = hashlib.blake2b(Path(cfg.vit_weights).read_bytes(), digest_size=16).hexdigest()
+    return f"{digest} image_size={cfg.image_size} patch_size={cfg.patch_size}"
+
+
+class _Images(Dataset):
+    """The images of some keys, or None where one can't be read."""
+
+    def __init__(self, pairs: CaptionPairs, indices: list[int]):
+        self.pairs, self.indices = pairs, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> tuple[str, Tensor | None]:
+        key = self.pairs.items[self.indices[i]][0]
+        try:
+            return key, self.pairs.load_image(self.indices[i])
+        except (ValueError, OSError) as error:
+            logging.warning("%s: %s; left out of training.", key, error)
+            return key, None
+
+
+@torch.inference_mode()
+def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, device: str, workers: int):
+    missing = set(cache.missing(item[0] for item in pairs.items))
+    indices = []
+    for i, item in enumerate(pairs.items):
+        if item[0] in missing:
+            indices.append(i)
+            missing.discard(item[0])
+    loader = DataLoader(_Images(pairs, indices), 64, num_workers=workers, collate_fn=list)
+    for batch in tqdm(loader, desc="patch features", disable=not indices):
+        readable = [(key, image) for key, image in batch if image is not None]
+        if readable:
+            images = torch.stack([image for _, image in readable]).to(device)
+            with torch.autocast(torch.device(device).type, torch.bfloat16):
+                features = model.encode_image(images)
+            cache.add([key for key, _ in readable], features.float().cpu().numpy())
+
+
+@torch.inference_mode()
+def start_codebook(model: CodebookCaptioner, model_cfg, train_set: CaptionPairs, device: str, seed: int) -> None:
+    """Start the codes from keywords or features of the training images (``model.codebook_init``).
+
+    ``keywords``: text embeddings of the K most frequent keywords (sec. 3.1), mapped onto the features' distribution
+    and settled among them by Lloyd's passes; each code keeps its keyword as a name. ``kmeans``: drawn features,
+    settled likewise. ``xavier``: left as they are. Every process computes the same.
+
+    Raises:
+        ValueError: If ``codebook_init`` is unknown, or keywords or images are too few.
+    """
+    quantizer, kind = model.quantizer, model_cfg.codebook_init
+    if quantizer is None or model.codebook_started:
+        return
+    if kind not in ("keywords", "kmeans", "xavier"):
+        raise ValueError(f"model.codebook_init is {kind!r}; expected keywords, kmeans or xavier.")
+    generator = torch.Generator().manual_seed(seed)
+    if kind != "xavier":
+        if kind == "keywords":  # before any image is encoded: too few keywords are found out at once
+            model.code_names = _keywords(model_cfg, train_set, quantizer.num_codes, seed)
+        model.to(device).eval()
+        features = _sample_features(model, train_set, device, quantizer.num_codes * _FEATURES_PER_CODE, generator)
+        if kind == "keywords":
+            codes = match_moments(embed_keywords(model, model.code_names).cpu(), features)
+        else:
+            codes = features[torch.randperm(len(features), generator=generator)[: quantizer.num_codes]]
+        quantizer.set_codes(lloyd(features, codes, _LLOYD_PASSES, generator=generator))
+    model.codebook_started = True
+    logging.info("Started %d codes from %s.", quantizer.num_codes, kind)
+
+
+def embed_keywords(model: CodebookCaptioner, keywords: list[str]) -> Tensor:
+    """Text embeddings of keywords by the BERT that the decoder starts from, (K, W)."""
+    rows = []
+    for start in range(0, len(keywords), 256):
+        ids = model.token_ids(keywords[start : start + 256])
+        rows.append(model.decoder.embed_text(ids, ids != model.tokenizer.pad).float())
+    return torch.cat(rows)
+
+
+def _keywords(model_cfg, train_set: CaptionPairs, num_codes: int, seed: int) -> list[str]:
+    if model_cfg.keywords_file:
+        path = Path(model_cfg.keywords_file)
+        if not path.is_file():
+            raise ValueError(f"model.keywords_file: there is no file {path}.")
+        names = list(dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines()))
+        names = [name for name in names if name]
+        if len(names) < num_codes:
+            raise ValueError(f"{path} holds {len(names)} keywords, fewer than model.num_codes {num_codes}: lower it.")
+        return names[:num_codes]
+    return find_keywords(_sample(train_set.captions(), _MAX_CAPTIONS, seed), num_codes)
+
+
+def _sample_features(
+    model: CodebookCaptioner, pairs: CaptionPairs, device: str, wanted: int, generator: torch.Generator
+) -> Tensor:
+    """About ``wanted`` features of drawn images, as the quantizer compares them, (N, D), on the CPU."""
+    per_image = max(1, min(model.num_patches, -(-wanted // len(pairs))))
+    num_images = min(len(pairs), -(-wanted // per_image))
+    drawn = torch.randperm(len(pairs), generator=generator)[:num_images].tolist()
+    found = []
+    for start in tqdm(range(0, num_images, 64), desc="features for the codebook"):
+        batch = pairs.collater([pairs[i] for i in drawn[start : start + 64]])
+        features = model.quantizer.lookup_space(model.image_features(batch)).float().cpu()  # (B, L, D)
+        for row in features:
+            found.append(row[torch.randperm(len(row), generator=generator)[:per_image]])
+    return torch.cat(found)
+
+
+def barrier() -> None:
+    """Wait for the other processes, if there are any."""
+    if is_dist_avail_and_initialized():
+        torch.distributed.barrier()
