@@ -21,7 +21,7 @@ setup(
     python_requires=">=3.10",
     # LAVIS's wheel installs top-level packages app, docs, projects and tests; ours must add none to them.
     packages=find_packages(include=["lavis_tldr", "lavis_tldr.*"]),
-    package_data={"lavis_tldr": ["configs/**/*.yaml", "configs/**/*.json"]},
+    package_data={"lavis_tldr": ["configs/**/*"]},
     install_requires=[
         # On 3.12 LAVIS's pinned transformers cannot be installed; there it comes by `pip install --no-deps`.
         f"salesforce-lavis==1.0.2; {BELOW_312}",

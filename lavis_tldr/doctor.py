@@ -22,7 +22,7 @@ from lavis_tldr.cache_root import CACHE_ROOT, cache_root
 from lavis_tldr.diagnosis import NUMPY_REMEDY, TORCH_REMEDY, numpy_mismatch, version_of, version_tuple
 
 LAVIS_VERSION = "1.0.2"
-PY312_ROUTE = "pip install --no-deps salesforce-lavis==1.0.2 && pip install -r requirements-py312.txt"
+PY312_ROUTE = "three pip commands, written at the top of requirements-py312.txt"
 OFFLINE_ROUTE = "lavis-tldr offline --vocab vocab.txt --dir DIR (prints HF_HOME and the like)"
 HUB = ("huggingface.co", 443)
 NLTK_DATA = ("taggers/averaged_perceptron_tagger_eng", "corpora/stopwords")
