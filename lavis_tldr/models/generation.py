@@ -97,9 +97,9 @@ def generate(
         go_on = (~ends).long() * 2 * b - torch.arange(2 * b, device=device)
         keep = go_on.topk(b, dim=1).indices  # (N, b)
         scores = top.gather(1, keep)
-        rows = (torch.arange(n, device=device)[:, None] * b + beam.gather(1, keep)).view(-1)
-        tokens = torch.cat([tokens[rows], token.gather(1, keep).view(-1, 1)], 1)
-        past = [(k[rows], v[rows]) for k, v in past]
+        parents = (torch.arange(n, device=device)[:, None] * b + beam.gather(1, keep)).view(-1)
+        tokens = torch.cat([tokens[parents], token.gather(1, keep).view(-1, 1)], 1)
+        past = [(k[parents], v[parents]) for k, v in past]
     # `max` takes the first of equals: the one that finished earlier.
     return [max(f, key=lambda item: item[0])[1] if f else [] for f in finished]
 
