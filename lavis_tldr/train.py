@@ -11,6 +11,7 @@ import argparse
 import io
 import logging
 import random
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,21 +94,24 @@ def run(cfg_path: str | Path, options: Sequence[str] = ()):
 
 def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):
     """The YAML file with the options merged in, before any packaged default."""
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
+    from yaml import YAMLError
 
     if not Path(cfg_path).is_file():
         raise FileNotFoundError(f"there is no config file {str(cfg_path)!r} (looked in {Path.cwd()})")
     bad = [option for option in options if "=" not in option]
     if bad:
-        raise ValueError(
-            f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2"
-        )
-    config = OmegaConf.merge(OmegaConf.load(cfg_path), OmegaConf.from_dotlist(list(options)))
+        raise ValueError(f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2")
+    try:
+        config = OmegaConf.load(cfg_path)
+    except YAMLError as error:
+        raise ValueError(f"{cfg_path} is not valid YAML: {error}") from error
+    if not isinstance(config, DictConfig):
+        raise ValueError(f"{cfg_path} holds no mapping; a config has the sections run, model and datasets")
+    config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(options)))
     missing = [section for section in ("run", "model", "datasets") if section not in config]
     if missing:
-        raise ValueError(
-            f"{cfg_path} lacks the section {missing[0]!r}; a LAVIS config has run, model and datasets"
-        )
+        raise ValueError(f"{cfg_path} lacks the section {missing[0]!r}; a LAVIS config has run, model and datasets")
     return config
 
 
@@ -186,22 +190,11 @@ def set_seeds(seed: int) -> None:
 
 
 def choose_job_id(run_cfg) -> str:
-    """``run.job_id`` if set, else the time to the second, with a number behind it if that folder is taken."""
-    if run_cfg.get("job_id"):
-        return str(run_cfg.job_id)
-    now = time.strftime("%Y%m%d%H%M%S")
-    if int(run_cfg.rank) != 0:
-        return now  # rank 0's choice holds
-    for number in range(1, 1000):
-        job_id = now if number == 1 else f"{now}-{number}"
-        try:
-            (Path(run_cfg.output_dir) / job_id).mkdir(parents=True)
-            return job_id
-        except FileExistsError:
-            continue
-    raise ValueError(
-        f"{run_cfg.output_dir} holds 999 runs of {now}; set run.job_id or another run.output_dir"
-    )
+    """``run.job_id`` if set, else the time to the second and four random digits.
+
+    LAVIS's own job id changes every ten minutes, so that jobs started together write into one folder.
+    """
+    return str(run_cfg.get("job_id") or f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(2)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 
 import pytest
 
@@ -139,10 +140,15 @@ def test_hub(monkeypatch, no_hub_settings, answers, status):
 
 
 def test_hub_that_never_answers_is_given_up(monkeypatch):
-    import threading
+    test_is_over = threading.Event()
 
-    monkeypatch.setattr(doctor.socket, "create_connection", lambda *_, **__: threading.Event().wait(30))
+    def never_answers(*_, **__):
+        test_is_over.wait(30)
+        raise TimeoutError
+
+    monkeypatch.setattr(doctor.socket, "create_connection", never_answers)
     assert doctor._hub_answers(seconds=0.05) is False
+    test_is_over.set()
 
 
 def test_vocabulary(monkeypatch, tmp_path):

@@ -33,7 +33,7 @@ def toy_run(tmp_path, monkeypatch):
 def test_trains_and_saves_below_the_working_directory(toy_run, tmp_path):
     runner = train.run(toy_run())
     assert runner.output_dir.parent == tmp_path / "runs"
-    assert re.fullmatch(r"\d{14}", runner.output_dir.name)
+    assert re.fullmatch(r"\d{14}-[0-9a-f]{4}", runner.output_dir.name)
     assert (runner.output_dir / "checkpoint_0.pth").is_file()
 
 
@@ -129,6 +129,17 @@ def test_missing_file_and_section(tmp_path):
         train.load_user_config(config)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "is not valid YAML"), ("- a\n- b\n", "holds no mapping"), ("", "lacks the section 'run'")],
+)
+def test_file_that_is_no_config(tmp_path, text, message):
+    config = tmp_path / "odd.yaml"
+    config.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        train.load_user_config(config)
+
+
 def test_command_line_shows_a_users_error_in_one_line(toy_run, capsys):
     assert train.main(["--cfg-path", str(toy_run()), "--options", "run.max_epochs=2"]) == 2
     error = capsys.readouterr().err.strip()
@@ -152,13 +163,9 @@ def test_two_processes_on_a_cpu_share_one_folder_and_one_model(tmp_path):
         "torch.save([str(runner.output_dir), weight, size], here / f'{rank}.pth')\n"
     )
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    done = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    (folder, weight, size), (other_folder, other_weight, _) = (
-        torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1)
-    )
+    (folder, weight, size), (other_folder, other_weight, _) = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
     assert size == 2
     assert folder == other_folder
     assert torch.equal(weight, other_weight)
