@@ -58,15 +58,11 @@ def read_checkpoint(path: str | Path) -> dict:
         ValueError: If there is no such file, or it is not a checkpoint with a ``model`` entry.
     """
     if not os.path.isfile(path):
-        raise ValueError(
-            f"Checkpoint {path} does not exist. Give run.resume_ckpt_path a file that a run saved."
-        )
+        raise ValueError(f"Checkpoint {path} does not exist. Give run.resume_ckpt_path a file that a run saved.")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} can't be read as a checkpoint of tensors and plain values: {error}"
-        ) from error
+        raise ValueError(f"{path} can't be read as a checkpoint of tensors and plain values: {error}") from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint:
         raise ValueError(f"{path} is no LAVIS checkpoint: it has no 'model' entry with the weights.")
     return checkpoint
@@ -93,7 +89,7 @@ def load_state(model: nn.Module, checkpoint: dict, source: str | Path) -> list[s
     missing = [name for name in expected if name not in saved]
     vital = [name for name in missing if name not in frozen_names(model) and name not in momentum]
     unknown = [name for name in saved if name not in expected]
-    misshapen = [name for name in saved if name in expected and saved[name].shape != expected[name].shape]
+    misshapen = [name for name in saved if name in expected and _shape(saved[name]) != _shape(expected[name])]
     if vital or unknown or misshapen:
         raise ValueError(
             f"{source} does not fit {type(model).__name__}: {_count(vital, 'missing')}, "
@@ -113,6 +109,10 @@ def load_state(model: nn.Module, checkpoint: dict, source: str | Path) -> list[s
     if lost:
         model.copy_params()
     return lost
+
+
+def _shape(value) -> torch.Size | None:
+    return getattr(value, "shape", None)  # a module's extra state may be anything
 
 
 def _count(names, what: str) -> str:

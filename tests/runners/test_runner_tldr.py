@@ -161,6 +161,26 @@ def test_frozen_parameters_that_change_are_saved(tmp_path):
     )  # 1 + 4 steps
 
 
+def test_extra_state_survives(tmp_path):
+    """A vocabulary, say, that a module keeps beside its tensors."""
+
+    class Worded(Slope):
+        words: tuple = ()
+
+        def get_extra_state(self):
+            return {"words": list(self.words)}
+
+        def set_extra_state(self, state):
+            self.words = tuple(state["words"])
+
+    first, second = Worded(), Worded()
+    first.words = ("dog", "cat")
+    make_runner(tmp_path / "first", first).train()
+    path = tmp_path / "first/job/checkpoint_last.pth"
+    make_runner(tmp_path / "second", second, resume_ckpt_path=str(path)).train()
+    assert second.words == ("dog", "cat")
+
+
 def test_momentum_weights_survive(tmp_path):
     model = MomentumSlope()
     make_runner(tmp_path / "first", model).train()
