@@ -27,17 +27,23 @@ def match_moments(embeddings: Tensor, features: Tensor, shrinkage: float = 0.1) 
         Codes, (K, D).
 
     Raises:
-        ValueError: If there are fewer than two embeddings or features.
+        ValueError: If there are fewer than two embeddings or features, or all embeddings are alike.
     """
     if len(embeddings) < 2 or len(features) < 2:
         raise ValueError(
             f"moments need at least 2 rows each, found {len(embeddings)} embeddings and {len(features)} features."
         )
+    if bool((embeddings == embeddings[0]).all()):
+        raise ValueError(
+            f"the {len(embeddings)} embeddings are all alike; give keywords that the vocabulary tells apart."
+        )
     mean, scale, basis = _principal(features)
     text_mean, text_scale, text_basis = _principal(embeddings)
     width = min(len(scale), len(text_scale))
     floor = shrinkage * text_scale.pow(2).mean()
-    white = (embeddings.double() - text_mean) @ text_basis / (text_scale.pow(2) + floor).sqrt()
+    # Directions in which the embeddings do not differ at all stay at the mean.
+    spread = (text_scale.pow(2) + floor).sqrt().clamp(min=1e-6 * text_scale[0])
+    white = (embeddings.double() - text_mean) @ text_basis / spread
     codes = white[:, :width] * scale[:width] @ basis[:, :width].T + mean
     return codes.to(features.dtype)
 

@@ -12,108 +12,13 @@ _GRAMMAR = nltk.RegexpParser("PHRASE: {<JJ.*|NN.*|VBG>*<NN.*>}")
 _WORDS = RegexpTokenizer(r"[a-z][a-z'-]*[a-z]")
 _MAX_PHRASE = 3
 # Used where NLTK's own list is not installed.
-_STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "if",
-        "of",
-        "at",
-        "by",
-        "for",
-        "with",
-        "about",
-        "into",
-        "through",
-        "before",
-        "after",
-        "above",
-        "below",
-        "to",
-        "from",
-        "up",
-        "down",
-        "in",
-        "out",
-        "on",
-        "off",
-        "over",
-        "under",
-        "again",
-        "then",
-        "once",
-        "here",
-        "there",
-        "all",
-        "any",
-        "both",
-        "each",
-        "few",
-        "more",
-        "most",
-        "other",
-        "some",
-        "such",
-        "no",
-        "nor",
-        "not",
-        "only",
-        "own",
-        "same",
-        "so",
-        "than",
-        "too",
-        "very",
-        "can",
-        "will",
-        "just",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "have",
-        "has",
-        "had",
-        "do",
-        "does",
-        "did",
-        "its",
-        "it",
-        "this",
-        "that",
-        "these",
-        "those",
-        "he",
-        "she",
-        "they",
-        "his",
-        "her",
-        "their",
-        "them",
-        "him",
-        "we",
-        "you",
-        "your",
-        "our",
-        "my",
-        "me",
-        "i",
-        "as",
-        "who",
-        "which",
-        "what",
-        "while",
-        "near",
-        "next",
-    ]
-)
+_COMMON_WORDS = """
+a an the and or but if of at by for with about into through before after above below to from up down in out on off over
+under again then once here there all any both each few more most other some such no nor not only own same so than too
+very can will just is are was were be been being have has had do does did its it this that these those he she they his
+her their them him we you your our my me i as who which what while near next
+"""
+_STOP_WORDS = frozenset(_COMMON_WORDS.split())
 
 
 def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
@@ -142,6 +47,8 @@ def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
     counts: Counter[str] = Counter()
     for caption in captions:
         words = _WORDS.tokenize(caption.lower())
+        if not words:
+            continue  # NLTK's parser prints a warning for each
         counts.update(_noun_phrases(words, stop_words) if tagged else _word_pairs(words, stop_words))
     if len(counts) < num_keywords:
         raise ValueError(

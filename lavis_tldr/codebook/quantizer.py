@@ -120,16 +120,17 @@ class VectorQuantizer(nn.Module):
 
         weight = torch.empty(num_codes, self.code_dim)
         nn.init.xavier_uniform_(weight)
-        self.codebook = nn.Parameter(weight, requires_grad=decay is None)  # (K, D)
-        # Codes that follow averages take no gradient, and LAVIS leaves parameters without gradient out of its
-        # checkpoints; as a buffer the codebook is always saved.
-        if decay is not None:
-            del self.codebook
+        if decay is None:
+            self.codebook = nn.Parameter(weight)  # (K, D)
+        else:
+            # Codes that follow averages take no gradient, and LAVIS leaves parameters without gradient out of its
+            # checkpoints; as a buffer the codebook is always saved.
             self.register_buffer("codebook", weight)
         self.register_buffer("average_count", torch.full((num_codes,), 1.0 / num_codes))
         self.register_buffer("average_sum", weight / num_codes)
-        # Use since the last `reset_usage`, for perplexity and dead codes of an epoch; not part of the model.
-        self.register_buffer("usage", torch.zeros(num_codes, dtype=torch.long), persistent=False)
+        # Use since the last `reset_usage`, for perplexity and dead codes of an epoch. No buffer: data-parallel training
+        # overwrites every process's buffers with the first one's.
+        self._usage = torch.zeros(num_codes, dtype=torch.long)
 
     @torch.no_grad()
     def set_codes(self, codes: Tensor) -> None:
@@ -162,7 +163,7 @@ class VectorQuantizer(nn.Module):
         x = self.lookup_space(features)
         codebook = self._unit(self.codebook)
         codes = nearest_code(x, codebook)  # (B, L)
-        self.usage += torch.bincount(codes.reshape(-1), minlength=self.num_codes)
+        self.count_use(codes)
         quantized = F.embedding(codes, codebook)
         # Symmetric: features are pulled to codes, and codes to features unless averages move them already.
         loss = self.beta * F.mse_loss(x.float(), quantized.detach().float())
@@ -173,13 +174,17 @@ class VectorQuantizer(nn.Module):
         straight_through = x + (quantized - x).detach()
         return Quantized(self.project_out(straight_through), codes, loss)
 
+    def count_use(self, codes: Tensor) -> None:
+        """Add codes of any shape to what `usage_stats` is about; `forward` does it itself."""
+        self._usage = self._usage.to(codes.device) + torch.bincount(codes.reshape(-1), minlength=self.num_codes)
+
     def usage_stats(self) -> dict[str, float]:
         """Perplexity and number of dead codes since the last `reset_usage`."""
-        counts = self.all_reduce(self.usage.clone())
+        counts = self.all_reduce(self._usage.to(self.codebook.device, copy=True))
         return {"perplexity": codebook_perplexity(counts), "dead_codes": int((counts == 0).sum())}
 
     def reset_usage(self) -> None:
-        self.usage.zero_()
+        self._usage.zero_()
 
     def _unit(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) if self.normalize else x

@@ -1,6 +1,7 @@
 """Datasets; importing this registers the builders with LAVIS."""
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
+from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 
-__all__ = ["CaptionPairs", "CaptionPairsBuilder", "ReducedBuilder", "ReducedPairs"]
+__all__ = ["CaptionPairs", "CaptionPairsBuilder", "ReducedBuilder", "ReducedPairs", "SourceParts", "SourcePartsBuilder"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from lavis.common.registry import registry
@@ -20,6 +21,7 @@ from torch.utils.data import Dataset
 
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.sources import ImageLocation, build_source, check_unique_keys, decode_image, read_image_bytes
+from lavis_tldr.sources.patterns import find_files
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
 SPLITS = ("train", "val", "test")
@@ -50,6 +52,7 @@ class CaptionPairs(Dataset):
         self.vis_processor, self.text_processor = vis_processor, text_processor
         self.captions_per_image = captions_per_image
         self.features: FeatureCache | None = None
+        self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
     def __len__(self) -> int:
         return len(self.items)
@@ -69,6 +72,8 @@ class CaptionPairs(Dataset):
     def use_features(self, features: FeatureCache) -> None:
         """Give cached features instead of images; an image without them (unreadable) is left out."""
         self.items = [item for item in self.items if item[0] in features]
+        if not self.items:
+            raise ValueError("none of the images can be read; check the source's image_root or tars.")
         self.features = features
 
     def __getitem__(self, index: int) -> dict:
@@ -127,11 +132,13 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
             train = split == "train"
             mode = "train" if train else "eval"
             n = int(self.config.captions_per_image) if train else 0
-            items = read_items(OmegaConf.to_container(self.config[split], resolve=True), n != 1)
-            if train and self.config.only:
-                items = keep_only(items, self.config.only)
+            if train and n < 1:
+                raise ValueError(f"datasets.tldr_captions.captions_per_image is {n}; expected 1 or more.")
+            only = best_keys(self.config.only) if train and self.config.only else None
+            items = read_items(OmegaConf.to_container(self.config[split], resolve=True), n != 1, only)
             if not items:
-                raise ValueError(f"datasets.tldr_captions.{split}: the source has no usable pair.")
+                among = "" if only is None else f" among the {len(only)} that datasets.tldr_captions.only keeps"
+                raise ValueError(f"datasets.tldr_captions.{split}: the source has no usable pair{among}.")
             # Cached features are of unaugmented images, so both splits then see images as evaluation does.
             vis_mode = "eval" if self.config.feature_cache else mode
             text_processor = self.text_processors["train"]
@@ -140,12 +147,15 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
         return datasets
 
 
-def read_items(config: Mapping, by_image: bool) -> list[tuple[str, ImageLocation, list[str]]]:
+def read_items(
+    config: Mapping, by_image: bool, only: set[str] | None = None
+) -> list[tuple[str, ImageLocation, list[str]]]:
     """Index a source's usable records.
 
     Args:
         config: As `build_source` takes it.
         by_image: One item an image with all its captions; else one a pair.
+        only: Keys of the pairs to take, or None for all.
     """
     source = build_source(config)
     found: dict[str, tuple[str, ImageLocation, list[str]]] = {}
@@ -157,6 +167,8 @@ def read_items(config: Mapping, by_image: bool) -> list[tuple[str, ImageLocation
             if record.error:
                 failed.append(f"{record.key}: {record.error}")
                 continue
+            if only is not None and record.key not in only:
+                continue
             key = record.image_key if by_image else record.key
             found.setdefault(key, (record.image_key, record.location, []))[2].append(record.caption)
 
@@ -166,26 +178,32 @@ def read_items(config: Mapping, by_image: bool) -> list[tuple[str, ImageLocation
     return [found[key] for key in sorted(found)]
 
 
-def keep_only(items: list, only: Mapping) -> list:
-    """The items that a score table ranks among the best.
+def best_keys(only: Mapping) -> set[str]:
+    """Keys of the pairs that a score table ranks best; of equal scores, the first keys in the alphabet.
 
     Args:
-        items: As `read_items` gives them.
-        only: ``table``: Parquet with ``key`` and the column; ``column``: its name; ``share``: of the table's scored
-            rows, the best to keep, in (0, 1].
+        only: ``table``: Parquet files (path, glob or list of them) with ``key`` and the column; ``column``: its name;
+            ``share``: of the tables' scored rows, the best to keep, in (0, 1].
 
     Raises:
-        ValueError: If the table is absent or the share out of range.
+        ValueError: If the table or its column is absent, a key unknown or the share out of range.
     """
-    path, column, share = only["table"], only.get("column", "alignment"), float(only.get("share", 0.5))
-    if not Path(path).exists():
-        raise ValueError(f"datasets.tldr_captions.only.table: there is no {path}; run the score stage first.")
+    where = "datasets.tldr_captions.only"
+    unknown = [key for key in only if key not in ("table", "column", "share")]
+    if unknown or not only.get("table"):
+        raise ValueError(f"{where} has {sorted(only)}; expected table and, where wanted, column and share.")
+    column, share = only.get("column", "alignment"), float(only.get("share", 0.5))
     if not 0 < share <= 1:
-        raise ValueError(f"datasets.tldr_captions.only.share is {share}; expected a share in (0, 1].")
-    table = pq.read_table(path, columns=["key", column])
-    scores = table[column].to_numpy()
+        raise ValueError(f"{where}.share is {share}; expected a share in (0, 1].")
+    tables = []
+    for path in find_files(only["table"], f"{where}.table (the score stage writes it)"):
+        names = pq.read_schema(path).names
+        if "key" not in names or column not in names:
+            raise ValueError(f"{where}: {path} has the columns {', '.join(names)}; expected key and {column}.")
+        tables.append(pq.read_table(path, columns=["key", column]))
+    table = pa.concat_tables(tables)
+    scores = table[column].to_numpy().astype(float)
     keys = np.array(table["key"].to_pylist(), dtype=object)[np.isfinite(scores)]
     scores = scores[np.isfinite(scores)]
     best = np.lexsort((keys.astype(str), -scores))[: round(share * len(scores))]
-    kept = set(keys[best])
-    return [item for item in items if item[0] in kept]
+    return set(keys[best])

@@ -6,7 +6,7 @@ what made the features; each ``<n>.npy`` holds features (N, L, D) float16, and `
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,8 @@ class FeatureCache:
                 f"{self.folder} holds features of another encoder ({stamp.read_text()}; this one is {fingerprint}). "
                 "Delete the folder, or name another feature_cache."
             )
-        stamp.write_text(fingerprint)
+        if not stamp.is_file():
+            self._write(stamp, lambda file: file.write(fingerprint.encode()))
         self._place: dict[str, tuple[int, int]] = {}  # key -> (file, row)
         self._arrays: dict[int, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.json")):
@@ -53,20 +54,28 @@ class FeatureCache:
         return [key for key in dict.fromkeys(keys) if key not in self._place]
 
     def add(self, keys: Sequence[str], features: np.ndarray) -> None:
-        """Store features, (N, L, D), written whole before their keys are."""
+        """Store features, (N, L, D), written whole before their keys are.
+
+        Raises:
+            ValueError: If there is not one row a key.
+        """
+        if len(keys) != len(features):
+            raise ValueError(f"{len(features)} rows of features for {len(keys)} keys; expected one each.")
         number = len(list(self.folder.glob("*.json")))
-        for suffix, write in (
-            (".npy", lambda file: np.save(file, features.astype(np.float16))),
-            (".json", lambda file: file.write(json.dumps(list(keys)).encode())),
-        ):
-            partial = self.folder / f"{number:05d}{suffix}.partial"
-            with open(partial, "wb") as file:
-                write(file)
-            os.replace(partial, self.folder / f"{number:05d}{suffix}")
+        self._write(self.folder / f"{number:05d}.npy", lambda file: np.save(file, features.astype(np.float16)))
+        self._write(self.folder / f"{number:05d}.json", lambda file: file.write(json.dumps(list(keys)).encode()))
         self._index(number, keys)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_arrays": {}}  # a memory map sent to a worker would be copied
+
+    @staticmethod
+    def _write(path: Path, write: Callable) -> None:
+        """Write a file whole or not at all; other processes may be reading the folder."""
+        partial = path.with_name(f"{path.name}.partial")
+        with open(partial, "wb") as file:
+            write(file)
+        os.replace(partial, path)
 
     def _index(self, number: int, keys: Sequence[str]) -> None:
         self._place.update({key: (number, row) for row, key in enumerate(keys)})

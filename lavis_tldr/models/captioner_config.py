@@ -8,7 +8,7 @@ import torch
 from lavis.models.vit import VisionTransformer, interpolate_pos_embed
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
@@ -41,11 +41,11 @@ def build_captioner_parts(cfg) -> tuple[dict, dict, dict | None]:
             raise ValueError(f"unknown key model.{key}: {hint}")
     checkpoint = _read_checkpoint(cfg)
     bert = None
-    if cfg["text_weights"]:
+    if cfg["text_weights"] and checkpoint is None:  # a checkpoint holds the whole decoder
         folder = bert_folder(cfg["text_weights"])
         bert = (*read_bert(folder), str(folder))
     tokenizer = _build_tokenizer(cfg, checkpoint, bert)
-    decoder = _build_decoder(cfg, len(tokenizer), bert)
+    decoder = _build_decoder(cfg, len(tokenizer), bert, checkpoint)
     options = {
         "num_patches": (cfg["image_size"] // cfg["patch_size"]) ** 2,
         "encoder_width": cfg["vit_width"],
@@ -78,8 +78,8 @@ def _read_checkpoint(cfg: dict) -> dict | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"model.{name}: {path} is no checkpoint of plain weights ({error}).") from error
-    state = content.get("model", content)
-    if "_extra_state" not in state:
+    state = content.get("model", content) if isinstance(content, dict) else {}
+    if "vocabulary" not in (state.get("_extra_state") or {}):
         raise ValueError(f"model.{name}: {path} is not a checkpoint of codebook_captioner (no vocabulary in it).")
     return {"state": state, "path": str(path)}
 
@@ -114,15 +114,10 @@ def _build_visual_encoder(cfg: dict) -> nn.Module:
         return encoder
     if not Path(path).is_file():
         raise ValueError(f"model.vit_weights: there is no file {path}.")
-    if str(path).endswith(".safetensors"):
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("model", state)
-    state = {name: tensor.float() for name, tensor in state.items()}
-    if "pos_embed" in state:
-        state["pos_embed"] = interpolate_pos_embed(state["pos_embed"], encoder)
+    state = _read_vit(path)
     try:
+        if "pos_embed" in state:
+            state["pos_embed"] = interpolate_pos_embed(state["pos_embed"], encoder)
         result = encoder.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise ValueError(f"model.vit_weights: {path} does not fit a ViT of these sizes: {error}") from error
@@ -131,7 +126,25 @@ def _build_visual_encoder(cfg: dict) -> nn.Module:
             f"model.vit_weights: {path} lacks {len(result.missing_keys)} weights (first: {result.missing_keys[0]!r}); "
             "expected timm's VisionTransformer names."
         )
+    layer_scales = [name for name in result.unexpected_keys if name.endswith((".ls1.gamma", ".ls2.gamma"))]
+    if layer_scales:
+        raise ValueError(
+            f"model.vit_weights: {path} scales its layers ({layer_scales[0]}), which this ViT does not; multiply the "
+            "scales into the weights and biases of attn.proj and mlp.fc2 first."
+        )
     return encoder
+
+
+def _read_vit(path: str) -> dict[str, Tensor]:
+    try:
+        if str(path).endswith(".safetensors"):
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("model", state)
+        return {name: tensor.float() for name, tensor in state.items()}
+    except Exception as error:
+        raise ValueError(f"model.vit_weights: {path} is no file of plain weights ({error}).") from error
 
 
 def _build_quantizer(cfg: dict) -> VectorQuantizer | None:
@@ -148,7 +161,17 @@ def _build_quantizer(cfg: dict) -> VectorQuantizer | None:
     )
 
 
-def _build_decoder(cfg: dict, vocab_size: int, bert: tuple | None) -> TextDecoder:
+def _build_decoder(cfg: dict, vocab_size: int, bert: tuple | None, checkpoint: dict | None) -> TextDecoder:
+    sizes = {}
+    if checkpoint is not None:
+        positions = checkpoint["state"].get("decoder.position_embeddings.weight")
+        sizes = {} if positions is None else {"max_positions": len(positions)}
+    elif bert is not None:
+        sizes = {"max_positions": bert[0].get("max_position_embeddings", 512)}
+        # Any number of heads that divides the width fits the weights, so a wrong one would go unnoticed.
+        heads = bert[0].get("num_attention_heads", cfg["text_heads"])
+        if heads != cfg["text_heads"]:
+            raise ValueError(f"{bert[2]} has {heads} attention heads, model.text_heads is {cfg['text_heads']}.")
     decoder = TextDecoder(
         vocab_size,
         cfg["text_width"],
@@ -157,6 +180,7 @@ def _build_decoder(cfg: dict, vocab_size: int, bert: tuple | None) -> TextDecode
         cfg["text_mlp_width"],
         cfg["vit_width"],
         dropout=cfg["dropout"],
+        **sizes,
     )
     if bert is not None:
         load_bert(decoder, bert[1], bert[2])

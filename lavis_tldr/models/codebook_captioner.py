@@ -3,6 +3,7 @@
 Shapes: B images, L patch tokens, D encoder width, K codes, n captions an image, T tokens, V vocabulary.
 """
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 
 _CONFIGS = Path(__file__).parent.parent / "configs" / "models"
+_IGNORED = -100  # target of a token that is not trained on
 
 
 @registry.register_model("codebook_captioner")
@@ -101,23 +103,38 @@ class CodebookCaptioner(BaseModel):
         return model
 
     def load_weights(self, state: dict, where: str) -> None:
-        """Load a checkpoint of this model; a still encoder's weights may be left out, nothing else may.
+        """Load a checkpoint of this model.
+
+        A still encoder is left out of checkpoints. It may then be absent, if this model has the same one.
 
         Raises:
-            ValueError: If a weight is missing, left over or of another shape.
+            ValueError: If a weight is missing, left over or of another shape, or the encoder is another.
         """
-        still = {name for name, p in self.named_parameters() if not p.requires_grad}
         try:
             result = self.load_state_dict(state, strict=False)
         except RuntimeError as error:
             raise ValueError(f"{where} does not fit this model: {error}") from error
-        missing = [name for name in result.missing_keys if name not in still]
+        missing = [name for name in result.missing_keys if not name.startswith("visual_encoder.")]
         if missing or result.unexpected_keys:
             raise ValueError(
                 f"{where} does not fit this model: {len(missing)} weights missing (first: {missing[:1]}), "
                 f"{len(result.unexpected_keys)} left over (first: {result.unexpected_keys[:1]}). "
                 "Use the model_type, num_codes and quantize that it was trained with."
             )
+        if result.missing_keys and state["_extra_state"].get("encoder_digest") != self.encoder_digest():
+            raise ValueError(
+                f"{where} leaves out the visual encoder, and was trained with another one than this model has. Set "
+                "model.vit_weights to the file that it was trained with; an encoder that started random is kept in "
+                "checkpoints only with run.save_frozen: True."
+            )
+
+    def encoder_digest(self) -> str:
+        """Digest of the visual encoder's weights."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.visual_encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def get_extra_state(self) -> dict:
         return {
@@ -125,6 +142,7 @@ class CodebookCaptioner(BaseModel):
             "output_tokens": self.output_tokens,
             "code_names": self.code_names,
             "codebook_started": self.codebook_started,
+            "encoder_digest": self.encoder_digest() if self.freeze_encoder else "",
         }
 
     def set_extra_state(self, state: dict) -> None:
@@ -143,6 +161,10 @@ class CodebookCaptioner(BaseModel):
         ids = {token for row in self.tokenizer.encode(captions, self.max_text_length) for token in row}
         ids |= {self.tokenizer.pad, self.tokenizer.bos, self.tokenizer.eos, *self.output_tokens}
         self.output_tokens = sorted(ids)
+
+    def _output_rows(self) -> Tensor | None:
+        """Ids of the tokens that captions may use, sorted; None for all."""
+        return torch.tensor(self.output_tokens, device=self.device) if self.output_tokens else None
 
     def train(self, mode: bool = True) -> "CodebookCaptioner":
         super().train(mode)
@@ -203,12 +225,14 @@ class CodebookCaptioner(BaseModel):
         hidden = self.decoder(ids[:, :-1], memory + self.patch_position)
         target = ids[:, 1:]
         counted = target != self.tokenizer.pad
-        rows = torch.tensor(self.output_tokens, device=ids.device) if self.output_tokens else None
+        rows = self._output_rows()
         logits = self.decoder.logits(hidden[counted], rows)
         wanted = target[counted]
         if rows is not None:
-            wanted = torch.searchsorted(rows, wanted)
-        loss_lm = F.cross_entropy(logits.float(), wanted, label_smoothing=self.label_smoothing)
+            places = torch.searchsorted(rows, wanted).clamp(max=len(rows) - 1)
+            # A token that captions may not use has no score, and is not trained on.
+            wanted = places.masked_fill(rows[places] != wanted, _IGNORED)
+        loss_lm = F.cross_entropy(logits.float(), wanted, ignore_index=_IGNORED, label_smoothing=self.label_smoothing)
         loss = loss_lm + self.commitment_weight * commitment
         return {"loss": loss, "loss_lm": loss_lm.detach(), "loss_commitment": commitment.detach()}
 
@@ -218,31 +242,39 @@ class CodebookCaptioner(BaseModel):
         return self._generate(self.memory_of_codes(codes), options)
 
     @torch.no_grad()
-    def generate(self, samples: dict, options: DecodingOptions = DecodingOptions(), **overrides) -> list[str]:
-        """Captions of a batch of images."""
-        options = DecodingOptions(**{**vars(options), **overrides})
+    def generate(self, samples: dict, options: DecodingOptions | None = None) -> list[str]:
+        """Captions of a batch of images; greedy without ``options``."""
+        options = options or DecodingOptions()
         if self.quantizer is not None:
             return self.generate_from_codes(self.image_codes(samples), options)
         return self._generate(self.image_features(samples) + self.patch_position, options)
 
     def _generate(self, memory: Tensor, options: DecodingOptions) -> list[str]:
-        rows = torch.tensor(self.output_tokens, device=memory.device) if self.output_tokens else None
         t = self.tokenizer
-        found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, rows)
+        found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, self._output_rows())
         return [t.decode(ids) for ids in found]
 
     @torch.no_grad()
-    def caption_log_likelihood(self, codes: Tensor, captions: list[str]) -> Tensor:
-        """Mean log-probability a token of each caption given its image, (B,).
+    def caption_log_likelihood(self, codes: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Log-probability of captions given their images.
 
         Args:
-            codes: (B, L).
-            captions: B captions; one without a token in the vocabulary gives NaN.
+            codes: (M, L); the number of captions is a multiple of M, ordered as in `forward`.
+            captions: N captions.
+
+        Returns:
+            Sum over the tokens of each caption, (N,), and the number of tokens, (N,). [CLS] does not count, nor do
+            tokens that captions were never trained to use.
         """
         ids = self.token_ids(captions)
         hidden = self.decoder(ids[:, :-1], self.memory_of_codes(codes))
-        log_p = self.decoder.logits(hidden).float().log_softmax(-1)
         target = ids[:, 1:]
         counted = target != self.tokenizer.pad
-        token_log_p = log_p.gather(-1, target[..., None])[..., 0].masked_fill(~counted, 0.0)
-        return token_log_p.sum(1) / counted.sum(1)
+        rows = self._output_rows()
+        if rows is not None:
+            counted &= torch.isin(target, rows)
+        log_p = self.decoder.logits(hidden[counted], rows).float().log_softmax(-1)  # (number of tokens, V)
+        wanted = target[counted] if rows is None else torch.searchsorted(rows, target[counted])
+        token_log_p = torch.zeros(target.shape, device=ids.device)
+        token_log_p[counted] = log_p.gather(-1, wanted[:, None])[:, 0]
+        return token_log_p.sum(1), counted.sum(1)

@@ -1,11 +1,11 @@
-"""WordPiece tokenizer whose vocabulary is a file, a BERT's, or trained from the source's own captions."""
+"""WordPiece tokenizer; its vocabulary is a file, a BERT's, or trained from the source's own captions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+from lavis_tldr.models.wordpiece_training import SPECIAL_TOKENS
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
@@ -22,21 +22,9 @@ def read_vocabulary(path: str | Path) -> list[str]:
     missing = [token for token in SPECIAL_TOKENS if token not in tokens]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; expected a BERT vocabulary, one token a line.")
+    if len(set(tokens)) < len(tokens):
+        raise ValueError(f"{path} holds a token twice; expected a BERT vocabulary, one token a line, each once.")
     return tokens
-
-
-def train_vocabulary(captions: Iterable[str], size: int) -> list[str]:
-    """A WordPiece vocabulary of at most ``size`` tokens, learnt from captions; the same for any caption order."""
-    tokenizer = BertWordPieceTokenizer(lowercase=True)
-    tokenizer.train_from_iterator(
-        sorted(captions),
-        vocab_size=size,
-        min_frequency=2,
-        special_tokens=list(SPECIAL_TOKENS),
-        show_progress=False,
-    )
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.get)
 
 
 class CaptionTokenizer:

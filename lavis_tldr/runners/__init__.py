@@ -2,6 +2,7 @@
 
 from lavis_tldr.runners.lr_schedulers import LinearWarmupCosineSteps
 from lavis_tldr.runners.runner_cpu import RunnerCPU
+from lavis_tldr.runners.runner_stages import RunnerStages
 from lavis_tldr.runners.runner_tldr import RUN_KEYS, RunnerTLDR
 
-__all__ = ["RUN_KEYS", "LinearWarmupCosineSteps", "RunnerCPU", "RunnerTLDR"]
+__all__ = ["RUN_KEYS", "LinearWarmupCosineSteps", "RunnerCPU", "RunnerStages", "RunnerTLDR"]

@@ -18,9 +18,7 @@ def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate
     world_size = get_world_size()
     sampler = None
     if world_size > 1:
-        sampler = DistributedSampler(
-            dataset, num_replicas=world_size, rank=get_rank(), shuffle=True, seed=seed
-        )
+        sampler = DistributedSampler(dataset, num_replicas=world_size, rank=get_rank(), shuffle=True, seed=seed)
     share = len(dataset) if sampler is None else len(sampler)
     if share < batch_size:
         raise ValueError(

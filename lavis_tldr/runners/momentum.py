@@ -33,9 +33,7 @@ def add_momentum_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if module in FOLLOWED and rest:
             completed.setdefault(f"{module}_m.{rest}", value.clone())
     if not any(name.startswith(tuple(f"{module}." for module in FOLLOWED)) for name in state):
-        raise ValueError(
-            f"The checkpoint has none of the modules {', '.join(FOLLOWED)}: it is of another model."
-        )
+        raise ValueError(f"The checkpoint has none of the modules {', '.join(FOLLOWED)}: it is of another model.")
     return completed
 
 

@@ -8,6 +8,7 @@ site-packages, and can be made only once per process. This one takes the same co
     bf16_eval: False               evaluation under bfloat16 autocast
     save_frozen: False             keep frozen parameters that did not change in checkpoints, too
     find_unused_parameters: False  passed to DistributedDataParallel
+    max_grad_norm: 0               clip gradients to this norm before each update; 0 does not
 """
 
 import datetime
@@ -29,7 +30,7 @@ from lavis_tldr.runners import loaders
 from lavis_tldr.runners.checkpointing import CheckpointMixin
 from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_bf16
 
-RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters")
+RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters", "max_grad_norm")
 
 
 @registry.register_runner("runner_tldr")
@@ -59,9 +60,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         if run.get("amp", False) and run.get("bf16", False):
             raise ValueError("run.amp (float16) and run.bf16 exclude each other: set one of them to False.")
         if run.get("amp", False) and not self.cuda_enabled:
-            logging.warning(
-                "run.amp is float16 on CUDA and has no effect here; run.bf16: True works on a CPU."
-            )
+            logging.warning("run.amp is float16 on CUDA and has no effect here; run.bf16: True works on a CPU.")
 
     # What differs from RunnerBase by device and process group
 
@@ -70,9 +69,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         if self._device is None:
             self._device = torch.device(self.config.run_cfg.get("device", "cuda"))
             if self._device.type == "cuda" and not torch.cuda.is_available():
-                raise ValueError(
-                    "run.device is cuda, but torch sees no CUDA device. Set run.runner: runner_cpu."
-                )
+                raise ValueError("run.device is cuda, but torch sees no CUDA device. Set run.runner: runner_cpu.")
         return self._device
 
     @property
@@ -103,6 +100,20 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         return model.module if isinstance(model, DistributedDataParallel) else model
 
     @property
+    def optimizer(self):
+        if self._optimizer is None:
+            optimizer = super().optimizer
+            for group in optimizer.param_groups:
+                group["fused"] = True  # one pass over the weights: on a CPU the update is bound by memory
+            max_norm = float(self.config.run_cfg.get("max_grad_norm", 0))
+            if max_norm > 0:
+                if self.scaler is not None:
+                    raise ValueError("run.max_grad_norm does not go with run.amp: use run.bf16, or set it to 0.")
+                trained = [p for group in optimizer.param_groups for p in group["params"]]
+                optimizer.register_step_pre_hook(lambda *_: torch.nn.utils.clip_grad_norm_(trained, max_norm))
+        return self._optimizer
+
+    @property
     def scaler(self):
         return super().scaler if self.cuda_enabled else None
 
@@ -131,17 +142,13 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
 
     def create_loaders(self, datasets, num_workers, batch_sizes, is_trains, collate_fns, dataset_ratios=None):
         if dataset_ratios is not None:
-            raise ValueError(
-                "run.train_dataset_ratios needs endless sets: use run.runner: runner_iter, or drop it."
-            )
+            raise ValueError("run.train_dataset_ratios needs endless sets: use run.runner: runner_iter, or drop it.")
         created = []
         for dataset, batch_size, is_train, collate_fn in zip(
             datasets, batch_sizes, is_trains, collate_fns, strict=True
         ):
             if not hasattr(dataset, "__len__") or isinstance(dataset, (tuple, list)):
-                raise ValueError(
-                    "A streamed set (webdataset pipeline) has no epochs: use run.runner: runner_iter."
-                )
+                raise ValueError("A streamed set (webdataset pipeline) has no epochs: use run.runner: runner_iter.")
             common = {
                 "batch_size": int(batch_size),
                 "num_workers": int(num_workers),
@@ -174,9 +181,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 self._validate(epoch)
                 self._save_checkpoint(epoch)
                 self._wait_for_all()
-        self.evaluate(
-            cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only
-        )
+        self.evaluate(cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only)
         logging.info("Training time %s", datetime.timedelta(seconds=int(time.time() - started)))
 
     def train_epoch(self, epoch: int) -> dict:

@@ -1,6 +1,5 @@
 """What must be known before a captioner is trained: vocabulary, cached features, and where its codes start."""
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from lavis_tldr.codebook.keywords import find_keywords
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
-from lavis_tldr.models.tokenizer import train_vocabulary
+from lavis_tldr.models.wordpiece_training import train_vocabulary
 
 _FEATURES_PER_CODE = 64  # Lloyd's passes see about so many features a code
 _LLOYD_PASSES = 10
@@ -59,7 +58,7 @@ def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, devi
             continue
         if not model.freeze_encoder:
             raise ValueError("feature_cache needs model.freeze_vit: True; a moving encoder makes features stale.")
-        fingerprint = encoder_fingerprint(model_cfg)
+        fingerprint = encoder_fingerprint(model, model_cfg)
         if is_main_process():
             cache = FeatureCache(dataset.feature_cache_folder, fingerprint)
             _encode_missing(model.to(device).eval(), dataset, cache, device, num_workers)
@@ -67,12 +66,9 @@ def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, devi
         dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
 
 
-def encoder_fingerprint(cfg) -> str:
-    """What patch features depend on: weights' content, image and patch size."""
-    digest = "random"
-    if cfg.vit_weights:
-        digest = hashlib.blake2b(Path(cfg.vit_weights).read_bytes(), digest_size=16).hexdigest()
-    return f"{digest} image_size={cfg.image_size} patch_size={cfg.patch_size}"
+def encoder_fingerprint(model: CodebookCaptioner, cfg) -> str:
+    """What patch features depend on: the weights themselves (a checkpoint may have brought them), and the sizes."""
+    return f"{model.encoder_digest()} image_size={cfg.image_size} patch_size={cfg.patch_size} heads={cfg.vit_heads}"
 
 
 class _Images(Dataset):
@@ -111,7 +107,8 @@ def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: Featur
             cache.add([key for key, _ in readable], features.float().cpu().numpy())
 
 
-@torch.inference_mode()
+# Not inference_mode: parameters moved to a device in it could not be trained.
+@torch.no_grad()
 def start_codebook(model: CodebookCaptioner, model_cfg, train_set: CaptionPairs, device: str, seed: int) -> None:
     """Start the codes from keywords or features of the training images (``model.codebook_init``).
 
@@ -133,6 +130,11 @@ def start_codebook(model: CodebookCaptioner, model_cfg, train_set: CaptionPairs,
             model.code_names = _keywords(model_cfg, train_set, quantizer.num_codes, seed)
         model.to(device).eval()
         features = _sample_features(model, train_set, device, quantizer.num_codes * _FEATURES_PER_CODE, generator)
+        if len(features) < quantizer.num_codes:
+            raise ValueError(
+                f"{len(train_set)} training samples give {len(features)} patch features, fewer than model.num_codes "
+                f"{quantizer.num_codes}: lower it, or give more images."
+            )
         if kind == "keywords":
             codes = match_moments(embed_keywords(model, model.code_names).cpu(), features)
         else:

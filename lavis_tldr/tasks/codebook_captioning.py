@@ -46,7 +46,7 @@ class CodebookCaptioningTask(BaseTask):
 
     def build_datasets(self, cfg) -> dict:
         datasets = super().build_datasets(cfg)
-        self._datasets = datasets["tldr_captions"] if "tldr_captions" in datasets else {}
+        self._datasets = datasets.get("tldr_captions", {})
         if not self._datasets:
             raise ValueError(f"the task codebook_captioning trains on tldr_captions; found {sorted(datasets)}.")
         return datasets
@@ -95,9 +95,9 @@ class CodebookCaptioningTask(BaseTask):
         results = []
         for samples in data_loader:
             samples = prepare_sample(samples, cuda_enabled=model.device.type == "cuda")
+            samples["image_features"] = model.image_features(samples)  # encoded once, for codes and captions
             if model.quantizer is not None:
-                codes = model.image_codes(samples)
-                model.quantizer.usage += torch.bincount(codes.flatten(), minlength=model.quantizer.num_codes)
+                model.quantizer.count_use(model.image_codes(samples))
             results += self.valid_step(model, samples)
         self._val_codebook = model.quantizer.usage_stats() if model.quantizer is not None else {}
         return results

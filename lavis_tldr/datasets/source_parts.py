@@ -1,0 +1,61 @@
+"""``tldr_source``: the set to reduce, read part by part.
+
+datasets:
+  tldr_source:
+    source: {format: webdataset, tars: "pool/{00000..00007}.tar"}
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lavis.common.registry import registry
+from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lavis_tldr.sources import ImageLocation, Source, build_source, decode_image, read_image_bytes
+
+_CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_source.yaml"
+
+
+class LocatedImages(Dataset):
+    """Images by place, for a loader: sample i is ``(i, (3, H, W) tensor or None, why not or "")``."""
+
+    def __init__(self, locations: list[ImageLocation], vis_processor: Callable):
+        self.locations, self.vis_processor = locations, vis_processor
+
+    def __len__(self) -> int:
+        return len(self.locations)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor | None, str]:
+        try:
+            return index, self.vis_processor(decode_image(read_image_bytes(self.locations[index]))), ""
+        except (ValueError, OSError) as error:
+            return index, None, str(error)
+
+
+class SourceParts:
+    """A source with the image processor that it is encoded with."""
+
+    def __init__(self, source: Source, vis_processor: Callable):
+        self.source, self.vis_processor = source, vis_processor
+
+
+@registry.register_builder("tldr_source")
+class SourcePartsBuilder(BaseDatasetBuilder):
+    """Opens the source under ``source``; its only split is ``train``."""
+
+    DATASET_CONFIG_DICT = {"default": str(_CONFIG)}
+
+    def _download_data(self) -> None:
+        """Sources are read where they lie."""
+
+    def build(self) -> dict[str, SourceParts]:
+        known = set(OmegaConf.load(_CONFIG).datasets.tldr_source) | {"type"}
+        unknown = [key for key in self.config if key not in known]
+        if unknown:
+            raise ValueError(f"unknown key datasets.tldr_source.{unknown[0]}; known are {', '.join(sorted(known))}.")
+        self.build_processors()
+        source = build_source(OmegaConf.to_container(self.config.source, resolve=True))
+        return {"train": SourceParts(source, self.vis_processors["eval"])}

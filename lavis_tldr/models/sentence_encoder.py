@@ -1,0 +1,59 @@
+"""Sentence embeddings of a BERT encoder such as all-MiniLM-L6-v2 (mean of its last hidden states, L2-normalized)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
+from lavis_tldr.models.text_decoder import TextDecoder
+from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
+
+_MAX_LENGTH = 64
+
+
+class SentenceEncoder(nn.Module):
+    """Embeds captions; W is the BERT's width.
+
+    Args:
+        weights: A BERT in Hugging Face layout, folder or hub name.
+
+    Raises:
+        ValueError: If it can't be found or read.
+    """
+
+    def __init__(self, weights: str):
+        super().__init__()
+        folder = bert_folder(weights)
+        config, state = read_bert(folder)
+        self.tokenizer = CaptionTokenizer(read_vocabulary(Path(folder) / "vocab.txt"))
+        self.bert = TextDecoder(
+            config["vocab_size"],
+            config["hidden_size"],
+            config["num_hidden_layers"],
+            config["num_attention_heads"],
+            config["intermediate_size"],
+            config["hidden_size"],
+            max_positions=config["max_position_embeddings"],
+        )
+        load_bert(self.bert, state, str(folder))
+        for layer in self.bert.layers:
+            layer.cross_attention = None  # never looks at an image
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, captions: Sequence[str], batch_size: int = 256) -> Tensor:
+        """Embeddings, (N, W), float32, in the order of the captions."""
+        device = self.bert.segment_embedding.device
+        rows = self.tokenizer.encode(captions, _MAX_LENGTH)
+        by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # little padding in a batch
+        found = torch.empty(len(rows), self.bert.segment_embedding.shape[0])
+        for start in range(0, len(rows), batch_size):
+            chosen = by_length[start : start + batch_size]
+            ids = torch.full((len(chosen), len(rows[chosen[-1]])), self.tokenizer.pad)
+            for i, row in enumerate(chosen):
+                ids[i, : len(rows[row])] = torch.tensor(rows[row])
+            ids = ids.to(device)
+            found[chosen] = self.bert.embed_text(ids, ids != self.tokenizer.pad).float().cpu()
+        return found

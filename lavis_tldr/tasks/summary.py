@@ -1,0 +1,85 @@
+"""What a reduction says when it ends."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from lavis_tldr.codebook.quantizer import codebook_perplexity
+from lavis_tldr.reduction.ledger import read_ledger, summarise
+from lavis_tldr.reduction.run_folder import MANIFEST
+from lavis_tldr.tasks.stages import STAGES, build, encode
+from lavis_tldr.tasks.stages.context import SHARED, Context
+
+SUMMARY = "summary.json"
+
+
+def closing_summary(context: Context, ran: list[str]) -> dict:
+    """Log and return the figures of a reduction, and write them to ``<recipe>/summary.json`` once it is built.
+
+    Args:
+        context: The run.
+        ran: The stages of this call.
+    """
+    figures: dict = {"stages": {name: stage_figures(context, name) for name in STAGES}}
+    figures["stages"] = {name: value for name, value in figures["stages"].items() if value}
+    if "encode" in figures["stages"]:
+        figures["codebook"] = codebook_use(context)
+    ledger_path = context.recipe_root / "build" / build.LEDGER
+    if "build" in figures["stages"]:
+        figures["counts"] = summarise(read_ledger(ledger_path), context.config.num_clusters)
+        (context.recipe_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+    for line in summary_lines(figures, ran, context):
+        logging.info(line)
+    return figures
+
+
+def stage_figures(context: Context, name: str) -> dict:
+    """Counts, seconds and rate of a finished stage, from its manifest; empty where it is not finished."""
+    path = (context.root if name in SHARED else context.recipe_root) / name / MANIFEST
+    if not path.is_file():
+        return {}
+    manifest = json.loads(path.read_text())
+    return {key: manifest[key] for key in ("counts", "seconds", "rate")} if manifest["done"] else {}
+
+
+def codebook_use(context: Context) -> dict:
+    """Perplexity and dead codes over the whole set."""
+    num_codes = context.model.quantizer.num_codes
+    counts = np.zeros(num_codes, np.int64)
+    stage = encode.stage_of(context)
+    for name in context.part_names:
+        codes = encode.codes_of(pq.read_table(stage.part_path(name), columns=["codes"]))
+        counts += np.bincount(codes.ravel(), minlength=num_codes)
+    perplexity = codebook_perplexity(torch.from_numpy(counts))
+    return {"num_codes": num_codes, "perplexity": round(perplexity, 1), "dead_codes": int((counts == 0).sum())}
+
+
+def summary_lines(figures: dict, ran: list[str], context: Context) -> list[str]:
+    """The figures in plain words, a line each."""
+    lines = [f"reduction in {Path(context.root)}"]
+    for name, stage in figures["stages"].items():
+        counts = ", ".join(f"{key} {value}" for key, value in stage["counts"].items())
+        rate = f", {stage['rate']:.1f}/s" if stage["rate"] else ""
+        done_before = "" if name in ran and context.seconds.get(name, 0) >= stage["seconds"] else " (done before)"
+        lines.append(f"  {name:8} {counts}; {stage['seconds']:.1f} s{rate}{done_before}")
+    if "codebook" in figures:
+        use = figures["codebook"]
+        lines.append(f"  codebook perplexity {use['perplexity']} of {use['num_codes']}, {use['dead_codes']} dead codes")
+    if "counts" in figures:
+        counts = figures["counts"]
+        sizes = counts["cluster_sizes"]
+        lines += [
+            f"  in {counts['read']}, kept {counts['kept']} ({counts['kept_share']:.1%}), failed "
+            f"{sum(counts['failed'].values())}, dropped {sum(counts['dropped'].values())}",
+            *(f"    failed: {why}: {count}" for why, count in counts["failed"].items()),
+            *(f"    dropped: {why}: {count}" for why, count in counts["dropped"].items()),
+            f"  captions from {counts['caption_from']}",
+            f"  clusters {sizes['clusters']} ({sizes['empty']} empty), of {sizes['min']} to {sizes['max']} samples, "
+            f"median {sizes['median']:g}",
+            f"  reduced set: {context.recipe_root / 'build'} (datasets: tldr_reduced: path)",
+        ]
+    return lines
