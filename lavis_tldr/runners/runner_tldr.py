@@ -110,7 +110,11 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 if self.scaler is not None:
                     raise ValueError("run.max_grad_norm does not go with run.amp: use run.bf16, or set it to 0.")
                 trained = [p for group in optimizer.param_groups for p in group["params"]]
-                optimizer.register_step_pre_hook(lambda *_: torch.nn.utils.clip_grad_norm_(trained, max_norm))
+
+                def clip(*_) -> None:
+                    torch.nn.utils.clip_grad_norm_(trained, max_norm)
+
+                optimizer.register_step_pre_hook(clip)
         return self._optimizer
 
     @property
