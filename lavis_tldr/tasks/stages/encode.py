@@ -78,9 +78,7 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
         if not errors[record.key] and record.image_key in unreadable:
             errors[record.key] = unreadable[record.image_key]
     length = context.model.num_patches
-    flat = [codes[r.image_key] if not errors[r.key] else np.zeros(length, np.uint16) for r in records]
-    valid = np.array([not errors[r.key] for r in records])
-    values = pa.array(np.concatenate(flat) if flat else np.zeros(0, np.uint16), pa.uint16())
+    usable = np.array([not errors[r.key] for r in records], dtype=bool)
     return pa.table(
         {
             "key": [r.key for r in records],
@@ -90,9 +88,17 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
             "image_path": [r.location.path if r.location else "" for r in records],
             "image_offset": pa.array([r.location.offset if r.location else -1 for r in records], pa.int64()),
             "image_size": pa.array([r.location.size if r.location else -1 for r in records], pa.int64()),
-            "codes": pa.FixedSizeListArray.from_arrays(values, length, mask=pa.array(~valid)),
+            "codes": _code_lists([codes[r.image_key] for r in records if not errors[r.key]], usable, length),
         }
     )
+
+
+def _code_lists(codes: list[np.ndarray], usable: np.ndarray, length: int) -> pa.ListArray:
+    """Codes of the usable records as lists of ``length``, null for the others."""
+    # Not lists of fixed size: Parquet readers refuse those with nulls.
+    ends = np.append(0, np.cumsum(usable)) * length
+    values = np.concatenate(codes) if codes else np.zeros(0, np.uint16)
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values), mask=pa.array(~usable))
 
 
 def _without_image(record: Record) -> Record:
