@@ -147,9 +147,7 @@ def _city(b: Backdrop) -> None:
         for row in range(int((0.76 - top) / 0.07)):
             for column in range(int(width / 0.045)):
                 wx, wy = x + 0.012 + column * 0.045, top + 0.025 + row * 0.07
-                b.box(
-                    wx, wy, wx + 0.02, wy + 0.035, (250, 235, 160) if b.rng.random() < 0.4 else (70, 85, 105)
-                )
+                b.box(wx, wy, wx + 0.02, wy + 0.035, (250, 235, 160) if b.rng.random() < 0.4 else (70, 85, 105))
         x += width + 0.01
     b.box(0, 0.8, 1, 1, (75, 75, 80))
     for i in range(5):

@@ -127,8 +127,6 @@ def _several(scene: Scene, rng: Random) -> str:
     if scene.arrangement == "row":
         return rng.choice((f"{a}, {b} and {c}", f"{b} between {a} and {c}", f"{a}, {b} and {c} in a row"))
     if scene.arrangement == "pyramid":
-        return rng.choice(
-            (f"{a}, {b} and {c}", f"{a} {rng.choice(ABOVE)} {b} and {c}", f"{b} and {c} below {a}")
-        )
+        return rng.choice((f"{a}, {b} and {c}", f"{a} {rng.choice(ABOVE)} {b} and {c}", f"{b} and {c} below {a}"))
     d = names[3]
     return rng.choice((f"{a}, {b}, {c} and {d}", f"{a} and {b} above {c} and {d}", f"{c}, {d}, {a} and {b}"))

@@ -41,9 +41,7 @@ def _textured(pen: Pen, texture: str) -> Image.Image:
     """Stripes or spots on the pixels that have the thing's own colour."""
     pixels = np.array(pen.tile)
     y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]] / pixels.shape[0] * 10.0
-    pattern = (
-        (x + y) % 2 < 0.8 if texture == "striped" else (x % 1.6 - 0.8) ** 2 + (y % 1.6 - 0.8) ** 2 < 0.26
-    )
+    pattern = (x + y) % 2 < 0.8 if texture == "striped" else (x % 1.6 - 0.8) ** 2 + (y % 1.6 - 0.8) ** 2 < 0.26
     body = (pixels[..., :3] == pen.colour).all(axis=-1) & (pixels[..., 3] > 0)
     pixels[body & pattern, :3] = shade(pen.colour, 0.75 if sum(pen.colour) < 560 else -0.4)
     return Image.fromarray(pixels)

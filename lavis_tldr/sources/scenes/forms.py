@@ -68,12 +68,9 @@ def _ring(p: Pen) -> None:
 
 
 def _crescent(p: Pen) -> None:
-    outer = [
-        (0.9 * math.cos(a), 0.9 * math.sin(a)) for a in (math.radians(45 + 270 * i / 40) for i in range(41))
-    ]
+    outer = [(0.9 * math.cos(a), 0.9 * math.sin(a)) for a in (math.radians(45 + 270 * i / 40) for i in range(41))]
     inner = [
-        (0.32 + 0.7 * math.cos(a), 0.7 * math.sin(a))
-        for a in (math.radians(295 - 230 * i / 40) for i in range(41))
+        (0.32 + 0.7 * math.cos(a), 0.7 * math.sin(a)) for a in (math.radians(295 - 230 * i / 40) for i in range(41))
     ]
     p.polygon(outer + inner)
 

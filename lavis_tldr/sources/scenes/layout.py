@@ -67,14 +67,40 @@ class Scene:
     seed: int
 
 
-def random_scene(rng: Random) -> Scene:
-    """A scene drawn by lot; no thing has a colour that would not stand out against the background."""
-    background = rng.choice(list(BACKGROUNDS))
+@dataclass(frozen=True)
+class World:
+    """What scenes are made of: names of shapes, colours and backgrounds."""
+
+    shapes: tuple[str, ...]
+    colours: tuple[str, ...]
+    backgrounds: tuple[str, ...]
+
+
+def build_world(variety: float = 1.0) -> World:
+    """A world of this share of all shapes, colours and backgrounds, spread evenly over each.
+
+    Raises:
+        ValueError: If ``variety`` is not in (0, 1].
+    """
+    if not 0 < variety <= 1:
+        raise ValueError(f"variety is {variety}; it is a share of the things to draw and must be in (0, 1].")
+    # Five colours at most would not stand out against a background, so that six always leave one.
+    return World(
+        *(_spread(list(names), max(round(variety * len(names)), 6)) for names in (SHAPES, COLOURS, BACKGROUNDS))
+    )
+
+
+def random_scene(rng: Random, world: World | None = None) -> Scene:
+    """A scene drawn by lot from ``world``, by default of everything there is; no thing has a colour that would not
+    stand out against the background.
+    """
+    world = world or build_world()
+    background = rng.choice(world.backgrounds)
     count = rng.choice((1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4))
     arrangement = rng.choice(_ARRANGEMENTS[count])
     same = count > 1 and rng.random() < 0.3
-    colours = [colour for colour in COLOURS if colour not in BACKGROUNDS[background][1]]
-    shapes = rng.sample([shape for shape in SHAPES if not (same and shape == "cherry")], count)
+    colours = [colour for colour in world.colours if colour not in BACKGROUNDS[background][1]]
+    shapes = rng.sample([shape for shape in world.shapes if not (same and shape == "cherry")], count)
     looks = [(shape, rng.choice(colours), _texture(rng, shape), _size(rng, arrangement)) for shape in shapes]
     if same:
         looks = looks[:1] * count
@@ -104,6 +130,10 @@ def unlike(scene: Scene, other: Scene) -> bool:
     """Whether a caption of ``other`` is wrong for ``scene``: another background, and no shape in common."""
     shapes = {thing.shape for thing in scene.things}
     return scene.background != other.background and all(thing.shape not in shapes for thing in other.things)
+
+
+def _spread(names: list[str], size: int) -> tuple[str, ...]:
+    return tuple(names[i * len(names) // size] for i in range(size))
 
 
 def _texture(rng: Random, shape: str) -> str:

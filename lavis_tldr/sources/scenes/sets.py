@@ -17,7 +17,7 @@ from PIL import ImageEnhance
 from lavis_tldr.sources.annotations import write_annotations, write_whole
 from lavis_tldr.sources.scenes.captions import alt_text, caption
 from lavis_tldr.sources.scenes.drawing import draw_scene
-from lavis_tldr.sources.scenes.layout import Scene, jitter, random_scene, unlike
+from lavis_tldr.sources.scenes.layout import Scene, build_world, jitter, random_scene, unlike
 
 _ALT_TEXT_SHARE = 0.3  # of the misaligned captions
 _CAPTIONS_PER_IMAGE = {"finetune": 3, "dev": 5}
@@ -51,6 +51,7 @@ def draw_scenes(
     near_duplicates: float = 0.15,
     broken: float = 0.01,
     empty_captions: float = 0.01,
+    variety: float = 1.0,
     part_size: int = 300,
     image_size: int = 112,
 ) -> dict[str, dict]:
@@ -65,6 +66,7 @@ def draw_scenes(
             captioned in other words. They are misaligned as often as the others.
         broken: Share of pairs with truncated or garbage image bytes.
         empty_captions: Share of pairs without a caption.
+        variety: Share of all things, colours and places that scenes are made of: a smaller world is learnt sooner.
         part_size: Pairs in a tar, at most 10000.
         image_size: Side of an image in pixels.
 
@@ -77,22 +79,19 @@ def draw_scenes(
     shares = {"misaligned": misaligned, "broken": broken, "empty_captions": empty_captions}
     _check(num_samples, part_size, image_size, {**shares, "near_duplicates": near_duplicates})
     if sum(shares.values()) > 1:
-        raise ValueError(
-            f"{' + '.join(shares)} is {sum(shares.values()):g}; no pair has two of them: keep it under 1."
-        )
+        raise ValueError(f"{' + '.join(shares)} is {sum(shares.values()):g}; no pair has two of them: keep it under 1.")
     out_dir = Path(out_dir)
     names = [f"{index:05d}.tar" for index in range(-(-num_samples // part_size))]
     others = sorted(path.name for path in out_dir.glob("*.tar") if path.name not in names)
     if others:
-        raise ValueError(
-            f"{out_dir} holds tars of another set ({', '.join(others[:3])}); give an empty folder."
-        )
+        raise ValueError(f"{out_dir} holds tars of another set ({', '.join(others[:3])}); give an empty folder.")
 
     rng = Random(f"noisy scenes {seed}")
     keys = [f"{i // part_size:05d}{i % part_size:04d}" for i in range(num_samples)]
     flaws = _deal(rng, num_samples, shares)
     twins = _deal_duplicates(rng, flaws, round(near_duplicates * num_samples))
-    scenes = [random_scene(rng) for _ in range(num_samples)]
+    world = build_world(variety)
+    scenes = [random_scene(rng, world) for _ in range(num_samples)]
     for copy, original in twins.items():
         scenes[copy] = jitter(scenes[original], rng)
     truth: dict[str, Truth] = {}
@@ -121,6 +120,7 @@ def draw_clean_set(
     seed: int = 0,
     *,
     dev_share: float = 0.25,
+    variety: float = 1.0,
     image_size: int = 112,
 ) -> tuple[Path, Path]:
     """Draw a clean set of scenes that :func:`draw_scenes` does not draw with any seed.
@@ -134,6 +134,7 @@ def draw_clean_set(
         num_samples: Images in all, at least 2.
         seed: Of everything that is drawn by lot.
         dev_share: Share of the images that goes to ``dev.json``; at least one goes to each.
+        variety: As for :func:`draw_scenes`.
         image_size: Side of an image in pixels.
 
     Returns:
@@ -144,12 +145,12 @@ def draw_clean_set(
     """
     _check(num_samples, 1, image_size, {"dev_share": dev_share}, least=2)
     out_dir = Path(out_dir)
-    rng = Random(f"clean scenes {seed}")
+    rng, world = Random(f"clean scenes {seed}"), build_world(variety)
     num_dev = min(max(round(dev_share * num_samples), 1), num_samples - 1)
     rows: dict[str, list[tuple[str, list[str]]]] = {"finetune": [], "dev": []}
     for i in range(num_samples):
         split = "dev" if i < num_dev else "finetune"
-        scene = random_scene(rng)
+        scene = random_scene(rng, world)
         image = f"{split}/{len(rows[split]):06d}.jpg"
         with write_whole(out_dir / "images" / image) as file:
             file.write(_jpeg(scene, image_size, rng, altered=False))
@@ -165,9 +166,7 @@ def draw_clean_set(
     return out_dir / "finetune.json", out_dir / "dev.json"
 
 
-def _check(
-    num_samples: int, part_size: int, image_size: int, shares: dict[str, float], least: int = 1
-) -> None:
+def _check(num_samples: int, part_size: int, image_size: int, shares: dict[str, float], least: int = 1) -> None:
     if num_samples < least:
         raise ValueError(f"num_samples is {num_samples}; it must be at least {least}.")
     if not 1 <= part_size <= 10_000:
