@@ -39,6 +39,7 @@ class ReduceTask(BaseTask):
         model = super().build_model(cfg)
         if model.quantizer is None:
             raise ValueError("a reduction clusters codes, so model.quantize must be True.")
+        self._model_cfg = cfg.model_cfg
         return model
 
     def run(self, model, datasets: dict, run_cfg) -> dict:
@@ -65,6 +66,7 @@ class ReduceTask(BaseTask):
             model=model,
             model_digest=state_digest(model),
             device=str(run_cfg.device),
+            model_cfg=self._model_cfg,
         )
         names = self._chosen(config)
         self._restart(context, config.restart)

@@ -23,6 +23,8 @@ class ReduceConfig:
         restart: Stages to make anew.
         bf16: Encode and caption in bfloat16: several times faster, a few near ties between codes fall otherwise.
         batch_size_eval, num_workers: Images encoded at once; loader processes.
+        feature_cache: Folder of patch features that training computed with the same still encoder; images found in it
+            are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
         seed: Of the K-Means fit and of every draw.
         representation: What is clustered: index (the paper's), histogram or embedding.
         tfidf: Weight a histogram's codes by how few images they are in.
@@ -48,6 +50,7 @@ class ReduceConfig:
     bf16: bool = False
     batch_size_eval: int = 64
     num_workers: int = 0
+    feature_cache: str = ""
     seed: int = 42
     representation: str = "histogram"
     tfidf: bool = True

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
+from omegaconf import DictConfig
 
+from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.captioner_start import barrier, encoder_fingerprint
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 
 # Stages whose outcome does not depend on the recipe: several reduced sets of one run share them.
@@ -35,6 +37,7 @@ class Context:
         model: The trained captioner.
         model_digest: Digest of its weights.
         device: Where the model runs.
+        model_cfg: The ``model`` section that the captioner was built from.
     """
 
     root: Path
@@ -43,11 +46,19 @@ class Context:
     model: CodebookCaptioner
     model_digest: str
     device: str
+    model_cfg: DictConfig
     seconds: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def part_names(self) -> list[str]:
         return [part.name for part in self.parts.source.parts]
+
+    @cached_property
+    def cached_features(self) -> FeatureCache | None:
+        """Patch features that training has computed with the same encoder, where the config names them."""
+        if not self.config.feature_cache:
+            return None
+        return FeatureCache(self.config.feature_cache, encoder_fingerprint(self.model, self.model_cfg))
 
     @cached_property
     def recipe_root(self) -> Path:

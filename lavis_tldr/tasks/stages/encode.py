@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,11 @@ def stage_of(context: Context) -> Stage:
     inputs = {f"part {part.name}": part.digest for part in context.parts.source.parts}
     return context.stage(
         "encode",
-        {"source": context.parts.source.describe(), "bf16": context.config.bf16},
+        {
+            "source": context.parts.source.describe(),
+            "bf16": context.config.bf16,
+            "cached_features": context.cached_features is not None,
+        },
         {"model": context.model_digest, **inputs},
     )
 
@@ -59,6 +64,12 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
     image_keys = list(wanted)
     codes: dict[str, np.ndarray] = {}
     unreadable: dict[str, str] = {}
+    cached = context.cached_features or {}
+    for keys in _blocks([key for key in image_keys if key in cached], context.config.batch_size_eval):
+        features = torch.from_numpy(np.stack([cached[key] for key in keys]))
+        found = _codes(context, {"image_features": features})
+        codes.update(zip(keys, found, strict=True))
+    image_keys = [key for key in image_keys if key not in cached]
     loader = DataLoader(
         LocatedImages([wanted[key] for key in image_keys], context.parts.vis_processor),
         batch_size=context.config.batch_size_eval,
@@ -70,9 +81,7 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
         unreadable.update({image_keys[i]: error for i, image, error in batch if image is None})
         if not readable:
             continue
-        images = torch.stack([image for _, image in readable])
-        with context.autocast():
-            found = context.model.image_codes({"image": images}).cpu().numpy().astype(np.uint16)  # (B, L)
+        found = _codes(context, {"image": torch.stack([image for _, image in readable])})
         codes.update(zip([key for key, _ in readable], found, strict=True))
     for record in records:
         if not errors[record.key] and record.image_key in unreadable:
@@ -91,6 +100,16 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
             "codes": _code_lists([codes[r.image_key] for r in records if not errors[r.key]], usable, length),
         }
     )
+
+
+def _codes(context: Context, samples: dict) -> np.ndarray:
+    """Codes of a batch, (B, L), uint16."""
+    with context.autocast():
+        return context.model.image_codes(samples).cpu().numpy().astype(np.uint16)
+
+
+def _blocks(items: list, size: int) -> Iterator[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _code_lists(codes: list[np.ndarray], usable: np.ndarray, length: int) -> pa.ListArray:
