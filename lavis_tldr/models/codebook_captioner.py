@@ -250,8 +250,10 @@ class CodebookCaptioner(BaseModel):
         return self._generate(self.image_features(samples) + self.patch_position, options)
 
     def _generate(self, memory: Tensor, options: DecodingOptions) -> list[str]:
-        t = self.tokenizer
-        found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, self._output_rows())
+        t, rows = self.tokenizer, self._output_rows()
+        if rows is not None:
+            rows = rows[rows != t.unk]  # may be learnt from captions, but says nothing
+        found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, rows)
         return [t.decode(ids) for ids in found]
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ class CaptionTokenizer:
         self.vocabulary = list(vocabulary)
         ids = {token: i for i, token in enumerate(self.vocabulary)}
         self._tokenizer = BertWordPieceTokenizer(vocab=ids, lowercase=True)
-        self.pad, self.bos, self.eos = ids["[PAD]"], ids["[CLS]"], ids["[SEP]"]
+        self.pad, self.unk, self.bos, self.eos = ids["[PAD]"], ids["[UNK]"], ids["[CLS]"], ids["[SEP]"]
 
     def __len__(self) -> int:
         return len(self.vocabulary)

@@ -51,11 +51,11 @@ def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, devi
     """Compute the patch features that the datasets' caches lack, and let the datasets use them.
 
     Raises:
-        ValueError: If the encoder is trainable, since features would go stale.
+        ValueError: If the encoder is trainable, since features would go stale, or two images have one key.
     """
-    for dataset in datasets.values():
-        if not dataset.feature_cache_folder:
-            continue
+    cached = [dataset for dataset in datasets.values() if dataset.feature_cache_folder]
+    _check_keys(cached)
+    for dataset in cached:
         if not model.freeze_encoder:
             raise ValueError("feature_cache needs model.freeze_vit: True; a moving encoder makes features stale.")
         fingerprint = encoder_fingerprint(model, model_cfg)
@@ -64,6 +64,19 @@ def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, devi
             _encode_missing(model.to(device).eval(), dataset, cache, device, num_workers)
         barrier()
         dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
+
+
+def _check_keys(datasets: list[CaptionPairs]) -> None:
+    """The splits share a cache that goes by key, so a key must mean the same image in all of them."""
+    places: dict[str, tuple[Path, int]] = {}
+    for dataset in datasets:
+        for key, location, _ in dataset.items:
+            place = Path(location.path), location.offset
+            if places.setdefault(key, place) != place:
+                raise ValueError(
+                    f"the image key {key!r} stands for {places[key][0]} in one split and for {place[0]} in another, so "
+                    "feature_cache would mix them up. Give one of the sources a key_prefix, or do without the cache."
+                )
 
 
 def encoder_fingerprint(model: CodebookCaptioner, cfg) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import nltk
 import pytest
+from nltk.corpus.reader import WordListCorpusReader
+from nltk.corpus.util import LazyCorpusLoader
 
 from lavis_tldr.codebook import keywords
 from lavis_tldr.codebook.keywords import find_keywords
@@ -21,6 +23,9 @@ def without_data(monkeypatch):
 def with_tagger(monkeypatch):
     folders = [folder for folder in (os.environ.get("NLTK_DATA"), str(SHARED)) if folder]
     monkeypatch.setattr(nltk.data, "path", [*folders, *nltk.data.path])
+    # NLTK's own would keep the folder that it finds here for the rest of the process.
+    fresh = LazyCorpusLoader("stopwords", WordListCorpusReader, r"(?!README|\.).*", encoding="utf8")
+    monkeypatch.setattr(nltk.corpus, "stopwords", fresh)
     if not keywords._tagger_installed():
         pytest.skip("NLTK's averaged_perceptron_tagger_eng is not installed; name its folder by NLTK_DATA")
 

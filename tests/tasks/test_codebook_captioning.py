@@ -134,6 +134,18 @@ def test_features_of_another_encoder_are_refused(drawn, tmp_path):
         run(write_config(drawn, tmp_path, run={**short, "seed": 43, "job_id": "second"}, **cache))
 
 
+def test_a_cache_for_two_images_of_one_key_is_refused(drawn, tmp_path):
+    other = draw_scenes(tmp_path / "other", num_samples=12, part_size=12, seed=1, image_size=32)
+    assert other
+    val = {"format": "webdataset", "tars": str(tmp_path / "other/*.tar")}
+    path = write_config(drawn, tmp_path, datasets={"tldr_captions": {"feature_cache": str(tmp_path / "cache")}})
+    config = OmegaConf.load(path)
+    config.datasets.tldr_captions.val = val
+    OmegaConf.save(config, path)
+    with pytest.raises(ValueError, match="image key '00000....' stands for .*noisy.*other.*key_prefix"):
+        run(path)
+
+
 def test_without_a_codebook_and_with_several_captions(drawn, tmp_path):
     clean = {
         "format": "lavis_json",

@@ -1,0 +1,164 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from captioners import CAPTIONS, blocks, tiny_captioner
+
+from lavis_tldr.models.generation import DecodingOptions
+
+
+@pytest.fixture
+def samples():
+    return {"image": blocks(), "text_input": CAPTIONS}
+
+
+def started(folder, samples, **changes):
+    """A captioner whose codes lie among the features."""
+    model = tiny_captioner(folder, **changes)
+    model.allow_tokens(CAPTIONS)
+    if model.quantizer is not None:
+        features = model.quantizer.lookup_space(model.encode_image(samples["image"])).flatten(0, 1)
+        model.quantizer.set_codes(features[:: len(features) // model.quantizer.num_codes].detach())
+    return model
+
+
+@pytest.mark.parametrize("changes", [{}, {"code_decay": None}, {"code_dim": 8, "normalize_codes": True}])
+@pytest.mark.parametrize("freeze", [True, False])
+def test_losses_and_gradients(tmp_path, samples, changes, freeze):
+    model = tiny_captioner(tmp_path, freeze_vit=freeze, **changes).train()
+    losses = model(samples)
+    assert losses["loss"].isfinite() and losses["loss_lm"] > 0 and losses["loss_commitment"] > 0
+    torch.testing.assert_close(losses["loss"].detach(), losses["loss_lm"] + losses["loss_commitment"])
+    losses["loss"].backward()
+    for name, p in model.named_parameters():
+        assert (p.grad is not None) == p.requires_grad, name
+    assert all(p.requires_grad != freeze for p in model.visual_encoder.parameters())
+    assert model.visual_encoder.training != freeze and model.decoder.training
+
+
+def test_features_stand_for_their_images(tmp_path, samples):
+    model = tiny_captioner(tmp_path).eval()
+    features = {"image_features": model.encode_image(samples["image"]), "text_input": CAPTIONS}
+    torch.testing.assert_close(model(features)["loss"], model(samples)["loss"])
+    assert torch.equal(model.image_codes(features), model.image_codes(samples))
+    half = {"image_features": features["image_features"].half()}
+    assert model.image_features(half).dtype == torch.float32
+
+
+def test_loss_by_hand(tmp_path, samples):
+    model = tiny_captioner(tmp_path, label_smoothing=0.0, quantize=False).eval()
+    memory = model.encode_image(samples["image"]) + model.patch_position
+    wanted = []
+    for row, caption in zip(memory, CAPTIONS, strict=True):
+        (ids,) = model.tokenizer.encode([caption], 30)
+        for t in range(1, len(ids)):
+            logits = model.decoder.logits(model.decoder(torch.tensor([ids[:t]]), row[None])[0, -1])
+            wanted.append(-F.log_softmax(logits, -1)[ids[t]])
+    torch.testing.assert_close(model(samples)["loss"], torch.stack(wanted).mean(), atol=1e-5, rtol=1e-5)
+
+
+def test_several_captions_an_image(tmp_path, samples):
+    model = tiny_captioner(tmp_path, label_smoothing=0.0).eval()
+    once = model({"image": samples["image"][:2].repeat_interleave(2, 0), "text_input": CAPTIONS})
+    folded = model({"image": samples["image"][:2], "text_input": CAPTIONS})
+    torch.testing.assert_close(once["loss_lm"], folded["loss_lm"])
+
+
+def test_allowed_tokens_confine_head_and_captions(tmp_path, samples):
+    model = tiny_captioner(tmp_path, label_smoothing=0.0).eval()
+    model.allow_tokens(CAPTIONS[:1])
+    allowed = {i for row in model.tokenizer.encode(CAPTIONS[:1], 30) for i in row}
+    assert set(model.output_tokens) == allowed | {model.tokenizer.pad}
+    words = set(CAPTIONS[0].split())
+    assert all(set(caption.split()) <= words for caption in model.generate(samples))
+    model.allow_tokens(CAPTIONS[1:2])
+    assert set(model.output_tokens) > allowed
+    # A caption of other words does not disturb: only its [SEP] and the words in common count.
+    assert model(samples)["loss"].isfinite()
+
+
+@pytest.mark.parametrize("quantize", [True, False])
+def test_learns_four_images_by_heart(tmp_path, samples, quantize):
+    model = started(tmp_path, samples, quantize=quantize, label_smoothing=0.0).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model(samples)["loss"].backward()
+        optimizer.step()
+    model.eval()
+    assert float(model(samples)["loss_lm"]) < 0.1
+    assert model.generate(samples, DecodingOptions(num_beams=1)) == CAPTIONS
+    assert model.generate(samples, DecodingOptions(num_beams=3)) == CAPTIONS
+    if quantize:
+        assert model.generate_from_codes(model.image_codes(samples), DecodingOptions()) == CAPTIONS
+        own, _ = model.caption_log_likelihood(model.image_codes(samples), CAPTIONS)
+        others, _ = model.caption_log_likelihood(model.image_codes(samples), CAPTIONS[::-1])
+        assert (own > others + 5).all()
+
+
+@torch.no_grad()
+def test_log_likelihood_by_hand(tmp_path, samples):
+    model = started(tmp_path, samples).eval()
+    codes = model.image_codes(samples)
+    rows = model.output_tokens
+    total, count = model.caption_log_likelihood(codes, CAPTIONS)
+    for i, caption in enumerate(CAPTIONS):
+        (ids,) = model.tokenizer.encode([caption], 30)
+        memory = model.quantizer.codebook[codes[i]][None] + model.patch_position
+        wanted = 0.0
+        for t in range(1, len(ids)):
+            logits = model.decoder.logits(model.decoder(torch.tensor([ids[:t]]), memory)[0, -1])
+            wanted += float(logits[ids[t]] - logits[rows].logsumexp(0))
+        assert float(total[i]) == pytest.approx(wanted, rel=1e-4)
+        assert int(count[i]) == len(ids) - 1
+
+
+def test_unknown_words_are_learnt_but_not_said(tmp_path, samples):
+    model = tiny_captioner(tmp_path).eval()
+    model.allow_tokens(["a ж kite"])
+    unk = model.tokenizer.unk
+    assert unk in model.output_tokens
+    with torch.no_grad():
+        model.decoder.head_bias[unk] = 100.0
+    assert all(set(caption.split()) <= {"a", "kite"} and caption for caption in model.generate(samples))
+
+
+def test_tokens_never_trained_do_not_count(tmp_path, samples):
+    model = tiny_captioner(tmp_path).eval()
+    model.allow_tokens(["a kite"])
+    codes = model.image_codes(samples)[:1]
+    # "red" is not allowed, so that a, kite and [SEP] are left.
+    assert model.caption_log_likelihood(codes, ["a red kite"])[1].tolist() == [3]
+    assert model.caption_log_likelihood(codes, ["a kite"])[1].tolist() == [3]
+
+
+def test_several_captions_an_image_share_codes(tmp_path, samples):
+    model = tiny_captioner(tmp_path).eval()
+    codes = model.image_codes(samples)[:2]
+    folded, _ = model.caption_log_likelihood(codes, CAPTIONS)
+    alone, _ = model.caption_log_likelihood(codes.repeat_interleave(2, 0), CAPTIONS)
+    torch.testing.assert_close(folded, alone)
+
+
+@pytest.mark.parametrize("decay", [0.99, None])
+def test_bf16_autocast(tmp_path, samples, decay):
+    model = started(tmp_path, samples, code_decay=decay)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.train()(samples)["loss"]
+        loss.backward()
+        captions = model.eval().generate(samples, DecodingOptions(num_beams=2, max_length=8))
+    assert loss.isfinite() and len(captions) == 4
+    assert model.patch_position.grad.isfinite().all()
+
+
+def test_without_a_codebook_there_are_no_codes(tmp_path, samples):
+    model = tiny_captioner(tmp_path, quantize=False)
+    with pytest.raises(ValueError, match="no codebook"):
+        model.image_codes(samples)
+
+
+def test_extra_state_of_another_vocabulary(tmp_path):
+    model = tiny_captioner(tmp_path)
+    state = model.state_dict()
+    state["_extra_state"] = {**state["_extra_state"], "vocabulary": ["[PAD]"]}
+    with pytest.raises(ValueError, match="vocabulary is not this model's"):
+        model.load_weights(state, "a.pth")
