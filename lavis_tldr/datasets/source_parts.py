@@ -36,10 +36,16 @@ class LocatedImages(Dataset):
 
 
 class SourceParts:
-    """A source with the image processor that it is encoded with."""
+    """A source with the image processor that it is encoded with.
 
-    def __init__(self, source: Source, vis_processor: Callable):
-        self.source, self.vis_processor = source, vis_processor
+    Args:
+        source: The image-text pairs.
+        vis_processor: Maps a PIL image to a tensor, (3, H, W).
+        processor_config: What the processor was built from, as plain values: codes depend on it.
+    """
+
+    def __init__(self, source: Source, vis_processor: Callable, processor_config: dict):
+        self.source, self.vis_processor, self.processor_config = source, vis_processor, processor_config
 
 
 @registry.register_builder("tldr_source")
@@ -58,4 +64,5 @@ class SourcePartsBuilder(BaseDatasetBuilder):
             raise ValueError(f"unknown key datasets.tldr_source.{unknown[0]}; known are {', '.join(sorted(known))}.")
         self.build_processors()
         source = build_source(OmegaConf.to_container(self.config.source, resolve=True))
-        return {"train": SourceParts(source, self.vis_processors["eval"])}
+        processor_config = OmegaConf.to_container(self.config.vis_processor.eval, resolve=True)
+        return {"train": SourceParts(source, self.vis_processors["eval"], processor_config)}

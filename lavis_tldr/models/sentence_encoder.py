@@ -1,6 +1,8 @@
 """Sentence embeddings of a BERT encoder such as all-MiniLM-L6-v2 (mean of its last hidden states, L2-normalized)."""
 
+import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
 from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
+from lavis_tldr.models.weights_digest import weights_digest
 
 _MAX_LENGTH = 64
 
@@ -26,7 +29,13 @@ class SentenceEncoder(nn.Module):
     def __init__(self, weights: str):
         super().__init__()
         folder = bert_folder(weights)
-        config, state = read_bert(folder)
+        try:
+            config, state = read_bert(folder)
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{folder} is no BERT in Hugging Face layout ({error}); expected config.json, vocab.txt and "
+                "model.safetensors in it."
+            ) from error
         self.tokenizer = CaptionTokenizer(read_vocabulary(Path(folder) / "vocab.txt"))
         self.bert = TextDecoder(
             config["vocab_size"],
@@ -36,11 +45,18 @@ class SentenceEncoder(nn.Module):
             config["intermediate_size"],
             config["hidden_size"],
             max_positions=config["max_position_embeddings"],
+            eps=config.get("layer_norm_eps", 1e-12),
         )
         load_bert(self.bert, state, str(folder))
         for layer in self.bert.layers:
             layer.cross_attention = None  # never looks at an image
+        self._num_heads = config["num_attention_heads"]
         self.eval().requires_grad_(False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the weights and the vocabulary, 32 hexadecimal digits, wherever they came from."""
+        return weights_digest(self, {"vocabulary": self.tokenizer.vocabulary, "heads": self._num_heads})
 
     @torch.no_grad()
     def forward(self, captions: Sequence[str], batch_size: int = 256) -> Tensor:

@@ -96,6 +96,14 @@ class Stage:
         with self.write(part_name + _NOTE_SUFFIX) as temporary:
             temporary.write_text(_dump(normalise(info)), encoding="utf-8")
 
+    def notes(self) -> dict[str, dict]:
+        """What ``note_part`` remembered, by part, whichever process or earlier run noted it."""
+        return {
+            note.name.removesuffix(_NOTE_SUFFIX): json.loads(note.read_text(encoding="utf-8"))
+            for note in sorted(self.folder.glob("*" + _NOTE_SUFFIX))
+            if not note.name.startswith(TEMPORARY_PREFIX)
+        }
+
     def finish(self, counts: dict, seconds: float, outputs: Sequence[Path] = ()) -> None:
         """Mark the stage as done: one process calls this, when all others have written their parts.
 
@@ -110,9 +118,7 @@ class Stage:
         manifest = self._checked()
         for path in self.folder.glob(TEMPORARY_PREFIX + "*"):
             path.unlink(missing_ok=True)  # left by processes that were killed
-        paths = [Path(path) for path in outputs] or [
-            p for p in self._files() if not p.name.endswith(_NOTE_SUFFIX)
-        ]
+        paths = [Path(path) for path in outputs] or [p for p in self._files() if not p.name.endswith(_NOTE_SUFFIX)]
         for path in paths:
             if not path.is_file() or path.parent.resolve() != self.folder.resolve():
                 raise ValueError(f"{path} is not a file of {self.folder}: {self.name} can't finish with it.")
@@ -121,13 +127,9 @@ class Stage:
             "counts": normalise(counts),
             "seconds": round(seconds, 3),
             "rate": round(counts["read"] / seconds, 3) if "read" in counts and seconds > 0 else None,
-            "parts": {
-                note.name.removesuffix(_NOTE_SUFFIX): json.loads(note.read_text(encoding="utf-8"))
-                for note in sorted(self.folder.glob("*" + _NOTE_SUFFIX))
-            },
+            "parts": self.notes(),
             "outputs": {
-                path.name: {"bytes": path.stat().st_size, "digest": file_digest(path)}
-                for path in sorted(paths)
+                path.name: {"bytes": path.stat().st_size, "digest": file_digest(path)} for path in sorted(paths)
             },
         }
         with self.write(MANIFEST) as temporary:
@@ -150,9 +152,7 @@ class Stage:
             ValueError: If the stage is not finished.
         """
         if not self.is_done():
-            raise ValueError(
-                f"stage {self.name} in {self.folder} is not finished: run it before what comes after it."
-            )
+            raise ValueError(f"stage {self.name} in {self.folder} is not finished: run it before what comes after it.")
         manifest = self._checked()
         outputs = {name: output["digest"] for name, output in manifest["outputs"].items()}
         return digest_of({"config": manifest["config"], "inputs": manifest["inputs"], "outputs": outputs})
@@ -191,9 +191,7 @@ class Stage:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise ValueError(
-                f"{path} is no JSON ({error}). Use `--restart {self.name}` to make it anew."
-            ) from error
+            raise ValueError(f"{path} is no JSON ({error}). Use `--restart {self.name}` to make it anew.") from error
 
     def _checked(self, missing_ok: bool = False) -> dict[str, Any] | None:
         """The manifest on disk, refused if its config or inputs are not this stage's."""

@@ -24,17 +24,21 @@ class CaptionScorer:
         model: The trained captioner, in eval mode.
         config: The run's settings.
         codes: Of the whole set, (N, L): other images are drawn from it by the run's seed.
+        sentences: For ``similarity``; None leaves it out.
     """
 
-    def __init__(self, model: CodebookCaptioner, config: ReduceConfig, codes: np.ndarray):
-        self.model, self.config = model, config
+    def __init__(
+        self,
+        model: CodebookCaptioner,
+        config: ReduceConfig,
+        codes: np.ndarray,
+        sentences: SentenceEncoder | None = None,
+    ):
+        self.model, self.config, self.sentences = model, config, sentences
         drawn = np.random.default_rng(config.seed).choice(
             len(codes), min(config.num_contrast, len(codes)), replace=False
         )
         self.others = torch.from_numpy(codes[np.sort(drawn)].astype(np.int64)).to(model.device)  # (R, L)
-        self.sentences = (
-            SentenceEncoder(config.similarity_weights).to(model.device) if config.similarity_weights else None
-        )
 
     def __call__(self, codes: Tensor, captions: list[str]) -> dict[str, np.ndarray | list[str]]:
         """Scores of samples.
@@ -56,7 +60,7 @@ class CaptionScorer:
                 gains.append(self.likelihood_gain(block, captions[start : start + size]).cpu().numpy())
         unscored = np.full(len(captions), np.nan, dtype=np.float32)
         similarity = unscored
-        if self.sentences is not None and self.config.alignment != "likelihood" and captions:
+        if self.sentences is not None and captions:
             both = self.sentences(captions + generated)
             similarity = (both[: len(captions)] * both[len(captions) :]).sum(1).numpy()
         return {
@@ -66,11 +70,15 @@ class CaptionScorer:
         }
 
     def likelihood_gain(self, codes: Tensor, captions: list[str]) -> Tensor:
-        """See the class, (N,)."""
+        """See the class, (N,). NaN where no other image was drawn, or the captioner knows no token of a caption."""
         own, num_tokens = self.model.caption_log_likelihood(codes, captions)
-        others = [self.model.caption_log_likelihood(other[None], captions)[0] for other in self.others]
-        marginal = torch.stack(others).logsumexp(0) - np.log(len(others))
-        return (own - marginal) / num_tokens
+        others = torch.stack([self.model.caption_log_likelihood(other[None], captions)[0] for other in self.others])
+        # Among so few images the own one would count for much: a right caption would seem to gain little.
+        is_other = (self.others[:, None] != codes).any(-1)  # (R, N)
+        others = others.masked_fill(~is_other, float("-inf"))
+        marginal = others.logsumexp(0) - is_other.sum(0).log()
+        gain = (own - marginal) / num_tokens
+        return gain.masked_fill(~is_other.any(0), float("nan"))
 
 
 def combine_scores(likelihood_gain: np.ndarray, similarity: np.ndarray, kind: str) -> np.ndarray:
@@ -82,7 +90,7 @@ def combine_scores(likelihood_gain: np.ndarray, similarity: np.ndarray, kind: st
         kind: likelihood, similarity, or both: the mean of the two after each is standardized over the samples.
 
     Returns:
-        (N,), float32.
+        (N,), float32; NaN where a score that is asked for is NaN.
     """
     if kind == "likelihood":
         return likelihood_gain.astype(np.float32)
@@ -93,5 +101,7 @@ def combine_scores(likelihood_gain: np.ndarray, similarity: np.ndarray, kind: st
 
 def _standardized(x: np.ndarray) -> np.ndarray:
     x = x.astype(np.float64)
-    spread = np.nanstd(x)
-    return (x - np.nanmean(x)) / (spread if spread > 0 else 1.0)
+    known = x[~np.isnan(x)]
+    if not len(known):
+        return x
+    return (x - known.mean()) / (known.std() or 1.0)

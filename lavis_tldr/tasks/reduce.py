@@ -1,20 +1,31 @@
 """The LAVIS tasks that reduce a set: all stages, or one of them."""
 
-import hashlib
 import logging
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
-import torch
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 
+from lavis_tldr.models.weights_digest import weights_digest
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES
+from lavis_tldr.tasks.stages import STAGES, build
 from lavis_tldr.tasks.stages.context import Context
 from lavis_tldr.tasks.summary import closing_summary
+
+_MAX_CODES = 2**16
+# Settings of the captioner that its weights do not tell.
+_DECIDING_KEYS = (
+    "image_size",
+    "patch_size",
+    "vit_heads",
+    "text_heads",
+    "normalize_codes",
+    "max_text_length",
+)
 
 RUN_KEYS = tuple(field.name for field in fields(ReduceConfig))
 
@@ -27,18 +38,37 @@ class ReduceTask(BaseTask):
 
     @classmethod
     def setup_task(cls, cfg) -> "ReduceTask":
-        return cls()
+        """Make the task, and check what can be checked before the source is read.
 
-    def build_model(self, cfg):
+        Raises:
+            ValueError: For what is wrong with the config; says what to do.
+        """
+        task = cls()
+        if cfg.run_cfg.get("runner") != "runner_stages":
+            raise ValueError(
+                f"run.task {cfg.run_cfg.task} needs run.runner: runner_stages; found {cfg.run_cfg.get('runner')}."
+            )
+        config = ReduceConfig.from_run(cfg.run_cfg)
+        if "score" in task.chosen(config):
+            config.check_scoring()
         weights = cfg.model_cfg.get("finetuned") if cfg.model_cfg.get("load_finetuned") else None
         if not weights:
             raise ValueError(
                 "a reduction needs a trained captioner: set model.load_finetuned: True and model.finetuned to the "
                 "checkpoint that training wrote (.../checkpoint_best.pth)."
             )
+        if not Path(weights).is_file():
+            raise ValueError(f"model.finetuned: there is no file {weights}; train it first, or give its path.")
+        return task
+
+    def build_model(self, cfg):
         model = super().build_model(cfg)
         if model.quantizer is None:
             raise ValueError("a reduction clusters codes, so model.quantize must be True.")
+        if model.quantizer.num_codes > _MAX_CODES:
+            raise ValueError(
+                f"model.num_codes is {model.quantizer.num_codes}; codes are stored in 16 bits, at most {_MAX_CODES}."
+            )
         self._model_cfg = cfg.model_cfg
         return model
 
@@ -57,6 +87,7 @@ class ReduceTask(BaseTask):
             ValueError: For what is wrong with config, source or run folder; says what to do.
         """
         config = ReduceConfig.from_run(run_cfg)
+        names = self.chosen(config)
         if "tldr_source" not in datasets:
             raise ValueError(f"a reduction reads the dataset tldr_source; found {sorted(datasets)}.")
         context = Context(
@@ -64,20 +95,28 @@ class ReduceTask(BaseTask):
             config=config,
             parts=datasets["tldr_source"]["train"],
             model=model,
-            model_digest=state_digest(model),
+            model_digest=weights_digest(model, {key: self._model_cfg.get(key) for key in _DECIDING_KEYS}),
             device=str(run_cfg.device),
             model_cfg=self._model_cfg,
         )
-        names = self._chosen(config)
+        # Opened now, so that a wrong folder is known before hours of encoding.
+        if "score" in names:
+            _ = context.sentence_encoder
         self._restart(context, config.restart)
         for name in names:
             if is_main_process():
                 logging.info("stage %s", name)
-            with context.timed(name):
-                STAGES[name].run(context)
-        return closing_summary(context, names) if is_main_process() else {}
+            if not STAGES[name].stage_of(context).is_done():
+                context.ran.append(name)
+            STAGES[name].run(context)
+        return closing_summary(context) if is_main_process() else {}
 
-    def _chosen(self, config: ReduceConfig) -> list[str]:
+    def chosen(self, config: ReduceConfig) -> list[str]:
+        """The stages to run, in order.
+
+        Raises:
+            ValueError: If the config names an unknown one.
+        """
         for name in (*config.stages, *config.restart):
             if name not in STAGES:
                 raise ValueError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}.")
@@ -90,10 +129,13 @@ class ReduceTask(BaseTask):
         if restart and is_main_process():
             first = min(list(STAGES).index(name) for name in restart)
             for name in list(STAGES)[first:]:
-                # K-Means does not depend on scores, nor scores on clusters.
-                if name == "score" and restart == ("cluster",):
+                # Scores do not depend on clusters.
+                if name == "score" and not {"encode", "score"} & set(restart):
                     continue
-                context.stage(name, {}, {}).restart()
+                stage = context.stage(name, {}, {})
+                stage.restart()
+                if name == "build":
+                    shutil.rmtree(stage.folder / build.IMAGES, ignore_errors=True)
         barrier()
 
 
@@ -110,8 +152,8 @@ class ScoreTask(ReduceTask):
 
     stages = ("encode", "score")
 
-    def _chosen(self, config: ReduceConfig) -> list[str]:
-        return super()._chosen(config) if config.stages else list(self.stages)
+    def chosen(self, config: ReduceConfig) -> list[str]:
+        return super().chosen(config) if config.stages else list(self.stages)
 
 
 @registry.register_task("tldr_refine")
@@ -119,15 +161,3 @@ class RefineTask(ReduceTask):
     """Makes the captions of the kept samples; encode, cluster and select must be done."""
 
     stages = ("refine",)
-
-
-def state_digest(model: torch.nn.Module) -> str:
-    """Digest of a model's weights, whatever file they came from, 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        if isinstance(value, torch.Tensor):
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        else:
-            digest.update(repr(value).encode())
-    return digest.hexdigest()

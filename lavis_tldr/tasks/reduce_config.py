@@ -1,6 +1,9 @@
 """Settings of a reduction, from the ``run`` section of its config."""
 
 from dataclasses import dataclass, fields
+from math import inf
+from types import NoneType
+from typing import get_args
 
 from lavis_tldr.models.generation import DecodingOptions
 from lavis_tldr.reduction.refinement import RECIPES
@@ -10,6 +13,16 @@ from lavis_tldr.reduction.selection import keep_budget
 SELECTIONS = ("uniform", "aligned")
 ALIGNMENTS = ("likelihood", "similarity", "both")
 IMAGES = ("export", "in_place")
+# Stages whose outcome does not depend on the recipe: several reduced sets of one run share them.
+SHARED_STAGES = ("encode", "cluster", "score")
+_RANGES = (
+    ("batch_size_eval", 1, inf),
+    ("num_workers", 0, inf),
+    ("num_clusters", 1, inf),
+    ("num_contrast", 1, inf),
+    ("balance", 0, 1),
+    ("duplicate_threshold", 1e-6, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,9 @@ class ReduceConfig:
             ValueError: If a value is out of range; says what to do.
         """
         values = {field.name: run[field.name] for field in fields(cls) if field.name in run}
+        for field in fields(cls):
+            if field.name in values and field.name not in ("stages", "restart"):
+                values[field.name] = _typed(field.name, field.type, values[field.name])
         for name in ("stages", "restart"):
             value = values.get(name) or ()
             values[name] = (value,) if isinstance(value, str) else tuple(value)
@@ -95,6 +111,18 @@ class ReduceConfig:
     def needs_scores(self) -> bool:
         return self.selection == "aligned" or self.recipe == "gated"
 
+    def check_scoring(self) -> None:
+        """Check what the score stage needs.
+
+        Raises:
+            ValueError: If there is no sentence encoder to compare captions with.
+        """
+        if self.alignment != "likelihood" and not self.similarity_weights:
+            raise ValueError(
+                f"run.alignment {self.alignment} compares captions with a sentence encoder: set run.similarity_weights "
+                "to a BERT's folder or hub name, or run.alignment to likelihood, which needs none."
+            )
+
     def _check(self) -> None:
         for name, known in (
             ("representation", REPRESENTATIONS),
@@ -106,13 +134,44 @@ class ReduceConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"run.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
         keep_budget(1, self.keep_ratio)
-        if self.num_clusters < 1:
-            raise ValueError(f"run.num_clusters is {self.num_clusters}; it must be at least 1.")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:  # also refuses NaN
+                limits = f"at least {low}" if high == inf else f"in [{low}, {high}]"
+                raise ValueError(f"run.{name} is {value}; it must be {limits}.")
+        if self.fit_size < self.num_clusters:
+            raise ValueError(
+                f"run.fit_size is {self.fit_size}, fewer samples than run.num_clusters {self.num_clusters}: raise it."
+            )
+        if self.name in SHARED_STAGES or not self.name or "/" in self.name or self.name.startswith("."):
+            raise ValueError(
+                f"run.name is {self.name!r}; give a plain folder name other than {', '.join(SHARED_STAGES)}."
+            )
+        if self.duplicate_threshold is not None and self.selection != "aligned":
+            raise ValueError(
+                f"run.duplicate_threshold works with run.selection aligned alone, and it is {self.selection}: change "
+                "one of them."
+            )
         if self.recipe == "gated" and self.alignment_threshold is None:
             raise ValueError("run.recipe gated needs run.alignment_threshold: originals scored below it are replaced.")
-        if self.needs_scores and self.alignment != "likelihood" and not self.similarity_weights:
-            raise ValueError(
-                f"run.alignment {self.alignment} compares captions with a sentence encoder: set run.similarity_weights "
-                "to a BERT's folder or hub name, or run.alignment to likelihood, which needs none."
-            )
+        if self.needs_scores:
+            self.check_scoring()
         self.decoding  # noqa: B018  (checks itself)
+
+
+def _typed(name: str, annotation, value):
+    """``value`` as the field's type.
+
+    Raises:
+        ValueError: If it is of another.
+    """
+    wanted = get_args(annotation) or (annotation,)
+    if value is None and NoneType in wanted:
+        return None
+    kind = wanted[0]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    what = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[kind]
+    raise ValueError(f"run.{name} is {value!r}; it must be {what}.")

@@ -5,25 +5,21 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from lavis_tldr.codebook.quantizer import codebook_perplexity
 from lavis_tldr.reduction.ledger import read_ledger, summarise
 from lavis_tldr.reduction.run_folder import MANIFEST
+from lavis_tldr.tasks.reduce_config import SHARED_STAGES
 from lavis_tldr.tasks.stages import STAGES, build, encode
-from lavis_tldr.tasks.stages.context import SHARED, Context
+from lavis_tldr.tasks.stages.context import Context
 
 SUMMARY = "summary.json"
+_COUNTS = ("read", "written", "kept", "failed", "clusters", "empty")  # in the order they are told
 
 
-def closing_summary(context: Context, ran: list[str]) -> dict:
-    """Log and return the figures of a reduction, and write them to ``<recipe>/summary.json`` once it is built.
-
-    Args:
-        context: The run.
-        ran: The stages of this call.
-    """
+def closing_summary(context: Context) -> dict:
+    """Log and return the figures of a reduction, and write them to ``<recipe>/summary.json`` once it is built."""
     figures: dict = {"stages": {name: stage_figures(context, name) for name in STAGES}}
     figures["stages"] = {name: value for name, value in figures["stages"].items() if value}
     if "encode" in figures["stages"]:
@@ -32,14 +28,14 @@ def closing_summary(context: Context, ran: list[str]) -> dict:
     if "build" in figures["stages"]:
         figures["counts"] = summarise(read_ledger(ledger_path), context.config.num_clusters)
         (context.recipe_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
-    for line in summary_lines(figures, ran, context):
+    for line in summary_lines(figures, context):
         logging.info(line)
     return figures
 
 
 def stage_figures(context: Context, name: str) -> dict:
     """Counts, seconds and rate of a finished stage, from its manifest; empty where it is not finished."""
-    path = (context.root if name in SHARED else context.recipe_root) / name / MANIFEST
+    path = (context.root if name in SHARED_STAGES else context.recipe_root) / name / MANIFEST
     if not path.is_file():
         return {}
     manifest = json.loads(path.read_text())
@@ -52,19 +48,19 @@ def codebook_use(context: Context) -> dict:
     counts = np.zeros(num_codes, np.int64)
     stage = encode.stage_of(context)
     for name in context.part_names:
-        codes = encode.codes_of(pq.read_table(stage.part_path(name), columns=["codes"]))
+        codes = encode.codes_of(context.load_part(stage, name, ["codes"]), context.model.num_patches)
         counts += np.bincount(codes.ravel(), minlength=num_codes)
     perplexity = codebook_perplexity(torch.from_numpy(counts))
     return {"num_codes": num_codes, "perplexity": round(perplexity, 1), "dead_codes": int((counts == 0).sum())}
 
 
-def summary_lines(figures: dict, ran: list[str], context: Context) -> list[str]:
+def summary_lines(figures: dict, context: Context) -> list[str]:
     """The figures in plain words, a line each."""
     lines = [f"reduction in {Path(context.root)}"]
     for name, stage in figures["stages"].items():
-        counts = ", ".join(f"{key} {value}" for key, value in stage["counts"].items())
+        counts = ", ".join(f"{key} {stage['counts'][key]}" for key in sorted(stage["counts"], key=_COUNTS.index))
         rate = f", {stage['rate']:.1f}/s" if stage["rate"] else ""
-        done_before = "" if name in ran and context.seconds.get(name, 0) >= stage["seconds"] else " (done before)"
+        done_before = "" if name in context.ran else " (done before)"
         lines.append(f"  {name:8} {counts}; {stage['seconds']:.1f} s{rate}{done_before}")
     if "codebook" in figures:
         use = figures["codebook"]

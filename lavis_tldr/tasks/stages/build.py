@@ -15,7 +15,7 @@ from lavis_tldr.sources.annotations import export_images, write_annotations
 from lavis_tldr.tasks.stages import encode, refine, select
 from lavis_tldr.tasks.stages.context import Context, finish_on_first
 
-LEDGER, ANNOTATIONS, KEYS = "ledger.parquet", "annotations.json", "keys.txt"
+LEDGER, ANNOTATIONS, KEYS, IMAGES = "ledger.parquet", "annotations.json", "keys.txt", "images"
 
 
 def stage_of(context: Context) -> Stage:
@@ -92,7 +92,7 @@ def _annotations(context: Context, ledger: pa.Table, folder: Path) -> list[dict]
     place = {r["image_key"]: ImageLocation(r["image_path"], r["image_offset"], r["image_size"]) for r in kept}
     files: dict[str, str] = {}
     if context.config.images == "export":
-        exported = export_images(place.items(), folder / "images")
+        exported = export_images(place.items(), folder / IMAGES)
         files, lost = exported.files, exported.errors
         if lost:
             key, why = next(iter(lost.items()))

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.reduction.clustering import assign, fit_kmeans
@@ -19,17 +20,15 @@ _BLOCK = 8192  # rows represented at once
 
 def stage_of(context: Context) -> Stage:
     config = context.config
-    return context.stage(
-        "cluster",
-        {
-            "representation": config.representation,
-            "tfidf": config.tfidf,
-            "num_clusters": config.num_clusters,
-            "fit_size": config.fit_size,
-            "seed": config.seed,
-        },
-        {"encode": encode.stage_of(context).digest},
-    )
+    settings = {
+        "representation": config.representation,
+        "num_clusters": config.num_clusters,
+        "fit_size": config.fit_size,
+        "seed": config.seed,
+    }
+    if config.representation == "histogram":
+        settings["tfidf"] = config.tfidf
+    return context.stage("cluster", settings, {"encode": encode.stage_of(context).digest})
 
 
 def run(context: Context) -> Stage:
@@ -60,7 +59,7 @@ def run(context: Context) -> Stage:
         distances = np.concatenate([block[1] for block in blocks])
         with stage.write("centroids.npy") as path:
             np.save(path, centroids, allow_pickle=False)
-        table = pa.table({"key": keys.tolist(), "cluster": cluster_ids, "distance": distances})
+        table = pa.table({"key": keys, "cluster": cluster_ids, "distance": distances})
         write_table(stage, "clusters.parquet", table)
         sizes = np.bincount(cluster_ids, minlength=config.num_clusters)
         counts = {"read": len(keys), "clusters": config.num_clusters, "empty": int((sizes == 0).sum())}
@@ -68,19 +67,24 @@ def run(context: Context) -> Stage:
     return stage
 
 
-def load_codes(context: Context) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (N,) and codes (N, L) of the usable samples, sorted by key so that file order decides nothing."""
+def load_codes(context: Context) -> tuple[list[str], np.ndarray]:
+    """Keys, N of them, and codes (N, L) of the usable samples, sorted by key so that file order decides nothing.
+
+    Raises:
+        ValueError: If a key is doubled; names the parts that have it.
+    """
     stage = encode.stage_of(context)
-    tables = {name: context.load_part(stage, name, ["key", "codes"]) for name in context.part_names}
-    check_unique_keys((name, table["key"].to_pylist()) for name, table in tables.items())
-    keys, codes = [], []
-    for table in tables.values():
-        valid = table["codes"].is_valid().to_numpy()
-        keys.append(np.array(table["key"].to_pylist(), dtype=object)[valid])
-        codes.append(encode.codes_of(table))
-    keys = np.concatenate(keys)
-    order = np.argsort(keys.astype(str), kind="stable")
-    return keys[order], np.concatenate(codes)[order]
+    all_keys, keys, codes = [], [], []
+    for name in context.part_names:
+        table = context.load_part(stage, name, ["key", "codes"])
+        all_keys.append(table["key"].combine_chunks())
+        keys += table["key"].filter(table["codes"].is_valid()).chunks
+        codes.append(encode.codes_of(table, context.model.num_patches))
+    if len(pc.unique(pa.chunked_array(all_keys))) < sum(map(len, all_keys)):
+        check_unique_keys((name, ks.to_pylist()) for name, ks in zip(context.part_names, all_keys, strict=True))
+    usable = pa.chunked_array(keys, pa.string())
+    order = pc.sort_indices(usable)
+    return usable.take(order).to_pylist(), np.concatenate(codes)[order.to_numpy()]
 
 
 class Representer:
@@ -99,7 +103,7 @@ class Representer:
         if kind == "histogram" and context.config.tfidf:
             self._options |= {"tfidf": True, "idf": inverse_document_frequency(codes, quantizer.num_codes)}
         if kind == "embedding":
-            self._options["codebook"] = quantizer.codebook.detach().cpu().numpy()
+            self._options["codebook"] = quantizer.codebook.detach().float().cpu().numpy()
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         return represent(codes, **self._options)

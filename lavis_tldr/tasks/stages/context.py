@@ -2,28 +2,29 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier, encoder_fingerprint
-from lavis_tldr.tasks.reduce_config import ReduceConfig
-
-# Stages whose outcome does not depend on the recipe: several reduced sets of one run share them.
-SHARED = ("encode", "cluster", "score")
+from lavis_tldr.tasks.reduce_config import SHARED_STAGES, ReduceConfig
 
 
 @dataclass
@@ -35,9 +36,10 @@ class Context:
         config: Settings under ``run``.
         parts: The source and its image processor.
         model: The trained captioner.
-        model_digest: Digest of its weights.
+        model_digest: Digest of its weights and of the settings that its codes and captions depend on.
         device: Where the model runs.
         model_cfg: The ``model`` section that the captioner was built from.
+        ran: The stages that this call ran; the others were done before.
     """
 
     root: Path
@@ -47,7 +49,7 @@ class Context:
     model_digest: str
     device: str
     model_cfg: DictConfig
-    seconds: dict[str, float] = field(default_factory=dict)
+    ran: list[str] = field(default_factory=list)
 
     @cached_property
     def part_names(self) -> list[str]:
@@ -58,7 +60,19 @@ class Context:
         """Patch features that training has computed with the same encoder, where the config names them."""
         if not self.config.feature_cache:
             return None
+        if not Path(self.config.feature_cache).is_dir():
+            raise ValueError(
+                f"run.feature_cache: there is no folder {self.config.feature_cache}. Name the one that training filled "
+                "(feature_cache of its datasets), or leave it out to encode the images."
+            )
         return FeatureCache(self.config.feature_cache, encoder_fingerprint(self.model, self.model_cfg))
+
+    @cached_property
+    def sentence_encoder(self) -> SentenceEncoder | None:
+        """The encoder that captions are compared by, where the config asks for it."""
+        if self.config.alignment == "likelihood":
+            return None
+        return SentenceEncoder(self.config.similarity_weights).to(self.device)
 
     @cached_property
     def recipe_root(self) -> Path:
@@ -66,13 +80,14 @@ class Context:
         return self.root / self.config.name
 
     def stage(self, name: str, config: dict, inputs: dict[str, str]) -> Stage:
-        return Stage(self.root if name in SHARED else self.recipe_root, name, config, inputs)
+        return Stage(self.root if name in SHARED_STAGES else self.recipe_root, name, config, inputs)
 
     def my_parts(self, stage: Stage) -> list[Part]:
-        """The unfinished parts that fall to this process."""
-        pending = set(stage.pending(self.part_names))
-        mine = self.parts.source.parts[get_rank() :: get_world_size()]
-        return [part for part in mine if part.name in pending]
+        """The unfinished parts that fall to this process; to be asked by all processes together."""
+        # One look for all: meanwhile another process may have finished a part.
+        pending = set(from_rank_zero(stage.pending(self.part_names)))
+        unfinished = [part for part in self.parts.source.parts if part.name in pending]
+        return unfinished[get_rank() :: get_world_size()]
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -83,12 +98,6 @@ class Context:
         ):
             yield
 
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - started
-
     def load_part(self, stage: Stage, part_name: str, columns: list[str]) -> pa.Table:
         """Columns of one part of a stage."""
         return pq.read_table(stage.part_path(part_name), columns=columns)
@@ -96,6 +105,47 @@ class Context:
     def load(self, stage: Stage, columns: list[str]) -> pa.Table:
         """Columns of all parts of a stage, in the order of the parts."""
         return pa.concat_tables([self.load_part(stage, name, columns) for name in self.part_names])
+
+
+def run_parts(
+    context: Context, stage: Stage, parts: list[Part], table_of: Callable[[Part], pa.Table]
+) -> tuple[dict[str, int], float]:
+    """Write this process's parts, and wait for the others'.
+
+    Args:
+        context: The run.
+        stage: The stage, open.
+        parts: This process's (`Context.my_parts`).
+        table_of: Makes a part's table; rows whose column ``error`` is not empty count as failed.
+
+    Returns:
+        On the first process, counts over all parts, whichever process or earlier run made them, and the seconds that
+        they took; empty and 0 on the others.
+    """
+    started = time.monotonic()
+    for part in tqdm(parts, desc=stage.name, unit="part", disable=not is_main_process()):
+        part_started = time.monotonic()
+        table = table_of(part)
+        counts = {"read": table.num_rows}
+        if "error" in table.column_names:
+            failed = pc.sum(pc.not_equal(table["error"], "")).as_py() or 0
+            counts |= {"written": table.num_rows - failed, "failed": failed}
+        # The note first: a part that is there always has one.
+        stage.note_part(part.name, {**counts, "seconds": round(time.monotonic() - part_started, 3)})
+        write_table(stage, f"{part.name}.parquet", table)
+    barrier()
+    if not is_main_process():
+        return {}, 0.0
+    if missing := stage.pending(context.part_names):
+        raise ValueError(
+            f"{stage.folder} lacks {len(missing)} parts (first: {missing[0]}); run the same command again."
+        )
+    noted = stage.notes()
+    notes = [noted[name] for name in context.part_names]
+    counts = {key: sum(note[key] for note in notes) for key in (notes[0] if notes else ()) if key != "seconds"}
+    # After an interruption this call's time is only part of the story.
+    seconds = max(time.monotonic() - started, sum(note["seconds"] for note in notes) / get_world_size())
+    return counts, seconds
 
 
 def finish_on_first(stage: Stage, counts: dict, seconds: float) -> None:

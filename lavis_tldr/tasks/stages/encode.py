@@ -1,20 +1,31 @@
 """Encode: the codes of every image (paper, sec. 3.2), part by part."""
 
-import logging
-import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import torch
-from lavis.common.dist_utils import is_main_process
+from PIL import Image
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from lavis_tldr.datasets.source_parts import LocatedImages
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.sources import Part, Record
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, write_table
+from lavis_tldr.sources import ImageLocation, Part, Record
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_key", pa.string()),
+        ("caption_original", pa.string()),
+        ("error", pa.string()),  # "" where usable
+        ("image_path", pa.string()),
+        ("image_offset", pa.int64()),  # -1: the whole file
+        ("image_size", pa.int64()),
+        ("codes", pa.list_(pa.uint16())),  # L of them; null where there is an error
+    ]
+)
 
 
 def stage_of(context: Context) -> Stage:
@@ -23,6 +34,7 @@ def stage_of(context: Context) -> Stage:
         "encode",
         {
             "source": context.parts.source.describe(),
+            "vis_processor": context.parts.processor_config,
             "bf16": context.config.bf16,
             "cached_features": context.cached_features is not None,
         },
@@ -40,26 +52,38 @@ def run(context: Context) -> Stage:
     stage.open()
     if stage.is_done():
         return stage
-    started = time.monotonic()
-    mine = context.my_parts(stage)
+    _check_image_size(context)
     context.model.to(context.device).eval()
-    for part in tqdm(mine, desc="encode", unit="part", disable=not is_main_process()):
-        part_started = time.monotonic()
-        table = _encode_part(context, part)
-        failed = int(np.sum(np.array(table["error"].to_pylist(), dtype=object) != ""))
-        write_table(stage, f"{part.name}.parquet", table)
-        seconds = round(time.monotonic() - part_started, 2)
-        stage.note_part(part.name, {"read": table.num_rows, "failed": failed, "seconds": seconds})
-    if is_main_process():
-        logging.info("encode: %d parts by this process", len(mine))
-    _finish(context, stage, time.monotonic() - started)
+    counts, seconds = run_parts(context, stage, context.my_parts(stage), partial(_encode_part, context))
+    if counts and not counts["written"]:
+        raise ValueError(
+            f"none of the {counts['read']} records can be used{_first_error(context, stage)}. Check the source's image "
+            "files and captions, then run again with `--restart encode`."
+        )
+    finish_on_first(stage, counts, seconds)
     return stage
+
+
+def _check_image_size(context: Context) -> None:
+    """Refuse a processor that makes images of another size than the encoder takes, before any is read."""
+    found = tuple(context.parts.vis_processor(Image.new("RGB", (64, 48))).shape[-2:])
+    expected = tuple(context.model.visual_encoder.patch_embed.img_size)
+    if found != expected:
+        raise ValueError(
+            f"datasets.tldr_source.vis_processor makes images of {found[0]} x {found[1]}, but the captioner takes "
+            f"{expected[0]} x {expected[1]}: set vis_processor.eval.image_size to {expected[0]}."
+        )
+
+
+def _first_error(context: Context, stage: Stage) -> str:
+    errors = context.load(stage, ["error"])["error"]
+    return f" (first error: {errors[0].as_py()})" if len(errors) else ""
 
 
 def _encode_part(context: Context, part: Part) -> pa.Table:
     records = [_without_image(record) for record in context.parts.source.read(part)]
     errors = {record.key: record.error for record in records}
-    # Pairs of one image share one encoding; an image is encoded even where its caption is missing or not, once.
+    # Pairs of one image share one encoding, and an image without a usable caption needs none.
     wanted = {record.image_key: record.location for record in records if not record.error}
     image_keys = list(wanted)
     codes: dict[str, np.ndarray] = {}
@@ -88,17 +112,19 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
             errors[record.key] = unreadable[record.image_key]
     length = context.model.num_patches
     usable = np.array([not errors[r.key] for r in records], dtype=bool)
+    places = [r.location or ImageLocation("") for r in records]
     return pa.table(
         {
             "key": [r.key for r in records],
             "image_key": [r.image_key for r in records],
             "caption_original": [r.caption for r in records],
             "error": [errors[r.key] for r in records],
-            "image_path": [r.location.path if r.location else "" for r in records],
-            "image_offset": pa.array([r.location.offset if r.location else -1 for r in records], pa.int64()),
-            "image_size": pa.array([r.location.size if r.location else -1 for r in records], pa.int64()),
+            "image_path": [place.path for place in places],
+            "image_offset": [place.offset for place in places],
+            "image_size": [place.size for place in places],
             "codes": _code_lists([codes[r.image_key] for r in records if not errors[r.key]], usable, length),
-        }
+        },
+        schema=SCHEMA,
     )
 
 
@@ -125,21 +151,7 @@ def _without_image(record: Record) -> Record:
     return Record(record.key, record.image_key, record.caption, record.error, record.location, None)
 
 
-def _finish(context: Context, stage: Stage, seconds: float) -> None:
-    counts = {}
-    if is_main_process() and not stage.pending(context.part_names):
-        errors = np.array(context.load(stage, ["error"])["error"].to_pylist(), dtype=object)
-        counts = {"read": len(errors), "written": int((errors == "").sum()), "failed": int((errors != "").sum())}
-        if counts["read"] and not counts["written"]:
-            raise ValueError(
-                f"none of the {len(errors)} records can be used (first error: {errors[0]}). Check the source's image "
-                "files and captions."
-            )
-    finish_on_first(stage, counts, seconds)
-
-
-def codes_of(table: pa.Table) -> np.ndarray:
+def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:
     """The codes of a table's rows without error, (N, L), uint16."""
-    column = table["codes"].combine_chunks()
-    column = column.drop_null()
-    return column.flatten().to_numpy().reshape(len(column), -1)
+    found = [chunk.drop_null().flatten().to_numpy() for chunk in table["codes"].chunks]
+    return np.concatenate([np.zeros(0, np.uint16), *found]).reshape(-1, num_patches)

@@ -1,20 +1,19 @@
 """Refine: what becomes the caption of each kept sample (paper, sec. 3.2)."""
 
-import time
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from lavis.common.dist_utils import is_main_process
-from tqdm import tqdm
 
 from lavis_tldr.reduction.ledger import join_by_key
 from lavis_tldr.reduction.refinement import refine_captions
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.sources import Part
 from lavis_tldr.tasks.stages import encode, score, select
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, write_table
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+
+SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "caption_generated", "caption", "caption_from")])
 
 
 def stage_of(context: Context) -> Stage:
@@ -36,46 +35,64 @@ def run(context: Context) -> Stage:
     stage.open()
     if stage.is_done():
         return stage
-    started = time.monotonic()
     mine = context.my_parts(stage)
-    selection = pq.read_table(
-        select.stage_of(context).folder / "selection.parquet", columns=["key", "alignment", "kept"]
+    kept = _kept_by_part(context, mine)
+    source = encode.stage_of(context)
+    scores = score.stage_of(context) if context.config.needs_scores else None
+    counts, seconds = run_parts(
+        context, stage, mine, lambda part: _refine_part(context, source, scores, part, kept[part.name])
     )
-    selection = selection.filter(selection["kept"])
-    count = 0
-    for part in tqdm(mine, desc="refine", unit="part", disable=not is_main_process()):
-        table = context.load_part(encode.stage_of(context), part.name, ["key", "caption_original", "codes"])
-        table = table.filter(pc.is_in(table["key"], selection["key"].combine_chunks()))
-        alignment = selection.filter(pc.is_in(selection["key"], table["key"].combine_chunks()))
-        table = join_by_key(table, alignment.select(["key", "alignment"]), left_name="encode", right_name="selection")
-        generated = _generated(context, part.name, table)
-        captions, origins = refine_captions(
-            table["caption_original"].to_pylist(),
-            generated,
-            context.config.recipe,
-            alignment=table["alignment"].to_numpy(),
-            threshold=context.config.alignment_threshold,
-            joiner=context.config.joiner,
-        )
-        columns = {"key": table["key"], "caption_generated": generated, "caption": captions, "caption_from": origins}
-        schema = pa.schema([(name, pa.string()) for name in columns])
-        write_table(stage, f"{part.name}.parquet", pa.table(columns, schema=schema))
-        count += table.num_rows
-    finish_on_first(stage, {"read": count}, time.monotonic() - started)
+    finish_on_first(stage, counts, seconds)
     return stage
 
 
-def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
+def _kept_by_part(context: Context, parts: list[Part]) -> dict[str, pa.Table]:
+    """Key and alignment of the kept samples of each part."""
+    selection = pq.read_table(
+        select.stage_of(context).folder / "selection.parquet", columns=["key", "alignment", "kept"]
+    )
+    selection = selection.filter(selection["kept"]).select(["key", "alignment"])
+    source = encode.stage_of(context)
+    keys = [context.load_part(source, part.name, ["key"])["key"].combine_chunks() for part in parts]
+    # All parts looked up at once: the look-up table over the selection is dear.
+    rows = pc.index_in(pa.chunked_array(keys, pa.string()), value_set=selection["key"]).to_numpy()
+    found, start = {}, 0
+    for part, part_keys in zip(parts, keys, strict=True):
+        mine = rows[start : start + len(part_keys)]
+        found[part.name] = selection.take(mine[~np.isnan(mine)].astype(np.int64))
+        start += len(part_keys)
+    return found
+
+
+def _refine_part(context: Context, source: Stage, scores: Stage | None, part: Part, kept: pa.Table) -> pa.Table:
+    table = context.load_part(source, part.name, ["key", "caption_original", "codes"])
+    table = table.filter(pc.is_in(table["key"], kept["key"].combine_chunks()))
+    table = join_by_key(table, kept, left_name="encode", right_name="selection")
+    generated = _generated(context, scores, part.name, table)
+    captions, origins = refine_captions(
+        table["caption_original"].to_pylist(),
+        generated,
+        context.config.recipe,
+        alignment=table["alignment"].to_numpy(),
+        threshold=context.config.alignment_threshold,
+        joiner=context.config.joiner,
+    )
+    columns = {"key": table["key"], "caption_generated": generated, "caption": captions, "caption_from": origins}
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _generated(context: Context, scores: Stage | None, part_name: str, table: pa.Table) -> list[str]:
     """Captions of the samples of a part, from the score stage where it has made them."""
-    if context.config.needs_scores:
-        scored = context.load_part(score.stage_of(context), part_name, ["key", "caption_generated"])
+    if scores is not None:
+        scored = context.load_part(scores, part_name, ["key", "caption_generated"])
         scored = scored.filter(pc.is_in(scored["key"], table["key"].combine_chunks()))
         joined = join_by_key(table.select(["key"]), scored, left_name="refine", right_name="score")
         return joined["caption_generated"].to_pylist()
     context.model.to(context.device).eval()
-    codes = torch.from_numpy(encode.codes_of(table).astype(np.int64))
+    codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64))
     captions = []
     for block in codes.split(context.config.batch_size_eval):
-        with context.autocast():
-            captions += context.model.generate_from_codes(block.to(context.device), context.config.decoding)
+        if len(block):
+            with context.autocast():
+                captions += context.model.generate_from_codes(block.to(context.device), context.config.decoding)
     return captions

@@ -64,12 +64,7 @@ def _select(context: Context, table: pa.Table) -> tuple[np.ndarray, list[str]]:
     alignment = table["alignment"].to_numpy()
     duplicate_of = [""] * len(keys)
     if config.duplicate_threshold is not None:
-        # Twins are told by which codes they share, whatever is clustered.
-        codes = cluster.load_codes(context)[1]
-        histograms = cluster.Representer(context, codes, representation="histogram")(codes)
-        duplicate_of = find_near_duplicates(
-            histograms, cluster_ids, config.duplicate_threshold, alignment, keys
-        ).tolist()
+        duplicate_of = _near_duplicates(context, keys, cluster_ids, alignment)
     kept = select_aligned(
         keys,
         cluster_ids,
@@ -80,3 +75,29 @@ def _select(context: Context, table: pa.Table) -> tuple[np.ndarray, list[str]]:
         duplicate_of=duplicate_of,
     )
     return kept, duplicate_of
+
+
+def _near_duplicates(context: Context, keys: list[str], cluster_ids: np.ndarray, alignment: np.ndarray) -> list[str]:
+    """The better twin of each sample, or "".
+
+    Twins are told by which codes they share, whatever is clustered. Pairs of one image are twins, too: the caption
+    that fits best stays.
+    """
+    found_keys, codes = cluster.load_codes(context)
+    if found_keys != keys:
+        raise ValueError("clusters and codes are of different samples: run again with `--restart cluster`.")
+    represented = cluster.Representer(context, codes, representation="histogram")
+    duplicate_of = np.full(len(keys), "", dtype=object)
+    names = np.array(keys, dtype=object)
+    # Cluster by cluster: the histograms of a large set would not fit in memory.
+    by_cluster = np.argsort(cluster_ids, kind="stable")
+    ends = np.flatnonzero(np.diff(cluster_ids[by_cluster])) + 1
+    for rows in np.split(by_cluster, ends):
+        duplicate_of[rows] = find_near_duplicates(
+            represented(codes[rows]),
+            cluster_ids[rows],
+            context.config.duplicate_threshold,
+            alignment[rows],
+            names[rows],
+        )
+    return duplicate_of.tolist()
