@@ -94,12 +94,13 @@ def test_with_averages_only_features_are_pulled():
 
 
 def test_averages_by_hand():
-    quantizer = with_codes([[0.0], [10.0]], decay=0.5, revive_below=0.0)
+    quantizer = with_codes([[0.0], [10.0]], decay=0.75, revive_below=0.0)
     quantizer(torch.tensor([[[1.0], [2.0], [3.0], [8.0]]]))
-    # Shares start at 1/2 each and sums at (0, 5). The batch has shares (3/4, 1/4) and sums (6, 8) / 4 = (1.5, 2).
-    torch.testing.assert_close(quantizer.average_count, torch.tensor([0.625, 0.375]))
-    torch.testing.assert_close(quantizer.average_sum, torch.tensor([[0.75], [3.5]]))
-    torch.testing.assert_close(quantizer.codebook, torch.tensor([[0.75 / 0.625], [3.5 / 0.375]]))
+    # Shares start at 1/2 each and sums at (0, 5). The batch has shares (3/4, 1/4) and sums (6, 8) / 4 = (1.5, 2), and
+    # a quarter of the new average.
+    torch.testing.assert_close(quantizer.average_count, torch.tensor([0.5625, 0.4375]))
+    torch.testing.assert_close(quantizer.average_sum, torch.tensor([[0.375], [4.25]]))
+    torch.testing.assert_close(quantizer.codebook, torch.tensor([[0.375 / 0.5625], [4.25 / 0.4375]]))
 
 
 def test_codes_stand_still_in_evaluation():
