@@ -1,0 +1,67 @@
+"""Drawn sources that the reductions of all tests share."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+from lavis.common.registry import registry
+from reductions import reduce_set, write_captioner, write_config
+
+from lavis_tldr.sources.scenes import draw_clean_set, draw_scenes
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory):
+    """48 pairs in three tars, three images damaged and two captions empty, and a captioner for them."""
+    folder = tmp_path_factory.mktemp("pool")
+    truth = draw_scenes(
+        folder / "tars",
+        num_samples=48,
+        part_size=16,
+        image_size=32,
+        broken=3 / 48,
+        empty_captions=2 / 48,
+        near_duplicates=0.25,
+    )
+    captioner = write_captioner(folder, sorted(fact["true_caption"] for fact in truth.values()))
+    source = {"format": "webdataset", "tars": str(folder / "tars/*.tar")}
+    return SimpleNamespace(folder=folder, truth=truth, source=source, captioner=captioner)
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory, pool):
+    """12 images with 3 captions each as LAVIS annotations, in slices of 10 entries."""
+    folder = tmp_path_factory.mktemp("album")
+    _, dev = draw_clean_set(folder, 24, image_size=32, dev_share=0.5)
+    rows = json.loads(dev.read_text())
+    for row in rows:
+        row["caption"] = row["caption"][:3]
+    dev.write_text(json.dumps(rows))
+    source = {"format": "lavis_json", "annotations": str(dev), "image_root": str(folder / "images"), "part_size": 5}
+    return SimpleNamespace(folder=folder, rows=rows, source=source, captioner=pool.captioner)
+
+
+@pytest.fixture(autouse=True)
+def lavis_state(monkeypatch):
+    """A run sets LAVIS's paths and the root logger's handlers: put them back."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setitem(registry.mapping, "paths", dict(registry.mapping["paths"]))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
+
+
+@pytest.fixture
+def configure(pool, tmp_path):
+    """Write a reduction's config: ``configure(keep_ratio=0.5)``, of the pool unless ``of`` is another."""
+
+    def write(of=None, output=tmp_path / "out", **run_keys):
+        of = of or pool
+        return write_config(tmp_path / "reduce.yaml", of.source, of.captioner, output, **run_keys)
+
+    return write
+
+
+@pytest.fixture
+def reduced(configure):
+    """Configure and run a reduction; its figures."""
+    return lambda *options, **keys: reduce_set(configure(**keys), *options)

@@ -1,0 +1,92 @@
+"""Tiny reductions for the tests: drawn sources, an untrained captioner and run configs."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.wordpiece_training import train_vocabulary
+from lavis_tldr.train import run
+
+SIZES = {
+    "image_size": 32,
+    "patch_size": 8,
+    "vit_width": 32,
+    "num_codes": 32,
+    "text_width": 32,
+    "text_depth": 1,
+    "text_mlp_width": 64,
+}
+
+
+def tiny_captioner(folder: Path, captions: list[str], seed: int = 0, **changes) -> CodebookCaptioner:
+    """A captioner with random weights that knows the words of ``captions``."""
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(train_vocabulary(captions * 2, 300)) + "\n", encoding="utf-8")
+    default = OmegaConf.load(CodebookCaptioner.default_config_path("tiny")).model
+    torch.manual_seed(seed)
+    model = CodebookCaptioner.from_config(
+        OmegaConf.merge(default, {**SIZES, "dropout": 0.0, "vocabulary": str(vocabulary), **changes})
+    )
+    model.allow_tokens(captions)
+    model.codebook_started = True
+    return model.eval()
+
+
+def write_captioner(folder: Path, captions: list[str], seed: int = 0) -> Path:
+    path = folder / f"captioner{seed}.pth"
+    torch.save({"model": tiny_captioner(folder, captions, seed).state_dict()}, path)
+    return path
+
+
+def write_config(path: Path, source: dict, captioner: Path, output: Path, **run_keys) -> Path:
+    """A reduction's YAML; ``run_keys`` go under ``run``."""
+    config = {
+        "model": {
+            "arch": "codebook_captioner",
+            "model_type": "tiny",
+            **SIZES,
+            "load_finetuned": True,
+            "finetuned": str(captioner),
+        },
+        "datasets": {"tldr_source": {"source": source, "vis_processor": {"eval": {"image_size": 32}}}},
+        "run": {
+            "task": "tldr_reduce",
+            "runner": "runner_stages",
+            "device": "cpu",
+            "output_dir": str(output),
+            "num_clusters": 4,
+            "alignment": "likelihood",
+            "num_contrast": 4,
+            "max_len": 8,
+            **run_keys,
+        },
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def reduce_set(config: Path, *options: str) -> dict:
+    """Run a reduction; the closing summary's figures."""
+    return run(config, options).result
+
+
+def ledger_rows(build: Path) -> dict[str, dict]:
+    return {row["key"]: row for row in pq.read_table(build / "ledger.parquet").to_pylist()}
+
+
+def annotations(build: Path) -> list[dict]:
+    return json.loads((build / "annotations.json").read_text())
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder by its path; manifests and notes left out, which hold times."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".json" or path.name == "annotations.json"
+    }
