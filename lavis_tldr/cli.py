@@ -17,14 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets ``command``, a function of the parsed arguments."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Turn a large noisy image-text set into a small one."
-    )
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Turn a large noisy image-text set into a small one.")
     parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reduce(commands)
     _add_train(commands)
     _add_draw_scenes(commands)
+    _add_truth(commands)
     _add_doctor(commands)
     _add_offline(commands)
     _add_enable(commands)
@@ -55,14 +54,27 @@ def _add_draw_scenes(commands) -> None:
     parser.add_argument("out", metavar="OUT", help="folder to make")
     parser.add_argument("--num-samples", type=int, metavar="N", help="how many pairs")
     parser.add_argument("--seed", type=int, help="the same seed draws the same set")
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of an image")
+    parser.add_argument("--max-things", type=int, metavar="N", help="most things in a scene, 1 to 4")
+    parser.add_argument("--clean", metavar="OUT2", help="also draw a small clean set to fine-tune on, into this folder")
+    parser.add_argument("--num-clean", type=int, metavar="N", help="its number of images")
     for name, what in (
         ("misaligned", "captions of another scene"),
         ("near-duplicates", "scenes that nearly repeat another"),
         ("broken", "unreadable images"),
         ("empty-captions", "captions without text"),
+        ("variety", "all things, colours and places to draw"),
     ):
         parser.add_argument(f"--{name}", type=float, metavar="SHARE", help=f"share of {what}, in [0, 1]")
     parser.set_defaults(command=_draw_scenes)
+
+
+def _add_truth(commands) -> None:
+    parser = commands.add_parser("truth", help="say what a drawn set and its reduced sets are like, by the truth")
+    parser.add_argument("truth", metavar="TRUTH_JSON", help="OUT/truth.json of draw-scenes")
+    parser.add_argument("ledgers", nargs="+", metavar="LEDGER", help="build/ledger.parquet of a reduced set")
+    parser.add_argument("--examples", type=int, default=0, metavar="N", help="captions to list, of the first set")
+    parser.set_defaults(command=_truth)
 
 
 def _add_doctor(commands) -> None:
@@ -106,12 +118,29 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _draw_scenes(args: argparse.Namespace) -> None:
-    from lavis_tldr.sources.scenes import draw_scenes
+    from lavis_tldr.sources.scenes import draw_clean_set, draw_scenes
 
-    names = ("num_samples", "seed", "misaligned", "near_duplicates", "broken", "empty_captions")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    draw_scenes(args.out, **given)
+    def given(*names: str) -> dict:
+        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+    shared = given("seed", "variety", "max_things", "image_size")
+    draw_scenes(args.out, **shared, **given("num_samples", "misaligned", "near_duplicates", "broken", "empty_captions"))
     print(f"drew {args.out}")
+    if args.clean:
+        clean = {"num_samples": args.num_clean} if args.num_clean is not None else {}
+        draw_clean_set(args.clean, **shared, **clean)
+        print(f"drew {args.clean}")
+
+
+def _truth(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from lavis_tldr.reduction.ledger import read_ledger
+    from lavis_tldr.sources.scenes.truth import load_truth, report
+
+    # .../<name>/build/ledger.parquet: the reduced set's name.
+    ledgers = {Path(path).absolute().parent.parent.name: read_ledger(path).to_pylist() for path in args.ledgers}
+    print("\n".join(report(ledgers, load_truth(args.truth), args.examples)))
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -34,10 +34,16 @@ def test_train(runs):
 
 def test_draw_scenes_passes_only_what_was_given(monkeypatch):
     drawn = []
-    scenes = types.SimpleNamespace(draw_scenes=lambda out, **settings: drawn.append((out, settings)))
+    scenes = types.SimpleNamespace(
+        draw_scenes=lambda out, **settings: drawn.append((out, settings)),
+        draw_clean_set=lambda out, **settings: drawn.append((out, settings)),
+    )
     monkeypatch.setitem(sys.modules, "lavis_tldr.sources.scenes", scenes)
     cli.main(["draw-scenes", "out", "--num-samples", "20", "--near-duplicates", "0.1"])
     assert drawn == [("out", {"num_samples": 20, "near_duplicates": 0.1})]
+    drawn.clear()
+    cli.main(["draw-scenes", "out", "--seed", "3", "--broken", "0", "--clean", "clean", "--num-clean", "9"])
+    assert drawn == [("out", {"seed": 3, "broken": 0.0}), ("clean", {"seed": 3, "num_samples": 9})]
 
 
 def test_doctor_returns_its_exit_status(monkeypatch):

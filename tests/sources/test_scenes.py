@@ -10,16 +10,14 @@ from lavis_tldr.sources import LavisJsonSource, WebDatasetSource, decode_image
 from lavis_tldr.sources.scenes import backgrounds, draw_clean_set, draw_scenes
 from lavis_tldr.sources.scenes.captions import alt_text, caption
 from lavis_tldr.sources.scenes.drawing import DRAW, draw_scene
-from lavis_tldr.sources.scenes.layout import Scene, Thing, random_scene
+from lavis_tldr.sources.scenes.layout import Scene, Thing, World, build_world, random_scene
 from lavis_tldr.sources.scenes.vocabulary import BACKGROUNDS, COLOURS, PLURALS, SHAPES
 
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("noisy")
-    truth = draw_scenes(
-        folder, num_samples=200, seed=3, broken=0.05, empty_captions=0.02, part_size=80, image_size=64
-    )
+    truth = draw_scenes(folder, num_samples=200, seed=3, broken=0.05, empty_captions=0.02, part_size=80, image_size=64)
     source = WebDatasetSource(str(folder / "*.tar"))
     records = {record.key: record for part in source.parts for record in source.read(part)}
     return folder, truth, records
@@ -61,9 +59,7 @@ def test_near_duplicates_look_like_their_originals(noisy):
         if original:
             assert truth[original]["duplicate_of"] is None
             assert records[key].image != records[original].image
-            others = [
-                abs(pixels(key) - pixels(other)).mean() for other in keys[:40] if other not in (key, original)
-            ]
+            others = [abs(pixels(key) - pixels(other)).mean() for other in keys[:40] if other not in (key, original)]
             assert abs(pixels(key) - pixels(original)).mean() < np.median(others) / 2
 
 
@@ -147,9 +143,7 @@ def test_captions_are_true_of_their_scenes():
             found += [names[name]] * count
         shapes = {thing.shape for thing in scene.things}
         assert set(found) == shapes, (text, shapes, found)
-        allowed = {
-            word for thing in scene.things for form in COLOURS[thing.colour][1] for word in form.split()
-        }
+        allowed = {word for thing in scene.things for form in COLOURS[thing.colour][1] for word in form.split()}
         said = set(rest.replace(",", "").split()) & {
             "red",
             "orange",
@@ -197,11 +191,22 @@ def test_vocabulary_is_rich_enough_for_a_codebook(tmp_path):
     common = {"a", "an", "the", "of", "in", "on", "and", "is", "are", "there", "to", "by", "at", "with"}
     words = Counter(word for text in texts for word in text.split() if word not in common)
     phrases = Counter(
-        pair
-        for text in texts
-        for pair in zip(text.split(), text.split()[1:], strict=False)
-        if not common & set(pair)
+        pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False) if not common & set(pair)
     )
     # Seen at least twice each, so that they are frequent words of the set and not accidents.
     assert sum(count > 1 for count in words.values()) + sum(count > 1 for count in phrases.values()) >= 300
     assert len(words) >= 200
+
+
+def test_a_smaller_world_has_fewer_things_and_captions_of_its_own_words():
+    small = build_world(0.1, max_things=2)
+    assert (len(small.shapes), len(small.colours), len(small.backgrounds)) == (6, 6, 6)
+    assert build_world() == World(tuple(SHAPES), tuple(COLOURS), tuple(BACKGROUNDS), 4)
+    rng = Random(5)
+    scenes = [random_scene(rng, small) for _ in range(200)]
+    assert {scene.background for scene in scenes} == set(small.backgrounds)
+    assert {thing.shape for scene in scenes for thing in scene.things} == set(small.shapes)
+    assert {len(scene.things) for scene in scenes} == {1, 2}
+    for variety, things in ((0, 4), (1.2, 4), (0.5, 5)):
+        with pytest.raises(ValueError, match="variety is|max_things is 5"):
+            build_world(variety, things)

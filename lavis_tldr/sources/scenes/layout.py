@@ -74,20 +74,22 @@ class World:
     shapes: tuple[str, ...]
     colours: tuple[str, ...]
     backgrounds: tuple[str, ...]
+    max_things: int = 4
 
 
-def build_world(variety: float = 1.0) -> World:
+def build_world(variety: float = 1.0, max_things: int = 4) -> World:
     """A world of this share of all shapes, colours and backgrounds, spread evenly over each.
 
     Raises:
-        ValueError: If ``variety`` is not in (0, 1].
+        ValueError: If ``variety`` is not in (0, 1], or ``max_things`` not from 1 to 4.
     """
     if not 0 < variety <= 1:
         raise ValueError(f"variety is {variety}; it is a share of the things to draw and must be in (0, 1].")
+    if max_things not in _ARRANGEMENTS:
+        raise ValueError(f"max_things is {max_things}; scenes hold 1 to {max(_ARRANGEMENTS)} things.")
     # Five colours at most would not stand out against a background, so that six always leave one.
-    return World(
-        *(_spread(list(names), max(round(variety * len(names)), 6)) for names in (SHAPES, COLOURS, BACKGROUNDS))
-    )
+    names = (SHAPES, COLOURS, BACKGROUNDS)
+    return World(*(_spread(list(all_), max(round(variety * len(all_)), 6)) for all_ in names), max_things)
 
 
 def random_scene(rng: Random, world: World | None = None) -> Scene:
@@ -96,7 +98,7 @@ def random_scene(rng: Random, world: World | None = None) -> Scene:
     """
     world = world or build_world()
     background = rng.choice(world.backgrounds)
-    count = rng.choice((1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4))
+    count = rng.choice([count for count in (1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4) if count <= world.max_things])
     arrangement = rng.choice(_ARRANGEMENTS[count])
     same = count > 1 and rng.random() < 0.3
     colours = [colour for colour in world.colours if colour not in BACKGROUNDS[background][1]]

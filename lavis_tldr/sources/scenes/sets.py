@@ -33,6 +33,8 @@ class Truth:
         broken: The image's bytes are damaged.
         empty: The caption is empty.
         true_caption: A caption that is true of the scene; the pair's own where it is aligned.
+        shapes: Names of the shapes in the picture, each once.
+        background: Name of its background.
     """
 
     aligned: bool
@@ -40,6 +42,8 @@ class Truth:
     broken: bool
     empty: bool
     true_caption: str
+    shapes: list[str]
+    background: str
 
 
 def draw_scenes(
@@ -52,6 +56,7 @@ def draw_scenes(
     broken: float = 0.01,
     empty_captions: float = 0.01,
     variety: float = 1.0,
+    max_things: int = 4,
     part_size: int = 300,
     image_size: int = 112,
 ) -> dict[str, dict]:
@@ -67,6 +72,7 @@ def draw_scenes(
         broken: Share of pairs with truncated or garbage image bytes.
         empty_captions: Share of pairs without a caption.
         variety: Share of all things, colours and places that scenes are made of: a smaller world is learnt sooner.
+        max_things: Most things in a scene, 1 to 4.
         part_size: Pairs in a tar, at most 10000.
         image_size: Side of an image in pixels.
 
@@ -90,7 +96,7 @@ def draw_scenes(
     keys = [f"{i // part_size:05d}{i % part_size:04d}" for i in range(num_samples)]
     flaws = _deal(rng, num_samples, shares)
     twins = _deal_duplicates(rng, flaws, round(near_duplicates * num_samples))
-    world = build_world(variety)
+    world = build_world(variety, max_things)
     scenes = [random_scene(rng, world) for _ in range(num_samples)]
     for copy, original in twins.items():
         scenes[copy] = jitter(scenes[original], rng)
@@ -105,7 +111,16 @@ def draw_scenes(
         samples.append((key, data, text))
         original = keys[twins[i]] if i in twins else None
         aligned = flaw not in ("misaligned", "empty_captions")
-        truth[key] = Truth(aligned, original, flaw == "broken", flaw == "empty_captions", true_caption)
+        shapes = sorted({thing.shape for thing in scenes[i].things})
+        truth[key] = Truth(
+            aligned,
+            original,
+            flaw == "broken",
+            flaw == "empty_captions",
+            true_caption,
+            shapes,
+            scenes[i].background,
+        )
     for index, name in enumerate(names):
         _write_tar(out_dir / name, samples[index * part_size : (index + 1) * part_size], image_size)
     table = {key: asdict(fact) for key, fact in truth.items()}
@@ -121,6 +136,7 @@ def draw_clean_set(
     *,
     dev_share: float = 0.25,
     variety: float = 1.0,
+    max_things: int = 4,
     image_size: int = 112,
 ) -> tuple[Path, Path]:
     """Draw a clean set of scenes that :func:`draw_scenes` does not draw with any seed.
@@ -134,7 +150,7 @@ def draw_clean_set(
         num_samples: Images in all, at least 2.
         seed: Of everything that is drawn by lot.
         dev_share: Share of the images that goes to ``dev.json``; at least one goes to each.
-        variety: As for :func:`draw_scenes`.
+        variety, max_things: As for :func:`draw_scenes`.
         image_size: Side of an image in pixels.
 
     Returns:
@@ -145,7 +161,7 @@ def draw_clean_set(
     """
     _check(num_samples, 1, image_size, {"dev_share": dev_share}, least=2)
     out_dir = Path(out_dir)
-    rng, world = Random(f"clean scenes {seed}"), build_world(variety)
+    rng, world = Random(f"clean scenes {seed}"), build_world(variety, max_things)
     num_dev = min(max(round(dev_share * num_samples), 1), num_samples - 1)
     rows: dict[str, list[tuple[str, list[str]]]] = {"finetune": [], "dev": []}
     for i in range(num_samples):
