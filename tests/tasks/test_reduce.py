@@ -1,6 +1,7 @@
 """The whole reduction on drawn sources: what comes out, and that nothing is lost on the way."""
 
 import json
+import tarfile
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from reductions import annotations, ledger_rows
 
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 
 BUILT = "reduced/build"
 
@@ -82,8 +84,6 @@ def test_tldr_reduced_reads_the_set(reduced, pool, tmp_path, images):
 
 
 def pool_caption(pool, key):
-    import tarfile
-
     with tarfile.open(pool.folder / "tars" / f"{key[:5]}.tar") as tar:
         return tar.extractfile(f"{key}.txt").read().decode()
 
@@ -176,15 +176,14 @@ def test_each_recipe(reduced, tmp_path, recipe):
 
 
 def test_scored_captions_are_not_generated_twice(reduced, tmp_path, monkeypatch):
-    from lavis_tldr.models.codebook_captioner import CodebookCaptioner
-
     calls = []
     generate = CodebookCaptioner.generate_from_codes
-    monkeypatch.setattr(
-        CodebookCaptioner,
-        "generate_from_codes",
-        lambda self, codes, o: calls.append(len(codes)) or generate(self, codes, o),
-    )
+
+    def counting(self, codes, options):
+        calls.append(len(codes))
+        return generate(self, codes, options)
+
+    monkeypatch.setattr(CodebookCaptioner, "generate_from_codes", counting)
     reduced(selection="aligned", recipe="original_generated", batch_size_eval=16)
     assert sum(calls) == 43
     scored = {}

@@ -1,0 +1,46 @@
+"""The same reduction by one process and by several: same files, byte for byte."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from reductions import files_of, reduce_set
+
+import lavis_tldr
+
+REPOSITORY = Path(lavis_tldr.__file__).parents[1]
+ALIGNED = {"selection": "aligned", "recipe": "gated", "alignment_threshold": 0.0, "duplicate_threshold": 0.95}
+
+
+def reduce_by(ranks: int, config: Path) -> str:
+    """Reduce under torch.distributed.run; what it wrote to stderr."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    command += ["-m", "lavis_tldr.train", "--cfg-path", str(config)]
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def test_two_ranks_give_the_result_of_one(configure, tmp_path):
+    alone = configure(output=tmp_path / "alone", **ALIGNED)
+    figures = reduce_set(alone)
+    expected = files_of(tmp_path / "alone")
+
+    # One process began and left one part of the three, so that one of the two ranks finds nothing to encode.
+    config = configure(**ALIGNED)
+    reduce_set(config, "run.stages=[encode]")
+    (tmp_path / "out/encode/00001.parquet").unlink()
+    told = reduce_by(2, config)
+    assert files_of(tmp_path / "out") == expected
+    assert told.count("in 48, kept 11") == 1  # one process speaks for all
+
+    # Counts are those of all ranks, and of the process that goes on after them.
+    (tmp_path / "out/score/00002.parquet").unlink()
+    again = reduce_set(config)
+    assert files_of(tmp_path / "out") == expected
+    assert again["counts"] == figures["counts"]
+    for name, stage in figures["stages"].items():
+        assert again["stages"][name]["counts"] == stage["counts"]
