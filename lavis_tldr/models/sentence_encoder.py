@@ -14,6 +14,16 @@ from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
 from lavis_tldr.models.weights_digest import weights_digest
 
 _MAX_LENGTH = 64
+_EMBEDDINGS = tuple(
+    f"embeddings.{name}"
+    for name in (
+        "word_embeddings.weight",
+        "position_embeddings.weight",
+        "token_type_embeddings.weight",
+        "LayerNorm.weight",
+        "LayerNorm.bias",
+    )
+)
 
 
 class SentenceEncoder(nn.Module):
@@ -47,9 +57,14 @@ class SentenceEncoder(nn.Module):
             max_positions=config["max_position_embeddings"],
             eps=config.get("layer_norm_eps", 1e-12),
         )
+        absent = [name for name in _EMBEDDINGS if name not in state]
+        if absent:
+            raise ValueError(f"{folder} has no {absent[0]}; expected the weights of a BERT encoder.")
         load_bert(self.bert, state, str(folder))
+        # What a sentence encoder's file does not hold would be random, and differ from run to run in the digest.
         for layer in self.bert.layers:
-            layer.cross_attention = None  # never looks at an image
+            layer.cross_attention = None
+        self.bert.head_transform = self.bert.head_norm = self.bert.head_bias = None
         self._num_heads = config["num_attention_heads"]
         self.eval().requires_grad_(False)
 

@@ -1,0 +1,147 @@
+"""Alignment scores against naive computations, and on a planted case."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from reductions import tiny_captioner
+
+from lavis_tldr.tasks.alignment import CaptionScorer, combine_scores
+from lavis_tldr.tasks.reduce_config import ReduceConfig
+
+CAPTIONS = [
+    "a red kite over the sea",
+    "two small dogs in the grass",
+    "a house beside a tall tree",
+    "a yellow boat on a lake",
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_captioner(tmp_path_factory.mktemp("captioner"), CAPTIONS)
+
+
+def drawn_codes(count: int, num_patches: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 32, (count, num_patches)).astype(np.uint16)
+
+
+def scorer(model, codes, **config):
+    return CaptionScorer(model, ReduceConfig(alignment="likelihood", **config), codes)
+
+
+def naive_log_p(model, codes: np.ndarray, caption: str) -> tuple[float, int]:
+    """Log-probability of a caption, token by token, each from a fresh look at the tokens before it."""
+    ids = model.tokenizer.encode([caption], model.max_text_length)[0]
+    memory = model.memory_of_codes(torch.from_numpy(codes.astype(np.int64))[None])
+    allowed = torch.tensor(model.output_tokens)
+    total = 0.0
+    for t in range(1, len(ids)):
+        hidden = model.decoder(torch.tensor([ids[:t]]), memory)[0, -1]
+        log_p = model.decoder.logits(hidden)[allowed].log_softmax(0)
+        total += log_p[model.output_tokens.index(ids[t])].item()
+    return total, len(ids) - 1
+
+
+@torch.no_grad()
+def test_likelihood_gain_is_the_naive_one(model):
+    codes = drawn_codes(6, model.num_patches)
+    others = drawn_codes(5, model.num_patches, seed=1)
+    score = scorer(model, others, num_contrast=3)
+    captions = [CAPTIONS[i % 4] for i in range(6)]
+    found = score.likelihood_gain(torch.from_numpy(codes.astype(np.int64)), captions)
+    assert len(score.others) == 3
+    for row, caption in enumerate(captions):
+        own, num_tokens = naive_log_p(model, codes[row], caption)
+        p_others = [np.exp(naive_log_p(model, other.numpy(), caption)[0]) for other in score.others]
+        assert found[row].item() == pytest.approx((own - np.log(np.mean(p_others))) / num_tokens, abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_own_image_is_not_among_the_others(model):
+    codes = drawn_codes(3, model.num_patches)
+    found = scorer(model, codes, num_contrast=3).likelihood_gain(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3])
+    for row in range(3):
+        own, num_tokens = naive_log_p(model, codes[row], CAPTIONS[row])
+        p_others = [np.exp(naive_log_p(model, codes[i], CAPTIONS[row])[0]) for i in range(3) if i != row]
+        assert found[row].item() == pytest.approx((own - np.log(np.mean(p_others))) / num_tokens, abs=1e-4)
+
+
+def test_without_another_image_there_is_no_score(model):
+    codes = np.repeat(drawn_codes(1, model.num_patches), 3, axis=0)
+    found = scorer(model, codes)(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3])
+    assert np.isnan(found["likelihood_gain"]).all()
+    assert np.isnan(found["similarity"]).all()
+    assert len(found["caption_generated"]) == 3
+
+
+def test_scores_do_not_depend_on_the_batch(model):
+    codes = drawn_codes(7, model.num_patches)
+    captions = [CAPTIONS[i % 4] for i in range(7)]
+    ids = torch.from_numpy(codes.astype(np.int64))
+    whole = scorer(model, codes, batch_size_eval=7)(ids, captions)
+    pieces = scorer(model, codes, batch_size_eval=2)(ids, captions)
+    assert whole["caption_generated"] == pieces["caption_generated"]
+    np.testing.assert_allclose(whole["likelihood_gain"], pieces["likelihood_gain"], atol=1e-5)
+
+
+def test_no_samples_no_scores(model):
+    codes = drawn_codes(2, model.num_patches)
+    found = scorer(model, codes)(torch.zeros(0, model.num_patches, dtype=torch.int64), [])
+    assert {name: len(values) for name, values in found.items()} == {
+        "caption_generated": 0,
+        "likelihood_gain": 0,
+        "similarity": 0,
+    }
+
+
+def test_a_right_caption_scores_above_a_wrong_one_once_trained(tmp_path):
+    model = tiny_captioner(tmp_path, CAPTIONS, label_smoothing=0.0)
+    generator = torch.Generator().manual_seed(0)
+    images = 2 * torch.randn(4, 3, 1, 1, generator=generator) + 0.5 * torch.randn(4, 3, 32, 32, generator=generator)
+    with torch.no_grad():
+        features = model.encode_image(images)  # (4, L, D)
+        model.quantizer.set_codes(features.reshape(-1, features.shape[-1])[::2][:32])
+        codes = model.image_codes({"image_features": features})
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, 3e-3)
+    for _ in range(60):
+        loss = model({"image_features": features, "text_input": CAPTIONS})["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    score = scorer(model, codes.numpy(), num_contrast=4)
+    with torch.no_grad():
+        # Each caption with each image: (caption, image).
+        gains = torch.stack([score.likelihood_gain(codes, [caption] * 4) for caption in CAPTIONS])
+    assert gains.argmax(1).tolist() == [0, 1, 2, 3]
+    assert (gains.diagonal() > 0).all()
+
+
+def test_combined_score_by_hand():
+    gain, similarity = np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.5, 0.8])
+    np.testing.assert_array_equal(combine_scores(gain, similarity, "likelihood"), np.float32([1, 2, 3]))
+    np.testing.assert_array_equal(combine_scores(gain, similarity, "similarity"), np.float32([0.5, 0.5, 0.8]))
+    # Means 2 and 0.6, deviations sqrt(2/3) and sqrt(0.02).
+    z = np.array([-1.224745, 0, 1.224745]), np.array([-0.707107, -0.707107, 1.414214])
+    np.testing.assert_allclose(combine_scores(gain, similarity, "both"), (z[0] + z[1]) / 2, atol=1e-5)
+    assert combine_scores(gain, similarity, "both").dtype == np.float32
+
+
+def test_unscored_samples_stay_unscored_and_move_no_other():
+    gain, similarity = np.array([1.0, np.nan, 3.0, 5.0]), np.array([0.1, 0.2, np.nan, 0.3])
+    both = combine_scores(gain, similarity, "both")
+    assert np.isnan(both).tolist() == [False, True, True, False]
+    # Standardized over the known ones: 1 of (1, 3, 5) and 0.1 of (0.1, 0.2, 0.3).
+    assert both[0] == pytest.approx(-1.224745, abs=1e-5)
+
+
+def test_scores_that_are_all_alike_or_absent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert combine_scores(np.full(3, 2.0), np.array([1.0, 2.0, 3.0]), "both")[0] == pytest.approx(
+            -0.612372, abs=1e-5
+        )
+        assert np.isnan(combine_scores(np.full(3, np.nan), np.full(3, 1.0), "both")).all()
+        assert len(combine_scores(np.zeros(0), np.zeros(0), "both")) == 0
