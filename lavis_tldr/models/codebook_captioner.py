@@ -99,13 +99,21 @@ class CodebookCaptioner(BaseModel):
         parts, options, checkpoint = build_captioner_parts(cfg)
         model = cls(**parts, **options)
         if checkpoint is not None:
-            model.load_weights(checkpoint["state"], checkpoint["path"])
+            # A checkpoint to start from may have been trained without a codebook; a trained captioner may not.
+            add_codebook = not cfg.get("load_finetuned", False)
+            model.load_weights(checkpoint["state"], checkpoint["path"], add_codebook=add_codebook)
         return model
 
-    def load_weights(self, state: dict, where: str) -> None:
+    def load_weights(self, state: dict, where: str, *, add_codebook: bool = False) -> None:
         """Load a checkpoint of this model.
 
         A still encoder is left out of checkpoints. It may then be absent, if this model has the same one.
+
+        Args:
+            state: The weights.
+            where: The file that they are from, for messages.
+            add_codebook: Take a checkpoint without a codebook as well: the one that was warmed up before quantizing.
+                The task then starts the codes.
 
         Raises:
             ValueError: If a weight is missing, left over or of another shape, or the encoder is another.
@@ -114,14 +122,17 @@ class CodebookCaptioner(BaseModel):
             result = self.load_state_dict(state, strict=False)
         except RuntimeError as error:
             raise ValueError(f"{where} does not fit this model: {error}") from error
-        missing = [name for name in result.missing_keys if not name.startswith("visual_encoder.")]
+        absent = result.missing_keys
+        if add_codebook and not any(name.startswith("quantizer.") for name in state):
+            absent = [name for name in absent if not name.startswith("quantizer.")]
+        missing = [name for name in absent if not name.startswith("visual_encoder.")]
         if missing or result.unexpected_keys:
             raise ValueError(
                 f"{where} does not fit this model: {len(missing)} weights missing (first: {missing[:1]}), "
                 f"{len(result.unexpected_keys)} left over (first: {result.unexpected_keys[:1]}). "
                 "Use the model_type, num_codes and quantize that it was trained with."
             )
-        if result.missing_keys and state["_extra_state"].get("encoder_digest") != self.encoder_digest():
+        if absent and state["_extra_state"].get("encoder_digest") != self.encoder_digest():
             raise ValueError(
                 f"{where} leaves out the visual encoder, and was trained with another one than this model has. Set "
                 "model.vit_weights to the file that it was trained with; an encoder that started random is kept in "

@@ -1,5 +1,7 @@
 """How well a caption fits its image, judged by the trained captioner."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,6 +9,8 @@ from torch import Tensor
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.tasks.reduce_config import ReduceConfig
+
+_COLUMN_OF = {"contrastive": "contrast", "likelihood": "likelihood_gain", "similarity": "similarity"}
 
 
 class CaptionScorer:
@@ -81,22 +85,19 @@ class CaptionScorer:
         return gain.masked_fill(~is_other.any(0), float("nan"))
 
 
-def combine_scores(likelihood_gain: np.ndarray, similarity: np.ndarray, kind: str) -> np.ndarray:
+def combine_scores(scores: Mapping[str, np.ndarray], kind: str) -> np.ndarray:
     """One alignment score a sample, higher is better.
 
     Args:
-        likelihood_gain: (N,).
-        similarity: (N,).
-        kind: likelihood, similarity, or both: the mean of the two after each is standardized over the samples.
+        scores: ``contrast``, ``likelihood_gain`` and ``similarity``, (N,) each.
+        kind: contrastive, likelihood, similarity, or both: the mean of the last two, each standardized.
 
     Returns:
         (N,), float32; NaN where a score that is asked for is NaN.
     """
-    if kind == "likelihood":
-        return likelihood_gain.astype(np.float32)
-    if kind == "similarity":
-        return similarity.astype(np.float32)
-    return ((_standardized(likelihood_gain) + _standardized(similarity)) / 2).astype(np.float32)
+    if kind == "both":
+        return ((_standardized(scores["likelihood_gain"]) + _standardized(scores["similarity"])) / 2).astype(np.float32)
+    return scores[_COLUMN_OF[kind]].astype(np.float32)
 
 
 def _standardized(x: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ class ReduceTask(BaseTask):
 
         Args:
             model: The trained captioner.
-            datasets: Holds ``tldr_source``.
+            datasets: Holds ``tldr_source`` and, where there are pairs known to be right, ``tldr_captions``.
             run_cfg: The ``run`` section.
 
         Returns:
@@ -98,6 +98,7 @@ class ReduceTask(BaseTask):
             model_digest=weights_digest(model, {key: self._model_cfg.get(key) for key in _DECIDING_KEYS}),
             device=str(run_cfg.device),
             model_cfg=self._model_cfg,
+            trusted=datasets.get("tldr_captions", {}).get("train"),
         )
         # Opened now, so that a wrong folder is known before hours of encoding.
         if "score" in names:

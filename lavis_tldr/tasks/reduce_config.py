@@ -11,10 +11,10 @@ from lavis_tldr.reduction.representation import REPRESENTATIONS
 from lavis_tldr.reduction.selection import keep_budget
 
 SELECTIONS = ("uniform", "aligned")
-ALIGNMENTS = ("likelihood", "similarity", "both")
+ALIGNMENTS = ("contrastive", "likelihood", "similarity", "both")
 IMAGES = ("export", "in_place")
 # Stages whose outcome does not depend on the recipe: several reduced sets of one run share them.
-SHARED_STAGES = ("encode", "cluster", "score")
+SHARED_STAGES = ("encode", "score")
 _RANGES = (
     ("batch_size_eval", 1, inf),
     ("num_workers", 0, inf),
@@ -43,8 +43,10 @@ class ReduceConfig:
         tfidf: Weight a histogram's codes by how few images they are in.
         num_clusters: C (Table 2f).
         fit_size: K-Means is fitted on so many drawn samples at most.
-        alignment: How a caption's fit to its image is scored: likelihood, similarity or both.
-        similarity_weights: A BERT sentence encoder (folder or hub name) for similarity.
+        alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
+            by some that never saw it), likelihood (by the captioner), similarity (to the generated caption) or both
+            (the last two).
+        similarity_weights: A BERT sentence encoder (folder or hub name); likelihood alone does without.
         num_contrast: Images that a caption's likelihood is compared over.
         selection: uniform (the paper's) or aligned.
         keep_ratio: Share of the samples to keep (Table 2e).
@@ -69,7 +71,7 @@ class ReduceConfig:
     tfidf: bool = True
     num_clusters: int = 3000
     fit_size: int = 1_000_000
-    alignment: str = "both"
+    alignment: str = "contrastive"
     similarity_weights: str = ""
     num_contrast: int = 8
     selection: str = "uniform"
@@ -110,6 +112,11 @@ class ReduceConfig:
     @property
     def needs_scores(self) -> bool:
         return self.selection == "aligned" or self.recipe == "gated"
+
+    @property
+    def captions_all(self) -> bool:
+        """Whether the score stage generates a caption for every sample, kept or not."""
+        return self.needs_scores and self.alignment != "contrastive"
 
     def check_scoring(self) -> None:
         """Check what the score stage needs.

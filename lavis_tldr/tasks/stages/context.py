@@ -16,6 +16,7 @@ from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
@@ -39,6 +40,7 @@ class Context:
         model_digest: Digest of its weights and of the settings that its codes and captions depend on.
         device: Where the model runs.
         model_cfg: The ``model`` section that the captioner was built from.
+        trusted: Pairs known to be right, for the contrastive scorer to learn from, or None.
         ran: The stages that this call ran; the others were done before.
     """
 
@@ -49,6 +51,7 @@ class Context:
     model_digest: str
     device: str
     model_cfg: DictConfig
+    trusted: CaptionPairs | None = None
     ran: list[str] = field(default_factory=list)
 
     @cached_property

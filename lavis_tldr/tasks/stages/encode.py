@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         ("image_offset", pa.int64()),  # -1: the whole file
         ("image_size", pa.int64()),
         ("codes", pa.list_(pa.uint16())),  # L of them; null where there is an error
+        ("feature", pa.list_(pa.float16())),  # mean patch feature before quantizing, D wide; null likewise
     ]
 )
 
@@ -87,12 +88,12 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
     wanted = {record.image_key: record.location for record in records if not record.error}
     image_keys = list(wanted)
     codes: dict[str, np.ndarray] = {}
+    pooled: dict[str, np.ndarray] = {}
     unreadable: dict[str, str] = {}
     cached = context.cached_features or {}
     for keys in _blocks([key for key in image_keys if key in cached], context.config.batch_size_eval):
         features = torch.from_numpy(np.stack([cached[key] for key in keys]))
-        found = _codes(context, {"image_features": features})
-        codes.update(zip(keys, found, strict=True))
+        _encode_batch(context, keys, {"image_features": features}, codes, pooled)
     image_keys = [key for key in image_keys if key not in cached]
     loader = DataLoader(
         LocatedImages([wanted[key] for key in image_keys], context.parts.vis_processor),
@@ -101,16 +102,15 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
         collate_fn=list,
     )
     for batch in loader:
-        readable = [(image_keys[i], image) for i, image, error in batch if image is not None]
         unreadable.update({image_keys[i]: error for i, image, error in batch if image is None})
-        if not readable:
-            continue
-        found = _codes(context, {"image": torch.stack([image for _, image in readable])})
-        codes.update(zip([key for key, _ in readable], found, strict=True))
+        readable = [(image_keys[i], image) for i, image, error in batch if image is not None]
+        if readable:
+            images = torch.stack([image for _, image in readable])
+            _encode_batch(context, [key for key, _ in readable], {"image": images}, codes, pooled)
     for record in records:
         if not errors[record.key] and record.image_key in unreadable:
             errors[record.key] = unreadable[record.image_key]
-    length = context.model.num_patches
+    length, width = context.model.num_patches, context.model.encoder_width
     usable = np.array([not errors[r.key] for r in records], dtype=bool)
     places = [r.location or ImageLocation("") for r in records]
     return pa.table(
@@ -122,27 +122,32 @@ def _encode_part(context: Context, part: Part) -> pa.Table:
             "image_path": [place.path for place in places],
             "image_offset": [place.offset for place in places],
             "image_size": [place.size for place in places],
-            "codes": _code_lists([codes[r.image_key] for r in records if not errors[r.key]], usable, length),
+            "codes": _lists([codes[r.image_key] for r in records if not errors[r.key]], usable, length, np.uint16),
+            "feature": _lists([pooled[r.image_key] for r in records if not errors[r.key]], usable, width, np.float16),
         },
         schema=SCHEMA,
     )
 
 
-def _codes(context: Context, samples: dict) -> np.ndarray:
-    """Codes of a batch, (B, L), uint16."""
+def _encode_batch(context: Context, keys: list[str], samples: dict, codes: dict, pooled: dict) -> None:
+    """Add the codes (L,), uint16, and the mean feature (D,), float16, of a batch of images."""
     with context.autocast():
-        return context.model.image_codes(samples).cpu().numpy().astype(np.uint16)
+        features = context.model.image_features(samples)  # (B, L, D)
+        found = context.model.quantizer.encode(features).cpu().numpy().astype(np.uint16)
+        means = features.float().mean(1).cpu().numpy().astype(np.float16)
+    codes.update(zip(keys, found, strict=True))
+    pooled.update(zip(keys, means, strict=True))
 
 
 def _blocks(items: list, size: int) -> Iterator[list]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _code_lists(codes: list[np.ndarray], usable: np.ndarray, length: int) -> pa.ListArray:
-    """Codes of the usable records as lists of ``length``, null for the others."""
+def _lists(rows: list[np.ndarray], usable: np.ndarray, length: int, dtype: type) -> pa.ListArray:
+    """Rows of the usable records as lists of ``length``, null for the others."""
     # Not lists of fixed size: Parquet readers refuse those with nulls.
     ends = np.append(0, np.cumsum(usable)) * length
-    values = np.concatenate(codes) if codes else np.zeros(0, np.uint16)
+    values = np.concatenate(rows) if rows else np.zeros(0, dtype)
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values), mask=pa.array(~usable))
 
 
@@ -153,5 +158,14 @@ def _without_image(record: Record) -> Record:
 
 def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:
     """The codes of a table's rows without error, (N, L), uint16."""
-    found = [chunk.drop_null().flatten().to_numpy() for chunk in table["codes"].chunks]
-    return np.concatenate([np.zeros(0, np.uint16), *found]).reshape(-1, num_patches)
+    return _rows_of(table["codes"], num_patches, np.uint16)
+
+
+def features_of(table: pa.Table, width: int) -> np.ndarray:
+    """The mean patch features of a table's rows without error, (N, D), float32."""
+    return _rows_of(table["feature"], width, np.float16).astype(np.float32)
+
+
+def _rows_of(column: pa.ChunkedArray, width: int, dtype: type) -> np.ndarray:
+    found = [chunk.drop_null().flatten().to_numpy() for chunk in column.chunks]
+    return np.concatenate([np.zeros(0, dtype), *found]).reshape(-1, width)

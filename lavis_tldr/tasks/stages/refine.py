@@ -38,7 +38,7 @@ def run(context: Context) -> Stage:
     mine = context.my_parts(stage)
     kept = _kept_by_part(context, mine)
     source = encode.stage_of(context)
-    scores = score.stage_of(context) if context.config.needs_scores else None
+    scores = score.stage_of(context) if context.config.captions_all else None
     counts, seconds = run_parts(
         context, stage, mine, lambda part: _refine_part(context, source, scores, part, kept[part.name])
     )

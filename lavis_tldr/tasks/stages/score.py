@@ -1,23 +1,31 @@
-"""Score: a generated caption for every sample, and how well the original caption fits its image."""
+"""Score: how well each original caption fits its image, and, where the captioner judges, a generated caption."""
 
+import hashlib
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
 
+from lavis_tldr.datasets.caption_pairs import CaptionPairs
+from lavis_tldr.datasets.source_parts import LocatedImages
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.reduction.selection import sample_rows
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.alignment import CaptionScorer
+from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs
 from lavis_tldr.tasks.stages import cluster, encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 
+SCORES = ("contrast", "likelihood_gain", "similarity")
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
-        ("caption_generated", pa.string()),
-        ("likelihood_gain", pa.float32()),  # NaN where not asked for
-        ("similarity", pa.float32()),  # likewise
+        ("caption_generated", pa.string()),  # "" where the captioner was not asked
+        *((name, pa.float32()) for name in SCORES),  # NaN where not asked for
     ]
 )
 
@@ -25,42 +33,111 @@ SCHEMA = pa.schema(
 def stage_of(context: Context) -> Stage:
     config = context.config
     inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest}
+    settings: dict = {"alignment": config.alignment, "bf16": config.bf16, "seed": config.seed}
     if context.sentence_encoder is not None:
         inputs["sentence encoder"] = context.sentence_encoder.digest
-    return context.stage(
-        "score",
-        {
-            "alignment": config.alignment,
-            "num_contrast": config.num_contrast,
-            "decoding": vars(config.decoding),
-            "bf16": config.bf16,
-            "seed": config.seed,
-        },
-        inputs,
-    )
+    if config.alignment == "contrastive":
+        settings |= {"fit_size": config.fit_size}
+        if context.trusted is not None:
+            inputs["trusted pairs"] = _digest_of(context.trusted)
+    else:
+        settings |= {"num_contrast": config.num_contrast, "decoding": vars(config.decoding)}
+    return context.stage("score", settings, inputs)
 
 
 def run(context: Context) -> Stage:
-    """Write ``score/<part>.parquet``: key, caption_generated, likelihood_gain, similarity."""
+    """Write ``score/<part>.parquet``: key, caption_generated and the scores of `SCORES`."""
     stage = stage_of(context)
     stage.open()
     if stage.is_done():
         return stage
     mine = context.my_parts(stage)
-    scorer = None
+    table_of = None
     if mine:
         context.model.to(context.device).eval()
-        codes = cluster.load_codes(context)[1]
-        scorer = CaptionScorer(context.model, context.config, codes, context.sentence_encoder)
-    counts, seconds = run_parts(context, stage, mine, partial(_score_part, context, encode.stage_of(context), scorer))
+        if context.config.alignment == "contrastive":
+            table_of = partial(_contrast_part, context, _fit_contrastive(context))
+        else:
+            codes = cluster.load_codes(context)[1]
+            scorer = CaptionScorer(context.model, context.config, codes, context.sentence_encoder)
+            table_of = partial(_caption_part, context, scorer)
+    counts, seconds = run_parts(context, stage, mine, table_of)
     finish_on_first(stage, counts, seconds)
     return stage
 
 
-def _score_part(context: Context, source: Stage, scorer: CaptionScorer, part: Part) -> pa.Table:
-    table = context.load_part(source, part.name, ["key", "caption_original", "codes"])
-    table = table.filter(table["codes"].is_valid())
+def _caption_part(context: Context, scorer: CaptionScorer, part: Part) -> pa.Table:
+    table = _usable(context, part.name, ["key", "caption_original", "codes"])
     codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64)).to(context.device)
     with context.autocast():
         scores = scorer(codes, table["caption_original"].to_pylist())
-    return pa.table({"key": table["key"], **scores}, schema=SCHEMA)
+    unscored = np.full(table.num_rows, np.nan, np.float32)
+    return pa.table({"key": table["key"], "contrast": unscored, **scores}, schema=SCHEMA)
+
+
+def _contrast_part(context: Context, scorer: ContrastiveScorer, part: Part) -> pa.Table:
+    pairs = _pairs(context, part.name)
+    unscored = np.full(len(pairs.keys), np.nan, np.float32)
+    columns = {"key": pairs.keys, "caption_generated": [""] * len(pairs.keys), "contrast": scorer(pairs)}
+    return pa.table({**columns, "likelihood_gain": unscored, "similarity": unscored}, schema=SCHEMA)
+
+
+def _fit_contrastive(context: Context) -> ContrastiveScorer:
+    """The scorer, fitted on drawn samples and the trusted pairs; every process fits the same."""
+    keys = sorted(key for name in context.part_names for key in _usable(context, name, ["key"])["key"].to_pylist())
+    drawn = pa.array([keys[i] for i in sample_rows(keys, context.config.fit_size, seed=context.config.seed)])
+    found = [_pairs(context, name, drawn) for name in context.part_names]
+    keys = [key for pairs in found for key in pairs.keys]
+    order = torch.from_numpy(np.argsort(np.array(keys, dtype=str), kind="stable"))  # file order decides nothing
+    sample = Pairs(
+        [keys[i] for i in order.tolist()],
+        torch.cat([pairs.images for pairs in found])[order],
+        torch.cat([pairs.texts for pairs in found])[order],
+    )
+    trusted = None if context.trusted is None else _trusted_pairs(context, context.trusted)
+    return ContrastiveScorer(sample, trusted, context.config.seed)
+
+
+def _pairs(context: Context, part_name: str, only: pa.Array | None = None) -> Pairs:
+    """Features of a part's usable samples, or of those among the keys ``only``."""
+    table = _usable(context, part_name, ["key", "caption_original", "feature"])
+    if only is not None:
+        table = table.filter(pc.is_in(table["key"], only))
+    images = torch.from_numpy(encode.features_of(table, context.model.encoder_width))
+    return Pairs(table["key"].to_pylist(), images, context.sentence_encoder(table["caption_original"].to_pylist()))
+
+
+def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
+    """Features of the pairs known to be right; an image that can't be read is left out."""
+    features = _mean_features(context, trusted)
+    rows = [(key, caption) for key, _, captions in trusted.items if key in features for caption in captions]
+    images = torch.stack([features[key] for key, _ in rows])
+    return Pairs([key for key, _ in rows], images, context.sentence_encoder([caption for _, caption in rows]))
+
+
+def _mean_features(context: Context, pairs: CaptionPairs) -> dict[str, Tensor]:
+    """Mean patch feature of each image, (D,), by key."""
+    where = {key: location for key, location, _ in pairs.items}
+    cached = context.cached_features or {}
+    found = {key: torch.from_numpy(cached[key].astype(np.float32)).mean(0) for key in where if key in cached}
+    keys = [key for key in where if key not in found]
+    images = LocatedImages([where[key] for key in keys], context.parts.vis_processor)
+    for batch in DataLoader(images, context.config.batch_size_eval, collate_fn=list):
+        readable = [(keys[i], image) for i, image, error in batch if not error]
+        if readable:
+            with context.autocast():
+                features = context.model.image_features({"image": torch.stack([image for _, image in readable])})
+            found.update(zip([key for key, _ in readable], features.float().mean(1).cpu(), strict=True))
+    return found
+
+
+def _usable(context: Context, part_name: str, columns: list[str]) -> pa.Table:
+    table = context.load_part(encode.stage_of(context), part_name, [*columns, "error"])
+    return table.filter(pc.equal(table["error"], ""))
+
+
+def _digest_of(pairs: CaptionPairs) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for key, _, captions in pairs.items:
+        digest.update(repr((key, captions)).encode())
+    return digest.hexdigest()

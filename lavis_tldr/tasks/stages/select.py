@@ -49,10 +49,9 @@ def run(context: Context) -> Stage:
 def _alignment(context: Context, table: pa.Table) -> np.ndarray:
     if not context.config.needs_scores:
         return np.full(table.num_rows, np.nan, np.float32)
-    scores = context.load(score.stage_of(context), ["key", "likelihood_gain", "similarity"])
+    scores = context.load(score.stage_of(context), ["key", *score.SCORES])
     joined = join_by_key(table.select(["key"]), scores, left_name="clusters", right_name="scores")
-    columns = (joined[name].to_numpy() for name in ("likelihood_gain", "similarity"))
-    return combine_scores(*columns, context.config.alignment)
+    return combine_scores({name: joined[name].to_numpy() for name in score.SCORES}, context.config.alignment)
 
 
 def _select(context: Context, table: pa.Table) -> tuple[np.ndarray, list[str]]:

@@ -1,0 +1,139 @@
+"""How well a caption fits its image, judged by small contrastive models that never saw the pair.
+
+Shapes: N samples, D and W feature widths, F folds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, train_proxy
+from lavis_tldr.reduction.selection import draw_priority
+
+_NUM_FOLDS = 4
+_NUM_ROUNDS = 4
+_MAX_CONTRAST = 4096
+_OPTIONS = ProxyOptions(num_steps=600, learning_rate=3e-4)
+
+
+@dataclass
+class Pairs:
+    """Features of image-text pairs, row by row.
+
+    Attributes:
+        keys: N keys.
+        images: (N, D).
+        texts: (N, W).
+    """
+
+    keys: list[str]
+    images: Tensor
+    texts: Tensor
+
+
+class ContrastiveScorer:
+    """Scores pairs by cross-fitted projection heads over frozen image and text features.
+
+    The samples are split into folds by their keys, and a pair is scored by heads trained on the other folds, so a
+    wrong pair can't have been learnt by heart. Rounds: the first trains on all pairs, each later one on the better
+    half by the scores so far; the rounds after the first are averaged. Pairs known to be right, where there are any,
+    are trained on in every round.
+
+    The score is the pointwise mutual information of the contrastive model, both ways: log-softmax of the pair's
+    similarity among drawn captions of its fold, plus that among drawn images, each over the log of their number. It
+    is above 0 where the model finds the pair likelier than chance.
+
+    Args:
+        sample: Pairs to learn from; sorted by key.
+        trusted: Pairs known to be right, or None.
+        seed: Of folds and training.
+
+    Raises:
+        ValueError: If there are too few pairs to train on.
+    """
+
+    def __init__(self, sample: Pairs, trusted: Pairs | None, seed: int):
+        self.seed = seed
+        self.mean, self.spread = sample.images.mean(0), sample.images.std(0).clamp(min=1e-6)
+        images = self._standardized(sample.images)
+        right = None if trusted is None else (self._standardized(trusted.images), trusted.texts)
+        self.rounds: list[list[_FoldModel]] = []
+        scores = torch.zeros(len(sample.keys))
+        better = torch.ones(len(sample.keys), dtype=torch.bool)
+        for number in range(_NUM_ROUNDS):
+            folds = self._folds(sample.keys, number)
+            models = []
+            for fold in range(_NUM_FOLDS):
+                rows = torch.from_numpy(folds != fold) & better
+                held_out = torch.from_numpy(np.flatnonzero(folds == fold)[:_MAX_CONTRAST])
+                models.append(
+                    _fit(
+                        images[rows], sample.texts[rows], right, images[held_out], sample.texts[held_out], seed + number
+                    )
+                )
+            self.rounds.append(models)
+            latest = self._score_round(number, folds, images, sample.texts)
+            scores = latest if number <= 1 else scores + latest
+            better = scores > scores.median()
+
+    def __call__(self, pairs: Pairs) -> np.ndarray:
+        """Scores of pairs, in the sample or not, (N,), float32."""
+        if not pairs.keys:
+            return np.zeros(0, np.float32)
+        images = self._standardized(pairs.images)
+        rounds = range(1, len(self.rounds))
+        scores = [self._score_round(n, self._folds(pairs.keys, n), images, pairs.texts) for n in rounds]
+        return torch.stack(scores).mean(0).numpy().astype(np.float32)
+
+    def _standardized(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.spread
+
+    def _folds(self, keys: list[str], number: int) -> np.ndarray:
+        """Fold of each key, another split in every round, (N,)."""
+        return (draw_priority(keys, self.seed + number) % np.uint64(_NUM_FOLDS)).astype(np.int64)
+
+    def _score_round(self, number: int, folds: np.ndarray, images: Tensor, texts: Tensor) -> Tensor:
+        scores = torch.empty(len(folds))
+        for fold, model in enumerate(self.rounds[number]):
+            rows = torch.from_numpy(np.flatnonzero(folds == fold))
+            scores[rows] = model.score(images[rows], texts[rows])
+        return scores
+
+
+@dataclass
+class _FoldModel:
+    """Heads that never saw a fold, and drawn pairs of that fold to compare with, embedded."""
+
+    heads: RetrievalProxy
+    other_images: Tensor
+    other_texts: Tensor
+
+    @torch.no_grad()
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        scale = self.heads.log_scale.exp().clamp(max=100)
+        found = []
+        for image, text in zip(images.split(4096), texts.split(4096), strict=True):
+            a, b = self.heads.embed_images(image), self.heads.embed_texts(text)
+            own = scale * (a * b).sum(1)
+            by_caption = (scale * a @ self.other_texts.T).logsumexp(1)
+            by_image = (scale * b @ self.other_images.T).logsumexp(1)
+            found.append(2 * own - by_caption - by_image + 2 * np.log(len(self.other_texts)))
+        return torch.cat(found) if found else torch.zeros(0)
+
+
+def _fit(
+    images: Tensor,
+    texts: Tensor,
+    right: tuple[Tensor, Tensor] | None,
+    other_images: Tensor,
+    other_texts: Tensor,
+    seed: int,
+) -> _FoldModel:
+    if right is not None:
+        # Twice: they are few, and each is worth more than a pair that may be wrong.
+        images, texts = torch.cat([images, right[0], right[0]]), torch.cat([texts, right[1], right[1]])
+    heads = train_proxy(images, texts, _OPTIONS, seed)
+    with torch.no_grad():
+        return _FoldModel(heads, heads.embed_images(other_images), heads.embed_texts(other_texts))
