@@ -35,7 +35,8 @@ setup(
         "nltk",  # keywords for the codebook
         "omegaconf",
         "decord",
-        "pyarrow",  # ledger and codes are Parquet
+        f"pyarrow<26; {BELOW_312}",  # ledger and codes are Parquet; 26 refuses numpy 1 without telling pip
+        f"pyarrow; {FROM_312}",
         "safetensors",  # local weight files
         "pillow",
         "tqdm",
