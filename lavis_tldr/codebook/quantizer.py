@@ -83,6 +83,9 @@ class VectorQuantizer(nn.Module):
         normalize: Compare by cosine: features and codes are L2-normalized first.
         decay: Moving-average decay in (0, 1), or None for gradient-trained codes.
         beta: Weight of the term that pulls features to codes.
+        context_weight: How much of the image's mean feature is added to each of its features before the look-up. What
+            an image is about as a whole shows in all its patches a little, too little to move any to another code:
+            without this, quantizing loses it.
         revive_below: With ``decay``: a code whose average use falls below this share of 1/K is dead and restarts at
             a feature of the batch. 0 turns revival off.
         all_reduce: Sums a tensor over processes and returns it; injected so that this room knows nothing of processes.
@@ -101,6 +104,7 @@ class VectorQuantizer(nn.Module):
         normalize: bool = False,
         decay: float | None = 0.99,
         beta: float = 0.25,
+        context_weight: float = 0.0,
         revive_below: float = 0.01,
         all_reduce: Callable[[Tensor], Tensor] = _alone,
         broadcast: Callable[[Tensor], Tensor] = _alone,
@@ -112,6 +116,7 @@ class VectorQuantizer(nn.Module):
             raise ValueError(f"decay is {decay}; give a value in (0, 1), or null to train codes by gradient.")
         self.num_codes, self.dim, self.code_dim = num_codes, dim, code_dim or dim
         self.normalize, self.decay, self.beta, self.revive_below = normalize, decay, beta, revive_below
+        self.context_weight = context_weight
         self.all_reduce, self.broadcast = all_reduce, broadcast
 
         projected = self.code_dim != dim
@@ -148,6 +153,8 @@ class VectorQuantizer(nn.Module):
 
     def lookup_space(self, features: Tensor) -> Tensor:
         """Features as they are compared with codes, (B, L, D) -> (B, L, code_dim)."""
+        if self.context_weight:
+            features = features + self.context_weight * features.mean(-2, keepdim=True)
         return self._unit(self.project_in(features))
 
     def encode(self, features: Tensor) -> Tensor:

@@ -160,6 +160,7 @@ def _build_quantizer(cfg: dict) -> VectorQuantizer | None:
         normalize=cfg["normalize_codes"],
         decay=cfg["code_decay"],
         beta=cfg["commitment_beta"],
+        context_weight=cfg["context_weight"],
         revive_below=cfg["revive_below"],
     )
 

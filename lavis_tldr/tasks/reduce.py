@@ -24,6 +24,7 @@ _DECIDING_KEYS = (
     "vit_heads",
     "text_heads",
     "normalize_codes",
+    "context_weight",
     "max_text_length",
 )
 
