@@ -118,7 +118,7 @@ def test_several_captions_of_an_image_share_one_encoding(reduced, album, tmp_pat
 @pytest.mark.parametrize("representation", ["index", "histogram", "embedding"])
 def test_each_representation_clusters(reduced, tmp_path, representation):
     figures = reduced("run.stages=[encode,cluster]", representation=representation)
-    table = pq.read_table(tmp_path / "out/cluster/clusters.parquet")
+    table = pq.read_table(tmp_path / "out/reduced/cluster/clusters.parquet")
     assert table["key"].to_pylist() == sorted(table["key"].to_pylist())
     assert set(table["cluster"].to_pylist()) <= set(range(4))
     assert figures["stages"]["cluster"]["counts"] == {"read": 43, "clusters": 4, "empty": 0}

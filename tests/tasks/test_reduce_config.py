@@ -29,7 +29,7 @@ from lavis_tldr.tasks.reduce_config import ReduceConfig
         ({"recipe": "genrated"}, "run.recipe is 'genrated'; expected one of original, generated, .*gated"),
         ({"selection": "random"}, "run.selection is 'random'; expected one of uniform, aligned"),
         ({"representation": "pixels"}, "expected one of index, histogram, embedding"),
-        ({"alignment": "clip"}, "expected one of likelihood, similarity, both"),
+        ({"alignment": "clip"}, "expected one of contrastive, likelihood, similarity, both"),
         ({"images": "copy"}, "expected one of export, in_place"),
         ({"recipe": "gated", "alignment": "likelihood"}, "needs run.alignment_threshold"),
         ({"selection": "aligned"}, "set run.similarity_weights to a BERT's folder"),
@@ -122,7 +122,7 @@ def test_missing_weights_are_told_before_the_source_is_read(configure, tmp_path)
 def test_command_line_runs_one_stage_and_says_errors_in_a_line(configure, tmp_path, capsys):
     config = str(configure())
     assert cli.main(["reduce", "--cfg-path", config, "--stage", "encode"]) == 0
-    assert not (tmp_path / "out/cluster").exists()
+    assert not (tmp_path / "out/reduced").exists()
     assert cli.main(["reduce", "--cfg-path", config, "--options", "run.keep_ratio=3"]) == 2
     assert "lavis-tldr: error: keep_ratio is 3" in capsys.readouterr().err
     assert cli.main(["reduce", "--cfg-path", config, "--options", "run.bf16=True"]) == 2

@@ -79,7 +79,7 @@ def test_unfinished_stage_goes_on_from_its_parts(configure, tmp_path):
 def test_files_without_their_manifest_are_refused(configure, tmp_path):
     config = configure()
     reduce_set(config)
-    (tmp_path / "out/cluster/manifest.json").unlink()
+    (tmp_path / "out/reduced/cluster/manifest.json").unlink()
     with pytest.raises(ValueError, match="holds files but no manifest.*--restart cluster"):
         reduce_set(config)
     assert reduce_set(config, "run.restart=cluster")["counts"]["kept"] == 11
@@ -160,7 +160,7 @@ def test_recipes_share_what_does_not_depend_on_them(configure, tmp_path):
     times = mtimes(out / "score")
     reduce_set(third)
     assert mtimes(out / "score") == times
-    assert {path.name for path in out.iterdir()} == {"encode", "cluster", "score", "paper", "best", "third"}
+    assert {path.name for path in out.iterdir()} == {"encode", "score", "paper", "best", "third"}
     assert len(ledger_rows(out / "paper/build")) == len(ledger_rows(out / "best/build")) == 48
 
 
