@@ -6,9 +6,7 @@ import re
 import sys
 from importlib import metadata
 
-NUMPY_REMEDY = (
-    "pip install 'numpy<2'   (and add 'numpy<2' to every later pip install, which may pull it back in)"
-)
+NUMPY_REMEDY = "pip install 'numpy<2'   (and add 'numpy<2' to every later pip install, which may pull it back in)"
 TORCH_REMEDY = "pip install --upgrade --force-reinstall torch torchvision 'numpy<2'   (both from one index)"
 
 

@@ -56,9 +56,7 @@ def check_lavis() -> Check:
     if found is None:
         return Check("lavis", "problem", "salesforce-lavis is not installed", remedy)
     if found != LAVIS_VERSION:
-        return Check(
-            "lavis", "problem", f"salesforce-lavis {found}; the plugin is made for {LAVIS_VERSION}", remedy
-        )
+        return Check("lavis", "problem", f"salesforce-lavis {found}; the plugin is made for {LAVIS_VERSION}", remedy)
     return Check("lavis", "ok", f"salesforce-lavis {found}")
 
 
@@ -75,9 +73,7 @@ def check_numpy() -> Check:
 def check_torch() -> Check:
     versions = f"torch {version_of('torch')}, torchvision {version_of('torchvision')}"
     if version_of("torch") is None or version_of("torchvision") is None:
-        return Check(
-            "torch", "problem", f"not both installed: {versions}", "pip install torch torchvision 'numpy<2'"
-        )
+        return Check("torch", "problem", f"not both installed: {versions}", "pip install torch torchvision 'numpy<2'")
     # torch fails when it loads, not when it is installed; a process of its own keeps a crash out of this one.
     error = _error_of("import torch, torchvision; torchvision.ops.nms")
     if error:
@@ -91,9 +87,7 @@ def check_transformers() -> Check:
     if found is None or timm is None:
         return Check("transformers", "problem", f"not both installed: {both}", "pip install -e . 'numpy<2'")
     if timm != "0.4.12":
-        return Check(
-            "transformers", "problem", f"{both}: LAVIS needs timm 0.4.12", "pip install timm==0.4.12"
-        )
+        return Check("transformers", "problem", f"{both}: LAVIS needs timm 0.4.12", "pip install timm==0.4.12")
     if not (4, 25) <= version_tuple(found) < (4, 27):
         message = f"{both}: LAVIS pins transformers 4.25 or 4.26; stock BLIP beam search fails on newer ones"
         return Check("transformers", "note", message, "captions of this plugin do not depend on it")
@@ -120,11 +114,7 @@ def check_cuda() -> Check:
         return Check("cuda", "note", f"torch could not be asked: {error}", "see `torch` above")
     devices, build = output.split()
     if devices == "0":
-        why = (
-            "this torch is a CPU build"
-            if build == "none"
-            else "no GPU, no driver, or CUDA_VISIBLE_DEVICES hides it"
-        )
+        why = "this torch is a CPU build" if build == "none" else "no GPU, no driver, or CUDA_VISIBLE_DEVICES hides it"
         remedy = "set run.device: auto or cpu in configs; the runner is then runner_cpu"
         return Check("cuda", "note", f"torch sees no CUDA device ({why})", remedy)
     return Check("cuda", "ok", f"{devices} CUDA device(s), CUDA {build}")
@@ -148,9 +138,7 @@ def check_vocabulary() -> Check:
     cache = _hub_cache() / "models--bert-base-uncased" / "snapshots"
     found = next(iter(sorted(cache.glob("*/vocab.txt"))), None)
     if found is None:
-        message = (
-            f"bert-base-uncased's vocabulary is not in {cache.parent.parent}; stock LAVIS models need it"
-        )
+        message = f"bert-base-uncased's vocabulary is not in {cache.parent.parent}; stock LAVIS models need it"
         remedy = f"a reachable hub gives it at first use; without one: {OFFLINE_ROUTE}"
         return Check("vocabulary", "note", message, remedy)
     return Check("vocabulary", "ok", f"bert-base-uncased's vocabulary: {found}")
@@ -158,10 +146,7 @@ def check_vocabulary() -> Check:
 
 def check_nltk_data() -> Check:
     output, error = _run(
-        "import nltk\n"
-        f"for name in {NLTK_DATA!r}:\n"
-        "    try: nltk.data.find(name)\n"
-        "    except LookupError: print(name)\n"
+        f"import nltk\nfor name in {NLTK_DATA!r}:\n    try: nltk.data.find(name)\n    except LookupError: print(name)\n"
     )
     if error:
         return Check("nltk data", "problem", f"nltk does not import: {error}", "pip install nltk")
@@ -180,9 +165,7 @@ def check_cache_root() -> Check:
             pass
     except OSError as error:
         message = f"{root} cannot be written to ({error.strerror})"
-        return Check(
-            "cache root", "problem", message, f"export {CACHE_ROOT}=/a/folder/of/yours, or set run.cache_root"
-        )
+        return Check("cache root", "problem", message, f"export {CACHE_ROOT}=/a/folder/of/yours, or set run.cache_root")
     return Check("cache root", "ok", f"LAVIS's cache root {root} can be written to")
 
 
@@ -215,9 +198,7 @@ def examine(checks: Sequence[Callable[[], Check]] = CHECKS, *, as_json: bool = F
             print(describe(findings[-1]), flush=True)
     problems = sum(finding.status == "problem" for finding in findings)
     if as_json:
-        print(
-            json.dumps({"problems": problems, "checks": [asdict(finding) for finding in findings]}, indent=2)
-        )
+        print(json.dumps({"problems": problems, "checks": [asdict(finding) for finding in findings]}, indent=2))
     else:
         print(f"\n{problems} problem(s)." if problems else "\nNo problems.")
     return 1 if problems else 0

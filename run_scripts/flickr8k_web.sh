@@ -13,20 +13,29 @@ mkdir -p runs/weights runs/data/flickr8k-clean
 tar xf "$shared/data/flickr8k-clean/images.tar" -C runs/data/flickr8k-clean
 cp "$shared"/data/flickr8k-clean/*.json runs/data/flickr8k-clean/
 
-# train NAME [OPTIONS]: unless it is done
+configs=projects/tldr/flickr8k_web
+
+# train NAME JOB [KEY=VALUE ...]: run projects/tldr/flickr8k_web/NAME.yaml as JOB, unless it is done
 train() {
-    local log=runs/flickr8k_web/$1/log.txt
-    if [ -f "$log" ] && [ "$(grep -c '"val_agg_metrics"' "$log")" -ge "$(sed -n 's/^ *max_epoch: //p' "projects/tldr/flickr8k_web/$1_cpu.yaml")" ]; then
-        echo "$1: done before"; return
-    fi
-    lavis-tldr train --cfg-path "projects/tldr/flickr8k_web/$1_cpu.yaml"
+    if [ -f "runs/flickr8k_web/$2/finished" ]; then echo "$2: done before"; return; fi
+    lavis-tldr train --cfg-path "$configs/$1.yaml" --options run.job_id="$2" "${@:3}"
+    touch "runs/flickr8k_web/$2/finished"
 }
 
-train captioner1_pretrain
-train captioner1_finetune
-lavis-tldr reduce --cfg-path projects/tldr/flickr8k_web/score1.yaml
-train captioner2_pretrain
-train captioner2_finetune
-lavis-tldr reduce --cfg-path projects/tldr/flickr8k_web/reduce_paper.yaml
-lavis-tldr reduce --cfg-path projects/tldr/flickr8k_web/reduce.yaml
-lavis-tldr train --cfg-path projects/tldr/flickr8k_web/proxy.yaml
+train captioner1_pretrain_cpu captioner1_pretrain
+lavis-tldr reduce --cfg-path $configs/score.yaml
+train captioner2_pretrain_cpu captioner2_pretrain
+train captioner2_finetune_cpu captioner2_finetune
+lavis-tldr reduce --cfg-path $configs/reduce_paper.yaml
+lavis-tldr reduce --cfg-path $configs/reduce.yaml
+
+# The same captioner without a codebook, for comparison.
+without() { train "$1" "$2" model.quantize=False "${@:3}"; }
+without captioner1_pretrain_cpu nocode1_pretrain
+without captioner2_pretrain_cpu nocode2_pretrain model.pretrained=runs/flickr8k_web/nocode1_pretrain/checkpoint_last.pth
+without captioner2_finetune_cpu nocode2_finetune model.pretrained=runs/flickr8k_web/nocode2_pretrain/checkpoint_last.pth
+
+train captioner_dev dev
+without captioner_dev nocode_dev model.finetuned=runs/flickr8k_web/nocode2_finetune/checkpoint_best.pth
+lavis-tldr train --cfg-path $configs/proxy.yaml
+python $configs/collect_results.py

@@ -43,9 +43,7 @@ def stand_ins(tmp_path):
     """A ``lavis`` and a ``lavis_tldr`` that print when they run."""
     folder = tmp_path / "stand_ins"
     (folder / "lavis").mkdir(parents=True)
-    (folder / "lavis/__init__.py").write_text(
-        "print('lavis starts'); import lavis.common; print('lavis done')"
-    )
+    (folder / "lavis/__init__.py").write_text("print('lavis starts'); import lavis.common; print('lavis done')")
     (folder / "lavis/common.py").write_text("")
     (folder / "lavis_tldr.py").write_text("import lavis.common; print('plugin')")
     return folder
@@ -74,9 +72,7 @@ def test_pth_is_one_line(site):
 
 
 def test_other_programs_load_nothing(site):
-    code = (
-        "import json, sys; print([m for m in ('lavis', 'lavis_tldr', 'torch', 'numpy') if m in sys.modules])"
-    )
+    code = "import json, sys; print([m for m in ('lavis', 'lavis_tldr', 'torch', 'numpy') if m in sys.modules])"
     done = run_python(site, code, REPOSITORY)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
@@ -137,8 +133,6 @@ def test_a_broken_hook_does_not_stop_python(site):
     "first", ["import lavis", "from lavis.common.config import Config", "import lavis.tasks as tasks"]
 )
 def test_real_lavis_knows_the_plugin_whatever_is_imported_first(site, first):
-    code = (
-        f"{first}\nfrom lavis.common.registry import registry\nprint(registry.get_runner_class('runner_cpu'))"
-    )
+    code = f"{first}\nfrom lavis.common.registry import registry\nprint(registry.get_runner_class('runner_cpu'))"
     done = run_python(site, code, REPOSITORY)
     assert done.stdout.strip() == "<class 'lavis_tldr.runners.runner_cpu.RunnerCPU'>", done.stderr[-2000:]

@@ -95,9 +95,7 @@ def test_every_default_of_the_package_exists():
     ]
     assert "tldr_reduced" in registry.mapping["builder_name_mapping"]
     for cls in ours:
-        defaults = getattr(cls, "DATASET_CONFIG_DICT", None) or getattr(
-            cls, "PRETRAINED_MODEL_CONFIG_DICT", {}
-        )
+        defaults = getattr(cls, "DATASET_CONFIG_DICT", None) or getattr(cls, "PRETRAINED_MODEL_CONFIG_DICT", {})
         assert [path for path in defaults.values() if not Path(path).is_file()] == []
 
 

@@ -52,9 +52,7 @@ def jpeg(seed: int) -> bytes:
 def write_reduced(folder: Path) -> Path:
     """A reduced set: every other image exported, the rest in a tar and read in place."""
     (folder / "images").mkdir(parents=True)
-    records = [
-        {"image": f"{i}.jpg", "caption": f"noise of seed {i}", "key": str(i)} for i in range(NUM_PAIRS)
-    ]
+    records = [{"image": f"{i}.jpg", "caption": f"noise of seed {i}", "key": str(i)} for i in range(NUM_PAIRS)]
     for i in range(0, NUM_PAIRS, 2):
         (folder / "images" / f"{i}.jpg").write_bytes(jpeg(i))
     with tarfile.open(folder / "00000.tar", "w") as tar:

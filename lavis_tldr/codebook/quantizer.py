@@ -86,6 +86,9 @@ class VectorQuantizer(nn.Module):
         context_weight: How much of the image's mean feature is added to each of its features before the look-up. What
             an image is about as a whole shows in all its patches a little, too little to move any to another code:
             without this, quantizing loses it.
+        learn_offsets: With ``decay``: codes are where the features are, and the decoder is given code + offset, an
+            offset a code, (K, code_dim), that its own loss trains. A code can so tell the decoder more than the mean of
+            the features that it stands for.
         revive_below: With ``decay``: a code whose average use falls below this share of 1/K is dead and restarts at
             a feature of the batch. 0 turns revival off.
         all_reduce: Sums a tensor over processes and returns it; injected so that this room knows nothing of processes.
@@ -105,6 +108,7 @@ class VectorQuantizer(nn.Module):
         decay: float | None = 0.99,
         beta: float = 0.25,
         context_weight: float = 0.0,
+        learn_offsets: bool = False,
         revive_below: float = 0.01,
         all_reduce: Callable[[Tensor], Tensor] = _alone,
         broadcast: Callable[[Tensor], Tensor] = _alone,
@@ -131,6 +135,7 @@ class VectorQuantizer(nn.Module):
             # Codes that follow averages take no gradient, and LAVIS leaves parameters without gradient out of its
             # checkpoints; as a buffer the codebook is always saved.
             self.register_buffer("codebook", weight)
+        self.offsets = nn.Parameter(torch.zeros(num_codes, self.code_dim)) if learn_offsets else None
         self.register_buffer("average_count", torch.full((num_codes,), 1.0 / num_codes))
         self.register_buffer("average_sum", weight / num_codes)
         # Use since the last `reset_usage`, for perplexity and dead codes of an epoch. No buffer: data-parallel training
@@ -163,7 +168,7 @@ class VectorQuantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Features that code indices stand for, (B, L) -> (B, L, D)."""
-        return self.project_out(F.embedding(codes, self._unit(self.codebook)))
+        return self.project_out(self._shifted(F.embedding(codes, self._unit(self.codebook)), codes))
 
     def forward(self, features: Tensor) -> Quantized:
         """Quantize features, (B, L, D); in training mode codes also learn from them."""
@@ -179,7 +184,7 @@ class VectorQuantizer(nn.Module):
         elif self.training:
             self._follow(x.detach().float().reshape(-1, self.code_dim), codes.reshape(-1))
         straight_through = x + (quantized - x).detach()
-        return Quantized(self.project_out(straight_through), codes, loss)
+        return Quantized(self.project_out(self._shifted(straight_through, codes)), codes, loss)
 
     def count_use(self, codes: Tensor) -> None:
         """Add codes of any shape to what `usage_stats` is about; `forward` does it itself."""
@@ -192,6 +197,10 @@ class VectorQuantizer(nn.Module):
 
     def reset_usage(self) -> None:
         self._usage.zero_()
+
+    def _shifted(self, x: Tensor, codes: Tensor) -> Tensor:
+        """``x`` (B, L, code_dim) with the offsets of its codes (B, L)."""
+        return x if self.offsets is None else x + F.embedding(codes, self.offsets)
 
     def _unit(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) if self.normalize else x

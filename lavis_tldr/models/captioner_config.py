@@ -161,6 +161,7 @@ def _build_quantizer(cfg: dict) -> VectorQuantizer | None:
         decay=cfg["code_decay"],
         beta=cfg["commitment_beta"],
         context_weight=cfg["context_weight"],
+        learn_offsets=cfg["learn_offsets"],
         revive_below=cfg["revive_below"],
     )
 

@@ -62,9 +62,7 @@ def fit_kmeans(features: np.ndarray, num_clusters: int, *, seed: int, num_iterat
     return centroids
 
 
-def assign(
-    features: np.ndarray, centroids: np.ndarray, batch_size: int = 65536
-) -> tuple[np.ndarray, np.ndarray]:
+def assign(features: np.ndarray, centroids: np.ndarray, batch_size: int = 65536) -> tuple[np.ndarray, np.ndarray]:
     """The nearest centroid of each row and the squared L2 distance to it.
 
     Args:

@@ -82,9 +82,7 @@ def _first_twin(features: np.ndarray, threshold: float, block_size: int) -> np.n
 
 def _check(features, cluster_ids, threshold, rank, keys) -> None:
     if not 0 < threshold <= 1:
-        raise ValueError(
-            f"duplicate threshold is {threshold}; it must be a cosine similarity in (0, 1], such as 0.95."
-        )
+        raise ValueError(f"duplicate threshold is {threshold}; it must be a cosine similarity in (0, 1], such as 0.95.")
     lengths = {
         "features": len(features),
         "cluster_ids": len(cluster_ids),

@@ -63,9 +63,7 @@ def write_ledger(table: pa.Table, path: Path | str) -> None:
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in SCHEMA.names]
     if missing or unknown:
-        raise ValueError(
-            f"a ledger has the columns {SCHEMA.names}; missing here: {missing}, unknown: {unknown}."
-        )
+        raise ValueError(f"a ledger has the columns {SCHEMA.names}; missing here: {missing}, unknown: {unknown}.")
     table = table.select(SCHEMA.names).cast(SCHEMA).sort_by("key").combine_chunks()
     check_ledger(table)
     pq.write_table(table, path, compression="zstd")
@@ -78,18 +76,14 @@ def read_ledger(path: Path | str, columns: Sequence[str] | None = None) -> pa.Ta
         ValueError: If there is no such file, or if it is no ledger.
     """
     if not Path(path).is_file():
-        raise ValueError(
-            f"there is no ledger at {path}: run the select stage first, or name the run's folder."
-        )
+        raise ValueError(f"there is no ledger at {path}: run the select stage first, or name the run's folder.")
     try:
         found = pq.read_schema(path)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no Parquet file ({error}): restart the stage that writes it.") from error
     missing = [name for name in SCHEMA.names if name not in found.names]
     if missing:
-        raise ValueError(
-            f"{path} is no ledger of this version: it lacks the columns {missing}. Run again from select."
-        )
+        raise ValueError(f"{path} is no ledger of this version: it lacks the columns {missing}. Run again from select.")
     return pq.read_table(path, columns=None if columns is None else list(columns))
 
 
@@ -106,9 +100,7 @@ def check_ledger(table: pa.Table, num_read: int | None = None) -> None:
     """
     check_keys(table["key"], "the ledger")
     if num_read is not None and table.num_rows != num_read:
-        raise ValueError(
-            f"{num_read} records were read but the ledger has {table.num_rows} rows: encode again."
-        )
+        raise ValueError(f"{num_read} records were read but the ledger has {table.num_rows} rows: encode again.")
     reason, error = table["reason"], table["error"]
     is_kept, is_failed = pc.equal(reason, KEPT), pc.starts_with(reason, FAILED)
     is_dropped = pc.starts_with(reason, "dropped: ")
@@ -129,9 +121,7 @@ def check_ledger(table: pa.Table, num_read: int | None = None) -> None:
         rows = np.flatnonzero(pc.fill_null(wrong, True).to_numpy())
         if len(rows):
             row = table.slice(int(rows[0]), 1).to_pylist()[0]
-            told = {
-                name: row[name] for name in ("kept", "reason", "error", "cluster", "caption", "caption_from")
-            }
+            told = {name: row[name] for name in ("kept", "reason", "error", "cluster", "caption", "caption_from")}
             raise ValueError(
                 f"{len(rows)} ledger rows have {what} (first: key {row['key']!r}, {told}). "
                 "Restart the stage that wrote the ledger."

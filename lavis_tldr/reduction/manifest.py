@@ -69,9 +69,7 @@ def _leaves(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 def _same(before: Any, after: Any) -> bool:
     # As text, so that NaN equals NaN and True differs from 1; 1 and 1.0 are one number.
-    return _canonical(before) == _canonical(after) or (
-        _is_number(before) and _is_number(after) and before == after
-    )
+    return _canonical(before) == _canonical(after) or (_is_number(before) and _is_number(after) and before == after)
 
 
 def _is_number(value: Any) -> bool:

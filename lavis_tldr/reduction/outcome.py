@@ -48,9 +48,7 @@ def reasons(
 
 def _reason(error: str, kept: bool, twin: str, score: float) -> str:
     if kept and (error or twin):
-        raise ValueError(
-            f"a record is kept though it has error {error!r} and repeats {twin!r}; it can't be both."
-        )
+        raise ValueError(f"a record is kept though it has error {error!r} and repeats {twin!r}; it can't be both.")
     if error:
         return FAILED + error
     if kept:

@@ -51,9 +51,7 @@ def refine_captions(
     if recipe not in RECIPES:
         raise ValueError(f"refine recipe is {recipe!r}; it must be one of {sorted(RECIPES)}.")
     if len(original) != len(generated):
-        raise ValueError(
-            f"{len(original)} original captions but {len(generated)} generated ones; join them by key."
-        )
+        raise ValueError(f"{len(original)} original captions but {len(generated)} generated ones; join them by key.")
     wanted = RECIPES[recipe](original, generated, alignment=alignment, threshold=threshold)
     fused = [_fuse(*pair, joiner) for pair in zip(original, generated, wanted, strict=True)]
     return [caption for caption, _ in fused], [source for _, source in fused]

@@ -62,9 +62,7 @@ def check_codes(codes: np.ndarray, num_codes: int) -> np.ndarray:
     """``codes`` as an array, refused with a ValueError unless it holds integers in [0, K), (N, L)."""
     codes = np.asarray(codes)
     if codes.ndim != 2 or not np.issubdtype(codes.dtype, np.integer):
-        raise ValueError(
-            f"codes must be integers of shape (N, L); found {codes.dtype} of shape {codes.shape}."
-        )
+        raise ValueError(f"codes must be integers of shape (N, L); found {codes.dtype} of shape {codes.shape}.")
     if codes.size and (int(codes.max()) >= num_codes or int(codes.min()) < 0):
         raise ValueError(
             f"codes run from {codes.min()} to {codes.max()}, but the codebook has {num_codes} codes. "
@@ -126,14 +124,10 @@ def _histogram(codes: np.ndarray, *, num_codes: int, tfidf: bool, idf: np.ndarra
 
 def _embedding(codes: np.ndarray, *, num_codes: int, codebook: np.ndarray | None, **_) -> np.ndarray:
     if codebook is None:
-        raise ValueError(
-            "representation 'embedding' is the mean code vector: pass codebook=(K, D) code vectors."
-        )
+        raise ValueError("representation 'embedding' is the mean code vector: pass codebook=(K, D) code vectors.")
     codebook = np.asarray(codebook, dtype=np.float32)
     if codebook.ndim != 2 or len(codebook) != num_codes:
-        raise ValueError(
-            f"codebook has shape {codebook.shape}; expected ({num_codes}, D), one vector a code."
-        )
+        raise ValueError(f"codebook has shape {codebook.shape}; expected ({num_codes}, D), one vector a code.")
     means = np.empty((len(codes), codebook.shape[1]), dtype=np.float32)  # (N, D)
     rows = max(1, _BLOCK_ELEMENTS // max(codes.shape[1] * codebook.shape[1], 1))
     for start in range(0, len(codes), rows):

@@ -38,9 +38,7 @@ def spread_to_records(values: np.ndarray, usable: np.ndarray, fill) -> np.ndarra
     """``values`` of the usable rows (N,) laid out over all records (R,), ``fill`` in the others."""
     values, usable = np.asarray(values), np.asarray(usable, dtype=bool)
     if len(values) != usable.sum():
-        raise ValueError(
-            f"{len(values)} values for {int(usable.sum())} usable records; there must be one each."
-        )
+        raise ValueError(f"{len(values)} values for {int(usable.sum())} usable records; there must be one each.")
     if values.dtype.kind == "U":
         values = values.astype(object)  # fixed-width text would cut a longer fill
     spread = np.full(len(usable), fill, dtype=values.dtype)
@@ -55,9 +53,7 @@ def keep_budget(num_samples: int, keep_ratio: float) -> int:
         ValueError: If the ratio is not in (0, 1].
     """
     if not 0 < keep_ratio <= 1:  # also refuses NaN
-        hint = (
-            f" If you meant {keep_ratio} percent, write {keep_ratio / 100}." if 1 < keep_ratio <= 100 else ""
-        )
+        hint = f" If you meant {keep_ratio} percent, write {keep_ratio / 100}." if 1 < keep_ratio <= 100 else ""
         raise ValueError(
             f"keep_ratio is {keep_ratio}; it must be above 0 and at most 1, the share of samples to keep "
             f"(0.25 keeps a quarter).{hint}"
@@ -99,9 +95,7 @@ def sample_rows(keys: Sequence[str], size: int, *, seed: int) -> np.ndarray:
     return np.sort(np.argsort(draw_priority(keys, seed), kind="stable")[:size])
 
 
-def select_uniform(
-    keys: Sequence[str], cluster_ids: np.ndarray, keep_ratio: float, *, seed: int
-) -> np.ndarray:
+def select_uniform(keys: Sequence[str], cluster_ids: np.ndarray, keep_ratio: float, *, seed: int) -> np.ndarray:
     """Keep the same share of each cluster, drawn at random (paper, section 3.2).
 
     Args:
@@ -160,9 +154,7 @@ def select_aligned(
     if len(alignment) != len(keys) or (duplicate_of is not None and len(duplicate_of) != len(keys)):
         raise ValueError(f"alignment and duplicate_of must have one value for each of the {len(keys)} keys.")
     if not 0 <= balance <= 1:
-        raise ValueError(
-            f"balance is {balance}; it must be in [0, 1], the share of the budget given by cluster."
-        )
+        raise ValueError(f"balance is {balance}; it must be in [0, 1], the share of the budget given by cluster.")
     budget = keep_budget(len(keys), keep_ratio)
     eligible = np.ones(len(keys), dtype=bool) if duplicate_of is None else usable_rows(duplicate_of)
     scored = ~np.isnan(alignment)
@@ -208,13 +200,10 @@ def _first_of_each(cluster_ids: np.ndarray, quotas: np.ndarray, order: np.ndarra
 def _check_clusters(keys: Sequence[str], cluster_ids: np.ndarray) -> np.ndarray:
     cluster_ids = np.asarray(cluster_ids).astype(np.int64)
     if cluster_ids.shape != (len(keys),):
-        raise ValueError(
-            f"cluster_ids has shape {cluster_ids.shape} for {len(keys)} keys; expected one each."
-        )
+        raise ValueError(f"cluster_ids has shape {cluster_ids.shape} for {len(keys)} keys; expected one each.")
     if len(keys) and cluster_ids.min() < 0:
         row = int((cluster_ids < 0).argmax())
         raise ValueError(
-            f"sample {keys[row]!r} has no cluster ({cluster_ids[row]}): pass only usable samples "
-            "(usable_rows)."
+            f"sample {keys[row]!r} has no cluster ({cluster_ids[row]}): pass only usable samples (usable_rows)."
         )
     return cluster_ids

@@ -15,9 +15,7 @@ def check_keys(keys: pa.ChunkedArray, name: str) -> None:
         seen: dict[str, int] = {}
         for row, key in enumerate(keys.to_pylist()):
             if key in seen:
-                raise ValueError(
-                    f"{name} has key {key!r} twice (rows {seen[key]} and {row}): keys must be unique."
-                )
+                raise ValueError(f"{name} has key {key!r} twice (rows {seen[key]} and {row}): keys must be unique.")
             seen[key] = row
 
 
@@ -44,9 +42,7 @@ def join_by_key(
     """
     shared = [name for name in right.column_names if name in left.column_names and name != "key"]
     if shared:
-        raise ValueError(
-            f"{left_name} and {right_name} both have {shared}; drop or rename them in one of the two."
-        )
+        raise ValueError(f"{left_name} and {right_name} both have {shared}; drop or rename them in one of the two.")
     check_keys(left["key"], left_name)
     check_keys(right["key"], right_name)
     _refuse_absent(right, left, right_name, left_name)

@@ -67,7 +67,5 @@ def build_source(config: Mapping) -> Source:
             )
     for key in known.required:
         if not config.get(key):
-            raise ValueError(
-                f"The {name} source's config lacks {key!r}; it needs {', '.join(known.required)}."
-            )
+            raise ValueError(f"The {name} source's config lacks {key!r}; it needs {', '.join(known.required)}.")
     return known.build(**config)

@@ -32,9 +32,7 @@ def write_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(
-            temporary, 0o666 & ~umask
-        )  # mkstemp gives 0600, which other users' training jobs cannot read
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600, which other users' training jobs cannot read
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -60,9 +58,7 @@ def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:
     with write_whole(path) as file:
         file.write(b"[")
         for row in rows:
-            file.write(
-                (",\n" if count else "\n").encode() + json.dumps(dict(row), allow_nan=False).encode("ascii")
-            )
+            file.write((",\n" if count else "\n").encode() + json.dumps(dict(row), allow_nan=False).encode("ascii"))
             count += 1
         file.write(b"\n]\n")
     return count

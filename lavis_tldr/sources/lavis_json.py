@@ -44,12 +44,8 @@ class LavisJsonSource:
 
     def __init__(self, annotations: str | Iterable[str], image_root: str, *, part_size: int = 10_000) -> None:
         if isinstance(part_size, bool) or not isinstance(part_size, int) or part_size < 1:
-            raise ValueError(
-                f"part_size is {part_size!r}; give a whole number of at least 1 (10000 suits most)."
-            )
-        self.annotations = (
-            annotations if isinstance(annotations, str) else [str(path) for path in annotations]
-        )
+            raise ValueError(f"part_size is {part_size!r}; give a whole number of at least 1 (10000 suits most).")
+        self.annotations = annotations if isinstance(annotations, str) else [str(path) for path in annotations]
         self.image_root = os.path.abspath(os.path.expanduser(str(image_root)))
         self.part_size = part_size
         paths = find_files(self.annotations, "annotation file")
@@ -61,9 +57,7 @@ class LavisJsonSource:
         self.parts: list[Part] = []
         self._pairs: list[list[_Pair]] = []  # by part
         entries = [_entries(path) for path in paths]
-        num_captions = Counter(
-            image for rows in entries for image, captions, _ in rows for _ in captions or [0]
-        )
+        num_captions = Counter(image for rows in entries for image, captions, _ in rows for _ in captions or [0])
         next_caption: Counter[str] = Counter()
         keys = KeyRegister()
         for path, rows in zip(paths, entries, strict=True):
@@ -71,9 +65,7 @@ class LavisJsonSource:
                 pairs = [
                     pair
                     for number, row in enumerate(rows[start : start + part_size], start)
-                    for pair in _pairs(
-                        row, f"{os.path.basename(path)}[{number}]", num_captions, next_caption, keys
-                    )
+                    for pair in _pairs(row, f"{os.path.basename(path)}[{number}]", num_captions, next_caption, keys)
                 ]
                 self._add_part(path, pairs)
 
@@ -120,9 +112,7 @@ class LavisJsonSource:
         }
 
 
-_Row = tuple[
-    str, list[tuple[str, str]], str
-]  # image path, (caption, error) of each caption, error of the entry
+_Row = tuple[str, list[tuple[str, str]], str]  # image path, (caption, error) of each caption, error of the entry
 
 
 def _entries(path: str) -> list[_Row]:

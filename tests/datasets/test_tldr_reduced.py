@@ -57,9 +57,7 @@ def index_tar(folder, tar_name):
     """Annotations whose images are read in place."""
     with tarfile.open(folder / tar_name) as tar:
         members = tar.getmembers()
-    records = [
-        record(m.name[:-4], tar=tar_name, offset=m.offset_data, size=m.size) for m in members if m.isfile()
-    ]
+    records = [record(m.name[:-4], tar=tar_name, offset=m.offset_data, size=m.size) for m in members if m.isfile()]
     (folder / "annotations.json").write_text(json.dumps(records))
 
 
@@ -70,9 +68,7 @@ def build(**config):
 
 
 def served(dataset):
-    return [
-        (int(sample["image"]), sample["text_input"]) for sample in (dataset[i] for i in range(len(dataset)))
-    ]
+    return [(int(sample["image"]), sample["text_input"]) for sample in (dataset[i] for i in range(len(dataset)))]
 
 
 def test_config_needs_the_path_alone(tmp_path):

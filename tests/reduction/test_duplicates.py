@@ -61,9 +61,7 @@ def naive(features, clusters, threshold, rank, keys):
         better = [
             other
             for other in twin
-            if twin[other] == ""
-            and clusters[other] == clusters[row]
-            and features[other] @ features[row] >= threshold
+            if twin[other] == "" and clusters[other] == clusters[row] and features[other] @ features[row] >= threshold
         ]
         twin[row] = keys[better[0]] if better else ""
     return [twin[row] for row in range(len(keys))]

@@ -221,10 +221,7 @@ def test_kept_and_dropped_and_failed_are_what_was_read(records, ratio, aligned):
     kept = spread_to_records(kept, usable, False)
     told = reasons(errors, kept, alignment=scores if aligned else None)
     ledger = table(
-        *(
-            row(key, reason, cluster=int(cluster))
-            for key, reason, cluster in zip(keys, told, clusters, strict=True)
-        )
+        *(row(key, reason, cluster=int(cluster)) for key, reason, cluster in zip(keys, told, clusters, strict=True))
     )
     check_ledger(ledger, num_read=len(records))
     summary = summarise(ledger)

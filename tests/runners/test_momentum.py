@@ -26,9 +26,7 @@ def test_other_models_are_refused():
 
 def test_command_keeps_the_rest_of_the_checkpoint(tmp_path):
     source, target = tmp_path / "checkpoint_19.pth", tmp_path / "with_momentum.pth"
-    torch.save(
-        {"model": {"vision_proj.weight": torch.ones(1)}, "epoch": 19, "optimizer": {"state": {}}}, source
-    )
+    torch.save({"model": {"vision_proj.weight": torch.ones(1)}, "epoch": 19, "optimizer": {"state": {}}}, source)
     assert main([str(source), str(target)]) == 0
     written = torch.load(target)
     assert (written["epoch"], written["optimizer"]) == (19, {"state": {}})

@@ -67,9 +67,7 @@ def test_best_checkpoint_by_validation_and_test_with_it(tmp_path):
     assert runner.task.evaluated[-1] == ("test", "best", [0, 1, 2, 3, 4])
     assert torch.equal(model.slope.weight, best["model"]["slope.weight"])
     assert not torch.equal(model.slope.weight, last["model"]["slope.weight"])
-    logged = [
-        json.loads(line) for line in (folder / "log.txt").read_text().splitlines() if line.startswith('{"val')
-    ]
+    logged = [json.loads(line) for line in (folder / "log.txt").read_text().splitlines() if line.startswith('{"val')]
     assert [line["val_agg_metrics"] for line in logged] == [-3.0, -1.0, -2.0]
 
 
@@ -124,9 +122,7 @@ def test_resume_over_other_frozen_weights_is_refused(tmp_path):
     make_runner(tmp_path / "first").train()
     other = Slope()
     torch.nn.init.constant_(other.frozen.weight, 3.0)
-    runner = make_runner(
-        tmp_path / "second", other, resume_ckpt_path=str(tmp_path / "first/job/checkpoint_last.pth")
-    )
+    runner = make_runner(tmp_path / "second", other, resume_ckpt_path=str(tmp_path / "first/job/checkpoint_last.pth"))
     with pytest.raises(ValueError, match="other frozen weights"):
         runner.train()
 
@@ -139,9 +135,7 @@ def test_resume_from_another_model_names_the_parameters(tmp_path):
             super().__init__()
             self.extra = torch.nn.Linear(1, 1)
 
-    runner = make_runner(
-        tmp_path / "second", Wider(), resume_ckpt_path=str(tmp_path / "first/job/checkpoint_last.pth")
-    )
+    runner = make_runner(tmp_path / "second", Wider(), resume_ckpt_path=str(tmp_path / "first/job/checkpoint_last.pth"))
     with pytest.raises(ValueError, match="extra.bias, extra.weight"):
         runner.train()
 
@@ -156,9 +150,7 @@ def test_frozen_parameters_that_change_are_saved(tmp_path):
             return super().forward(samples)
 
     make_runner(tmp_path, Averaged()).train()
-    assert (
-        torch.load(tmp_path / "job/checkpoint_last.pth")["model"]["frozen.weight"].item() == 5
-    )  # 1 + 4 steps
+    assert torch.load(tmp_path / "job/checkpoint_last.pth")["model"]["frozen.weight"].item() == 5  # 1 + 4 steps
 
 
 def test_extra_state_survives(tmp_path):
@@ -186,9 +178,7 @@ def test_momentum_weights_survive(tmp_path):
     make_runner(tmp_path / "first", model).train()
     assert model.slope_m.weight.item() != model.slope.weight.item()
     resumed = MomentumSlope()
-    make_runner(
-        tmp_path / "second", resumed, resume_ckpt_path=str(tmp_path / "first/job/checkpoint_last.pth")
-    ).train()
+    make_runner(tmp_path / "second", resumed, resume_ckpt_path=str(tmp_path / "first/job/checkpoint_last.pth")).train()
     assert torch.equal(resumed.slope_m.weight, model.slope_m.weight)
 
 

@@ -68,9 +68,7 @@ def test_braces(pattern, expected):
 def test_files_come_sorted_and_once(tmp_path):
     for name in ("10", "2", "1"):
         (tmp_path / f"{name}.tar").write_bytes(b"x")
-    names = [
-        path.rsplit("/", 1)[1] for path in find_files([f"{tmp_path}/2.tar", f"{tmp_path}/*.tar"], "tars")
-    ]
+    names = [path.rsplit("/", 1)[1] for path in find_files([f"{tmp_path}/2.tar", f"{tmp_path}/*.tar"], "tars")]
     assert names == ["2.tar", "1.tar", "10.tar"]
 
 

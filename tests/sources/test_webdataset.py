@@ -89,17 +89,13 @@ def test_unpaired_surrogate_in_json_can_be_written_as_utf8(make_tar, encoded):
 
 
 def test_only_nul_is_an_empty_caption(make_tar, encoded):
-    assert _facts(_read(make_tar("a.tar", [("0.jpg", encoded()), ("0.txt", b"\x00")]))) == [
-        ("0", "", "empty caption")
-    ]
+    assert _facts(_read(make_tar("a.tar", [("0.jpg", encoded()), ("0.txt", b"\x00")]))) == [("0", "", "empty caption")]
 
 
 def test_doubled_keys_are_named_apart(make_tar, encoded):
     red, blue = encoded("red"), encoded("blue")
     pair = [("0.jpg", red), ("0.txt", b"one")]
-    path = make_tar(
-        "a.tar", [*pair, ("0.jpg", blue), ("0.txt", b"two"), ("1.jpg", red), ("1.txt", b"x"), *pair]
-    )
+    path = make_tar("a.tar", [*pair, ("0.jpg", blue), ("0.txt", b"two"), ("1.jpg", red), ("1.txt", b"x"), *pair])
     error = "doubled key: 0 came before in this tar"
     records = _read(path)
     assert _facts(records) == [("0", "one", ""), ("0~2", "two", error), ("1", "x", ""), ("0~3", "one", error)]

@@ -45,9 +45,7 @@ def image_at(tmp_path, encoded):
 
 def _files(folder):
     return sorted(
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder)
-        for name in names
+        os.path.relpath(os.path.join(place, name), folder) for place, _, names in os.walk(folder) for name in names
     )
 
 

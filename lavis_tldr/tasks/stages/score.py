@@ -52,22 +52,23 @@ def run(context: Context) -> Stage:
     if stage.is_done():
         return stage
     mine = context.my_parts(stage)
+    source = encode.stage_of(context)
     table_of = None
     if mine:
         context.model.to(context.device).eval()
         if context.config.alignment == "contrastive":
-            table_of = partial(_contrast_part, context, _fit_contrastive(context))
+            table_of = partial(_contrast_part, context, source, _fit_contrastive(context, source))
         else:
             codes = cluster.load_codes(context)[1]
             scorer = CaptionScorer(context.model, context.config, codes, context.sentence_encoder)
-            table_of = partial(_caption_part, context, scorer)
+            table_of = partial(_caption_part, context, source, scorer)
     counts, seconds = run_parts(context, stage, mine, table_of)
     finish_on_first(stage, counts, seconds)
     return stage
 
 
-def _caption_part(context: Context, scorer: CaptionScorer, part: Part) -> pa.Table:
-    table = _usable(context, part.name, ["key", "caption_original", "codes"])
+def _caption_part(context: Context, source: Stage, scorer: CaptionScorer, part: Part) -> pa.Table:
+    table = _usable(context, source, part.name, ["key", "caption_original", "codes"])
     codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64)).to(context.device)
     with context.autocast():
         scores = scorer(codes, table["caption_original"].to_pylist())
@@ -75,18 +76,22 @@ def _caption_part(context: Context, scorer: CaptionScorer, part: Part) -> pa.Tab
     return pa.table({"key": table["key"], "contrast": unscored, **scores}, schema=SCHEMA)
 
 
-def _contrast_part(context: Context, scorer: ContrastiveScorer, part: Part) -> pa.Table:
-    pairs = _pairs(context, part.name)
+def _contrast_part(context: Context, source: Stage, scorer: ContrastiveScorer, part: Part) -> pa.Table:
+    pairs = _pairs(context, source, part.name)
     unscored = np.full(len(pairs.keys), np.nan, np.float32)
     columns = {"key": pairs.keys, "caption_generated": [""] * len(pairs.keys), "contrast": scorer(pairs)}
     return pa.table({**columns, "likelihood_gain": unscored, "similarity": unscored}, schema=SCHEMA)
 
 
-def _fit_contrastive(context: Context) -> ContrastiveScorer:
+def _fit_contrastive(context: Context, source: Stage) -> ContrastiveScorer:
     """The scorer, fitted on drawn samples and the trusted pairs; every process fits the same."""
-    keys = sorted(key for name in context.part_names for key in _usable(context, name, ["key"])["key"].to_pylist())
-    drawn = pa.array([keys[i] for i in sample_rows(keys, context.config.fit_size, seed=context.config.seed)])
-    found = [_pairs(context, name, drawn) for name in context.part_names]
+    keys = sorted(
+        key for name in context.part_names for key in _usable(context, source, name, ["key"])["key"].to_pylist()
+    )
+    drawn = pa.array(
+        [keys[i] for i in sample_rows(keys, context.config.fit_size, seed=context.config.seed)], pa.string()
+    )
+    found = [_pairs(context, source, name, drawn) for name in context.part_names]
     keys = [key for pairs in found for key in pairs.keys]
     order = torch.from_numpy(np.argsort(np.array(keys, dtype=str), kind="stable"))  # file order decides nothing
     sample = Pairs(
@@ -98,9 +103,9 @@ def _fit_contrastive(context: Context) -> ContrastiveScorer:
     return ContrastiveScorer(sample, trusted, context.config.seed)
 
 
-def _pairs(context: Context, part_name: str, only: pa.Array | None = None) -> Pairs:
+def _pairs(context: Context, source: Stage, part_name: str, only: pa.Array | None = None) -> Pairs:
     """Features of a part's usable samples, or of those among the keys ``only``."""
-    table = _usable(context, part_name, ["key", "caption_original", "feature"])
+    table = _usable(context, source, part_name, ["key", "caption_original", "feature"])
     if only is not None:
         table = table.filter(pc.is_in(table["key"], only))
     images = torch.from_numpy(encode.features_of(table, context.model.encoder_width))
@@ -131,8 +136,8 @@ def _mean_features(context: Context, pairs: CaptionPairs) -> dict[str, Tensor]:
     return found
 
 
-def _usable(context: Context, part_name: str, columns: list[str]) -> pa.Table:
-    table = context.load_part(encode.stage_of(context), part_name, [*columns, "error"])
+def _usable(context: Context, source: Stage, part_name: str, columns: list[str]) -> pa.Table:
+    table = context.load_part(source, part_name, [*columns, "error"])
     return table.filter(pc.equal(table["error"], ""))
 
 
