@@ -83,9 +83,9 @@ class VectorQuantizer(nn.Module):
         normalize: Compare by cosine: features and codes are L2-normalized first.
         decay: Moving-average decay in (0, 1), or None for gradient-trained codes.
         beta: Weight of the term that pulls features to codes.
-        context_weight: How much of the image's mean feature is added to each of its features before the look-up. What
-            an image is about as a whole shows in all its patches a little, too little to move any to another code:
-            without this, quantizing loses it.
+        context_weight: How much of the image's mean feature (less that of all images, ``mean_feature``) is added to
+            each of its features before the look-up. What an image is about as a whole shows in all its patches a
+            little, too little to move any to another code: without this, quantizing loses it.
         learn_offsets: With ``decay``: codes are where the features are, and the decoder is given code + offset, an
             offset a code, (K, code_dim), that its own loss trains. A code can so tell the decoder more than the mean of
             the features that it stands for.
@@ -136,6 +136,7 @@ class VectorQuantizer(nn.Module):
             # checkpoints; as a buffer the codebook is always saved.
             self.register_buffer("codebook", weight)
         self.offsets = nn.Parameter(torch.zeros(num_codes, self.code_dim)) if learn_offsets else None
+        self.register_buffer("mean_feature", torch.zeros(dim))  # set where the codes are started
         self.register_buffer("average_count", torch.full((num_codes,), 1.0 / num_codes))
         self.register_buffer("average_sum", weight / num_codes)
         # Use since the last `reset_usage`, for perplexity and dead codes of an epoch. No buffer: data-parallel training
@@ -159,7 +160,7 @@ class VectorQuantizer(nn.Module):
     def lookup_space(self, features: Tensor) -> Tensor:
         """Features as they are compared with codes, (B, L, D) -> (B, L, code_dim)."""
         if self.context_weight:
-            features = features + self.context_weight * features.mean(-2, keepdim=True)
+            features = features + self.context_weight * (features.mean(-2, keepdim=True) - self.mean_feature)
         return self._unit(self.project_in(features))
 
     def encode(self, features: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from lavis_tldr.models.wordpiece_training import train_vocabulary
 
 _FEATURES_PER_CODE = 64  # Lloyd's passes see about so many features a code
 _LLOYD_PASSES = 10
+_IMAGES_FOR_MEAN = 512
 _MAX_CAPTIONS = 200_000  # for keywords and vocabulary: more would change neither noticeably
 
 
@@ -142,6 +143,7 @@ def start_codebook(model: CodebookCaptioner, model_cfg, train_set: CaptionPairs,
         if kind == "keywords":  # before any image is encoded: too few keywords are found out at once
             model.code_names = _keywords(model_cfg, train_set, quantizer.num_codes, seed)
         model.to(device).eval()
+        quantizer.mean_feature.copy_(_mean_feature(model, train_set, generator))
         features = _sample_features(model, train_set, device, quantizer.num_codes * _FEATURES_PER_CODE, generator)
         if len(features) < quantizer.num_codes:
             raise ValueError(
@@ -177,6 +179,14 @@ def _keywords(model_cfg, train_set: CaptionPairs, num_codes: int, seed: int) -> 
             raise ValueError(f"{path} holds {len(names)} keywords, fewer than model.num_codes {num_codes}: lower it.")
         return names[:num_codes]
     return find_keywords(_sample(train_set.captions(), _MAX_CAPTIONS, seed), num_codes)
+
+
+def _mean_feature(model: CodebookCaptioner, pairs: CaptionPairs, generator: torch.Generator) -> Tensor:
+    """Mean patch feature of drawn images, (D,)."""
+    drawn = torch.randperm(len(pairs), generator=generator)[:_IMAGES_FOR_MEAN].tolist()
+    batches = (drawn[start : start + 64] for start in range(0, len(drawn), 64))
+    sums = [model.image_features(pairs.collater([pairs[i] for i in rows])).float().mean(1).sum(0) for rows in batches]
+    return torch.stack(sums).sum(0) / len(drawn)
 
 
 def _sample_features(

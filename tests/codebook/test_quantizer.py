@@ -230,3 +230,39 @@ def test_out_of_range_arguments(options):
 def test_codes_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(3, 2\), expected \(4, 2\)"):
         VectorQuantizer(4, 2).set_codes(torch.zeros(3, 2))
+
+
+def test_context_moves_patches_towards_their_image():
+    quantizer = VectorQuantizer(2, 2, context_weight=2.0)
+    quantizer.mean_feature.copy_(torch.tensor([1.0, 0.0]))
+    # The image's mean is [2, 1], that of all images [1, 0]: each patch moves by 2 * [1, 1].
+    features = torch.tensor([[[1.0, 0.0], [3.0, 2.0]]])
+    assert quantizer.lookup_space(features).tolist() == [[[3.0, 2.0], [5.0, 4.0]]]
+
+
+def test_context_tells_alike_patches_of_different_images_apart():
+    # The same patch [0, 0] in an image about the left and one about the right.
+    features = torch.tensor([[[0.0, 0.0], [-1.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]])
+    codes = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    plain, aware = VectorQuantizer(2, 2), VectorQuantizer(2, 2, context_weight=1.0)
+    for quantizer in (plain, aware):
+        quantizer.set_codes(codes)
+    assert plain.encode(features)[:, 0].tolist() == [0, 0]  # a tie, told apart by nothing
+    assert aware.encode(features)[:, 0].tolist() == [0, 1]
+
+
+def test_offsets_go_to_the_decoder_and_leave_the_look_up_alone():
+    quantizer = VectorQuantizer(2, 2, learn_offsets=True)
+    quantizer.set_codes(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
+    features = torch.tensor([[[1.0, 0.0], [3.0, 0.0]]])
+    with torch.no_grad():
+        quantizer.offsets.copy_(torch.tensor([[0.0, 5.0], [0.0, -5.0]]))
+    quantizer.eval()
+    found = quantizer(features)
+    assert found.codes.tolist() == [[0, 1]]
+    assert found.features.tolist() == [[[0.0, 5.0], [4.0, -5.0]]]
+    assert torch.equal(quantizer.decode(found.codes), found.features)
+    # Features miss their codes by 1 in one of two dimensions: beta * 0.5, offsets or not.
+    assert float(found.commitment_loss) == pytest.approx(0.25 * 0.5)
+    found.features[0, 0].sum().backward()
+    assert quantizer.offsets.grad.tolist() == [[1.0, 1.0], [0.0, 0.0]]
