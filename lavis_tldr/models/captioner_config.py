@@ -18,7 +18,7 @@ from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
 # Read by LAVIS itself, or by the task that starts the codebook.
 _OTHER_KEYS = {"arch", "model_type", "load_finetuned", "load_pretrained", "codebook_init", "keywords_file"}
 
-_FULL_WIDTH = 768  # of ViT-B and BERT-base
+_NARROW = 256  # networks below this width have no published weights, and start otherwise
 
 
 def build_captioner_parts(cfg) -> tuple[dict, dict, dict | None]:
@@ -113,7 +113,8 @@ def _build_visual_encoder(cfg: dict) -> nn.Module:
     )
     path = cfg["vit_weights"]
     if not path:
-        _scale_random_weights(encoder, cfg["vit_width"])
+        if cfg["vit_width"] < _NARROW:
+            _spread_random_weights(encoder)
         return encoder
     if not Path(path).is_file():
         raise ValueError(f"model.vit_weights: there is no file {path}.")
@@ -189,17 +190,17 @@ def _build_decoder(cfg: dict, vocab_size: int, bert: tuple | None, checkpoint: d
     )
     if bert is not None:
         load_bert(decoder, bert[1], bert[2])
-    else:
-        _scale_random_weights(decoder, cfg["text_width"])
+    elif cfg["text_width"] < _NARROW:
+        _spread_random_weights(decoder)
     return decoder
 
 
-@torch.no_grad()
-def _scale_random_weights(module: nn.Module, width: int) -> None:
-    """Keep what a random layer passes on as large as in the networks of width 768 that 0.02 is the spread for.
+def _spread_random_weights(module: nn.Module) -> None:
+    """Xavier weights for a narrow network that starts random.
 
-    Left at 0.02, the layers of a narrow network hardly tell one image from another for the first thousands of steps.
+    A spread of 0.02, BERT's and LAVIS's, suits a width of 768. At a width of 64 layers then pass on next to nothing,
+    and captions tell no colours for thousands of steps.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            layer.weight.mul_((_FULL_WIDTH / width) ** 0.5)
+            nn.init.xavier_uniform_(layer.weight)
