@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
+from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import LocatedImages
 from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_recall, train_proxy
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.ledger import read_ledger
 from lavis_tldr.reduction.selection import draw_priority
 from lavis_tldr.sources import ImageLocation
+from lavis_tldr.tasks.captioner_start import encoder_fingerprint
 
 RUN_KEYS = (
     "proxy_ledgers",
@@ -55,6 +57,10 @@ class RetrievalProxyTask(BaseTask):
     def setup_task(cls, cfg) -> "RetrievalProxyTask":
         return cls()
 
+    def build_model(self, cfg):
+        self._model_cfg = cfg.model_cfg
+        return super().build_model(cfg)
+
     def run(self, model, datasets: dict, run_cfg) -> list[dict]:
         """Compare the sets; writes ``proxy.csv`` and ``proxy.md`` to the output folder.
 
@@ -67,6 +73,8 @@ class RetrievalProxyTask(BaseTask):
             raise ValueError(
                 "tldr_proxy needs run.proxy_ledgers: {name: ledger.parquet} and datasets.tldr_captions.val."
             )
+        if val.feature_cache_folder:
+            val.features = FeatureCache(val.feature_cache_folder, encoder_fingerprint(model, self._model_cfg))
         tables = {name: read_ledger(path) for name, path in ledgers.items()}
         device = str(run_cfg.device)
         folder = Path(run_cfg.output_dir)
