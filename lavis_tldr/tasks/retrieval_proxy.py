@@ -44,6 +44,21 @@ class Arm:
     pairs: Callable[[int], list[tuple[str, str]]]
 
 
+class _TextFeatures:
+    """Sentence embeddings, each caption's computed once."""
+
+    def __init__(self, sentences: SentenceEncoder):
+        self._sentences = sentences
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, captions: list[str]) -> Tensor:
+        """(T, W), in order."""
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
+        if new:
+            self._known.update(zip(new, self._sentences(new), strict=True))
+        return torch.stack([self._known[caption] for caption in captions])
+
+
 @registry.register_task("tldr_proxy")
 class RetrievalProxyTask(BaseTask):
     """Trains the proxy on each set, for the same number of steps, and scores it on the split ``val``.
@@ -80,7 +95,7 @@ class RetrievalProxyTask(BaseTask):
         folder = Path(run_cfg.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         images = _image_features(model.to(device).eval(), tables, val, device, int(run_cfg.get("num_workers", 0)))
-        sentences = SentenceEncoder(run_cfg.similarity_weights).to(device)
+        texts = _TextFeatures(SentenceEncoder(run_cfg.similarity_weights).to(device))
         options = ProxyOptions(
             num_steps=int(run_cfg.get("proxy_steps", ProxyOptions.num_steps)),
             batch_size=int(run_cfg.get("proxy_batch_size", ProxyOptions.batch_size)),
@@ -92,8 +107,8 @@ class RetrievalProxyTask(BaseTask):
             for seed in range(int(run_cfg.get("proxy_seeds", 5))):
                 pairs = arm.pairs(seed)
                 features = torch.stack([images[key] for key, _ in pairs])
-                proxy = train_proxy(features, sentences([caption for _, caption in pairs]), options, seed)
-                results.append(_score(proxy, images, sentences, val))
+                proxy = train_proxy(features, texts([caption for _, caption in pairs]), options, seed)
+                results.append(_score(proxy, images, texts, val))
             row = {"set": arm.name, "pairs": len(pairs), "seeds": len(results), **_spread(results)}
             rows.append(row)
             logging.info("%-40s %s", arm.name, row)
@@ -155,11 +170,11 @@ def _image_features(
 
 
 @torch.no_grad()
-def _score(proxy: RetrievalProxy, images: dict[str, Tensor], sentences: SentenceEncoder, val: CaptionPairs) -> dict:
+def _score(proxy: RetrievalProxy, images: dict[str, Tensor], texts: _TextFeatures, val: CaptionPairs) -> dict:
     captions = [caption for _, _, references in val.items for caption in references]
     image_of = [i for i, (_, _, references) in enumerate(val.items) for _ in references]
     image_embeddings = proxy.embed_images(torch.stack([images[key] for key, _, _ in val.items]))
-    return retrieval_recall((image_embeddings @ proxy.embed_texts(sentences(captions)).T).numpy(), image_of)
+    return retrieval_recall((image_embeddings @ proxy.embed_texts(texts(captions)).T).numpy(), image_of)
 
 
 def _spread(results: list[dict[str, float]]) -> dict[str, float]:
