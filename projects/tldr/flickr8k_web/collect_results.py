@@ -49,8 +49,7 @@ def main() -> None:
 
 def read_captions(folder: Path) -> list[dict]:
     """``image`` and ``caption`` of each dev photo."""
-    (path,) = folder.glob("result/val_epoch*.json") if folder.is_dir() else ()
-    rows = json.loads(path.read_text())
+    rows = json.loads((folder / "result" / "val_epoch0.json").read_text())
     return sorted(({"image": row["image"], "caption": row["caption"]} for row in rows), key=lambda row: row["image"])
 
 
