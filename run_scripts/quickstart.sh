@@ -80,6 +80,6 @@ The reduced sets:   $out/reduction/best/build and $out/reduction/paper/build: an
                     keys.txt, ledger.parquet (every pair of the source, and what became of it)
 The captioner:      $out/captioner_finetune/checkpoint_best.pth
 Your own set next:  copy $configs/reduce.yaml and the captioner configs, name your tars or annotations under datasets,
-                    your model type (base, small) under model, then: lavis-tldr reduce --cfg-path YOURS.yaml
+                    your model type (base, small) under model, then: lavis-tldr reduce --cfg-path YOURS
 Pretrain on it:     bash run_scripts/blip_pretrain_tldr.sh $out/reduction/best/build NUM_GPUS
 TEXT
