@@ -52,6 +52,7 @@ class CaptionPairs(Dataset):
         self.vis_processor, self.text_processor = vis_processor, text_processor
         self.captions_per_image = captions_per_image
         self.features: FeatureCache | None = None
+        self._unreadable: set[str] = set()
         self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
     def __len__(self) -> int:
@@ -85,7 +86,9 @@ class CaptionPairs(Dataset):
                 else:
                     image = {"image": self.load_image(candidate % len(self))}
             except (ValueError, OSError) as error:
-                logging.warning("%s: %s; the next image stands in.", key, error)
+                if key not in self._unreadable:  # said once, not in every epoch
+                    logging.warning("%s: %s; the next image stands in.", key, error)
+                    self._unreadable.add(key)
                 continue
             return {**image, "image_id": key, "captions": self._draw(captions)}
         raise ValueError(f"none of the {len(self)} images can be read; check the source's image_root or tars.")
