@@ -108,9 +108,11 @@ class ReduceTask(BaseTask):
         for name in names:
             if is_main_process():
                 logging.info("stage %s", name)
-            if not STAGES[name].stage_of(context).is_done():
+            stage = STAGES[name].stage_of(context)
+            stage.open()
+            if not stage.is_done():
                 context.ran.append(name)
-            STAGES[name].run(context)
+                STAGES[name].run(context, stage)
         return closing_summary(context) if is_main_process() else {}
 
     def chosen(self, config: ReduceConfig) -> list[str]:

@@ -1,6 +1,7 @@
 """The stages of a reduction, one a file, in the order in which data goes through them.
 
-Each is a function ``run(context)`` that reads the files of the stages before it and writes its own.
+Each has `stage_of(context)`, its folder with what decides its outcome, and `run(context, stage)`, which reads the files
+of the stages before it and writes its own into the open stage.
 """
 
 from lavis_tldr.tasks.stages import build, cluster, encode, refine, score, select

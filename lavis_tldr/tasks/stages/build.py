@@ -22,16 +22,12 @@ def stage_of(context: Context) -> Stage:
     return context.stage("build", {"images": context.config.images}, {"refine": refine.stage_of(context).digest})
 
 
-def run(context: Context) -> Stage:
+def run(context: Context, stage: Stage) -> None:
     """Write the ledger, the annotations, the keep-list and, with ``images: export``, the kept images.
 
     ``build/ledger.parquet``, ``build/keys.txt``, ``build/annotations.json`` and ``build/images/``: the folder
     ``build`` is what ``tldr_reduced`` is given as its path.
     """
-    stage = stage_of(context)
-    stage.open()
-    if stage.is_done():
-        return stage
     started = time.monotonic()
     counts = {}
     if is_main_process():
@@ -45,7 +41,6 @@ def run(context: Context) -> Stage:
             path.write_text("".join(f"{row['key']}\n" for row in rows), encoding="utf-8")
         counts = {"read": ledger.num_rows, "written": len(rows)}
     finish_on_first(stage, counts, time.monotonic() - started)
-    return stage
 
 
 def _ledger(context: Context) -> pa.Table:

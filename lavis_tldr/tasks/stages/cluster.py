@@ -31,16 +31,12 @@ def stage_of(context: Context) -> Stage:
     return context.stage("cluster", settings, {"encode": encode.stage_of(context).digest})
 
 
-def run(context: Context) -> Stage:
+def run(context: Context, stage: Stage) -> None:
     """Write ``cluster/clusters.parquet`` (key, cluster, distance) and ``cluster/centroids.npy``.
 
     Raises:
         ValueError: If there are fewer usable samples than clusters, or a key is doubled.
     """
-    stage = stage_of(context)
-    stage.open()
-    if stage.is_done():
-        return stage
     started = time.monotonic()
     counts = {}
     if is_main_process():
@@ -64,7 +60,6 @@ def run(context: Context) -> Stage:
         sizes = np.bincount(cluster_ids, minlength=config.num_clusters)
         counts = {"read": len(keys), "clusters": config.num_clusters, "empty": int((sizes == 0).sum())}
     finish_on_first(stage, counts, time.monotonic() - started)
-    return stage
 
 
 def load_codes(context: Context) -> tuple[list[str], np.ndarray]:

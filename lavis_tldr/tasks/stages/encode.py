@@ -43,16 +43,12 @@ def stage_of(context: Context) -> Stage:
     )
 
 
-def run(context: Context) -> Stage:
+def run(context: Context, stage: Stage) -> None:
     """Write ``encode/<part>.parquet`` for each part that is not there yet.
 
     Raises:
         ValueError: If no record of the source can be used.
     """
-    stage = stage_of(context)
-    stage.open()
-    if stage.is_done():
-        return stage
     _check_image_size(context)
     context.model.to(context.device).eval()
     counts, seconds = run_parts(context, stage, context.my_parts(stage), partial(_encode_part, context))
@@ -62,7 +58,6 @@ def run(context: Context) -> Stage:
             "files and captions, then run again with `--restart encode`."
         )
     finish_on_first(stage, counts, seconds)
-    return stage
 
 
 def _check_image_size(context: Context) -> None:

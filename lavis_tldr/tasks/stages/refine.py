@@ -29,12 +29,8 @@ def stage_of(context: Context) -> Stage:
     return context.stage("refine", settings, {"select": select.stage_of(context).digest, "model": context.model_digest})
 
 
-def run(context: Context) -> Stage:
+def run(context: Context, stage: Stage) -> None:
     """Write ``refine/<part>.parquet``: key, caption_generated, caption, caption_from of the kept samples."""
-    stage = stage_of(context)
-    stage.open()
-    if stage.is_done():
-        return stage
     mine = context.my_parts(stage)
     kept = _kept_by_part(context, mine)
     source = encode.stage_of(context)
@@ -43,7 +39,6 @@ def run(context: Context) -> Stage:
         context, stage, mine, lambda part: _refine_part(context, source, scores, part, kept[part.name])
     )
     finish_on_first(stage, counts, seconds)
-    return stage
 
 
 def _kept_by_part(context: Context, parts: list[Part]) -> dict[str, pa.Table]:

@@ -45,12 +45,8 @@ def stage_of(context: Context) -> Stage:
     return context.stage("score", settings, inputs)
 
 
-def run(context: Context) -> Stage:
+def run(context: Context, stage: Stage) -> None:
     """Write ``score/<part>.parquet``: key, caption_generated and the scores of `SCORES`."""
-    stage = stage_of(context)
-    stage.open()
-    if stage.is_done():
-        return stage
     mine = context.my_parts(stage)
     source = encode.stage_of(context)
     table_of = None
@@ -64,7 +60,6 @@ def run(context: Context) -> Stage:
             table_of = partial(_caption_part, context, source, scorer)
     counts, seconds = run_parts(context, stage, mine, table_of)
     finish_on_first(stage, counts, seconds)
-    return stage
 
 
 def _caption_part(context: Context, source: Stage, scorer: CaptionScorer, part: Part) -> pa.Table:

@@ -27,12 +27,8 @@ def stage_of(context: Context) -> Stage:
     return context.stage("select", settings, inputs)
 
 
-def run(context: Context) -> Stage:
+def run(context: Context, stage: Stage) -> None:
     """Write ``select/selection.parquet``: key, cluster, distance, alignment, kept, duplicate_of."""
-    stage = stage_of(context)
-    stage.open()
-    if stage.is_done():
-        return stage
     started = time.monotonic()
     counts = {}
     if is_main_process():
@@ -43,7 +39,6 @@ def run(context: Context) -> Stage:
         write_table(stage, "selection.parquet", table)
         counts = {"read": table.num_rows, "kept": int(kept.sum())}
     finish_on_first(stage, counts, time.monotonic() - started)
-    return stage
 
 
 def _alignment(context: Context, table: pa.Table) -> np.ndarray:
