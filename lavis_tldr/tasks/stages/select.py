@@ -1,5 +1,6 @@
 """Select: which samples of each cluster are kept (paper, sec. 3.2)."""
 
+import logging
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.reduction.ledger import join_by_key
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import find_near_duplicates, select_aligned, select_uniform
+from lavis_tldr.reduction.selection import find_near_duplicates, keep_budget, select_aligned, select_uniform
 from lavis_tldr.tasks.alignment import combine_scores
 from lavis_tldr.tasks.stages import cluster, score
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, write_table
@@ -36,6 +37,15 @@ def run(context: Context, stage: Stage) -> None:
         table = table.append_column("alignment", pa.array(_alignment(context, table), pa.float32()))
         kept, duplicate_of = _select(context, table)
         table = table.append_column("kept", pa.array(kept)).append_column("duplicate_of", pa.array(duplicate_of))
+        budget = keep_budget(table.num_rows, context.config.keep_ratio)
+        if kept.sum() < budget:
+            logging.warning(
+                "Only %d samples are no near duplicates, fewer than the %d to keep: all of them are kept, whatever their "
+                "alignment. Raise run.duplicate_threshold (%s), or lower run.keep_ratio.",
+                kept.sum(),
+                budget,
+                context.config.duplicate_threshold,
+            )
         write_table(stage, "selection.parquet", table)
         counts = {"read": table.num_rows, "kept": int(kept.sum())}
     finish_on_first(stage, counts, time.monotonic() - started)
