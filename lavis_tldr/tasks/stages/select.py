@@ -40,7 +40,7 @@ def run(context: Context, stage: Stage) -> None:
         budget = keep_budget(table.num_rows, context.config.keep_ratio)
         if kept.sum() < budget:
             logging.warning(
-                "Only %d samples are no near duplicates, fewer than the %d to keep: all of them are kept, whatever their "
+                "Only %d samples are no near duplicates, fewer than the %d to keep: all are kept, whatever their "
                 "alignment. Raise run.duplicate_threshold (%s), or lower run.keep_ratio.",
                 kept.sum(),
                 budget,
