@@ -19,6 +19,7 @@ from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
 from torch.utils.data import Dataset
 
+from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.sources import ImageLocation, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.patterns import find_files
@@ -123,10 +124,7 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
         """Sources are read where they lie."""
 
     def build(self) -> dict[str, CaptionPairs]:
-        known = set(OmegaConf.load(_CONFIG).datasets.tldr_captions) | {"type"}
-        unknown = [key for key in self.config if key not in known]
-        if unknown:
-            raise ValueError(f"unknown key datasets.tldr_captions.{unknown[0]}; known are {', '.join(sorted(known))}.")
+        check_dataset_keys("tldr_captions", self.config, OmegaConf.load(_CONFIG).datasets.tldr_captions)
         self.build_processors()
         datasets = {}
         for split in SPLITS:

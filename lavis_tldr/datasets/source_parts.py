@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.sources import ImageLocation, Source, build_source, decode_image, read_image_bytes
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_source.yaml"
@@ -58,10 +59,7 @@ class SourcePartsBuilder(BaseDatasetBuilder):
         """Sources are read where they lie."""
 
     def build(self) -> dict[str, SourceParts]:
-        known = set(OmegaConf.load(_CONFIG).datasets.tldr_source) | {"type"}
-        unknown = [key for key in self.config if key not in known]
-        if unknown:
-            raise ValueError(f"unknown key datasets.tldr_source.{unknown[0]}; known are {', '.join(sorted(known))}.")
+        check_dataset_keys("tldr_source", self.config, OmegaConf.load(_CONFIG).datasets.tldr_source)
         self.build_processors()
         source = build_source(OmegaConf.to_container(self.config.source, resolve=True))
         processor_config = OmegaConf.to_container(self.config.vis_processor.eval, resolve=True)

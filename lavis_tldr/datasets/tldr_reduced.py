@@ -16,7 +16,7 @@ from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder, loa
 from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
 
 from lavis_tldr.datasets.annotations import CAPTION_FIELDS, Annotations
-from lavis_tldr.run_keys import closest
+from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.sources.images import decode_image, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
@@ -184,10 +184,7 @@ class ReducedBuilder(BaseDatasetBuilder):
         return {"train": dataset}
 
     def _check_keys(self) -> None:
-        known = {*load_dataset_config(self.default_config_path()), "type"}
-        for key in self.config:
-            if key not in known:
-                raise ValueError(f"unknown key datasets.tldr_reduced.{key}{closest(key, known)}")
+        check_dataset_keys("tldr_reduced", self.config, load_dataset_config(self.default_config_path()))
 
     def _annotation_path(self) -> Path:
         given = str(self.config.get("path") or "")

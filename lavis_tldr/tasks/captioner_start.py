@@ -8,7 +8,6 @@ import torch
 from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process
 from omegaconf import OmegaConf
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lavis_tldr.codebook.initialization import lloyd, match_moments
@@ -17,6 +16,7 @@ from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.wordpiece_training import train_vocabulary
+from lavis_tldr.tasks.image_features import encode_images, encoder_fingerprint
 
 _FEATURES_PER_CODE = 64  # Lloyd's passes see about so many features a code
 _LLOYD_PASSES = 10
@@ -48,7 +48,7 @@ def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: in
     logging.info("Trained a vocabulary of %d tokens from the captions: %s", len(tokens), path)
 
 
-def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, device: str, num_workers: int) -> None:
+def fill_feature_cache(model: CodebookCaptioner, datasets: dict, device: str, num_workers: int) -> None:
     """Compute the patch features that the datasets' caches lack, and let the datasets use them.
 
     Raises:
@@ -59,10 +59,10 @@ def fill_feature_cache(model: CodebookCaptioner, model_cfg, datasets: dict, devi
     for dataset in cached:
         if not model.freeze_encoder:
             raise ValueError("feature_cache needs model.freeze_vit: True; a moving encoder makes features stale.")
-        fingerprint = encoder_fingerprint(model, model_cfg)
+        fingerprint = encoder_fingerprint(model)
         if is_main_process():
             cache = FeatureCache(dataset.feature_cache_folder, fingerprint)
-            _encode_missing(model.to(device).eval(), dataset, cache, device, num_workers)
+            _encode_missing(model.to(device).eval(), dataset, cache, num_workers)
         barrier()
         dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
 
@@ -80,45 +80,11 @@ def _check_keys(datasets: list[CaptionPairs]) -> None:
                 )
 
 
-def encoder_fingerprint(model: CodebookCaptioner, cfg) -> str:
-    """What patch features depend on: the weights themselves (a checkpoint may have brought them), and the sizes."""
-    return f"{model.encoder_digest()} image_size={cfg.image_size} patch_size={cfg.patch_size} heads={cfg.vit_heads}"
-
-
-class _Images(Dataset):
-    """The images of some keys, or None where one can't be read."""
-
-    def __init__(self, pairs: CaptionPairs, indices: list[int]):
-        self.pairs, self.indices = pairs, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, i: int) -> tuple[str, Tensor | None]:
-        key = self.pairs.items[self.indices[i]][0]
-        try:
-            return key, self.pairs.load_image(self.indices[i])
-        except (ValueError, OSError) as error:
-            logging.warning("%s: %s; left out of training.", key, error)
-            return key, None
-
-
-@torch.inference_mode()
-def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, device: str, workers: int):
-    missing = set(cache.missing(item[0] for item in pairs.items))
-    indices = []
-    for i, item in enumerate(pairs.items):
-        if item[0] in missing:
-            indices.append(i)
-            missing.discard(item[0])
-    loader = DataLoader(_Images(pairs, indices), 64, num_workers=workers, collate_fn=list)
-    for batch in tqdm(loader, desc="patch features", disable=not indices):
-        readable = [(key, image) for key, image in batch if image is not None]
-        if readable:
-            images = torch.stack([image for _, image in readable]).to(device)
-            with torch.autocast(torch.device(device).type, torch.bfloat16):
-                features = model.encode_image(images)
-            cache.add([key for key, _ in readable], features.float().cpu().numpy())
+def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, num_workers: int) -> None:
+    missing = set(cache.missing(key for key, _, _ in pairs.items))
+    places = {key: place for key, place, _ in pairs.items if key in missing}
+    for keys, features in encode_images(model, places, pairs.vis_processor, bf16=True, num_workers=num_workers):
+        cache.add(keys, features.numpy())
 
 
 # Not inference_mode: parameters moved to a device in it could not be trained.

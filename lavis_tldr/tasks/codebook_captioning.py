@@ -58,7 +58,7 @@ class CodebookCaptioningTask(BaseTask):
             size = int(run.get("vocab_size", 3000))
             ensure_vocabulary(cfg.model_cfg, train_set, Path(run.output_dir), size, seed)
         model = super().build_model(cfg)
-        fill_feature_cache(model, cfg.model_cfg, self._datasets, device, int(run.get("num_workers", 0)))
+        fill_feature_cache(model, self._datasets, device, int(run.get("num_workers", 0)))
         if train_set is not None:
             model.allow_tokens(train_set.captions())
             start_codebook(model, cfg.model_cfg, train_set, device, seed)

@@ -98,7 +98,6 @@ class ReduceTask(BaseTask):
             model=model,
             model_digest=weights_digest(model, {key: self._model_cfg.get(key) for key in _DECIDING_KEYS}),
             device=str(run_cfg.device),
-            model_cfg=self._model_cfg,
             trusted=datasets.get("tldr_captions", {}).get("train"),
         )
         # Opened now, so that a wrong folder is known before hours of encoding.

@@ -13,18 +13,15 @@ from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 from omegaconf import OmegaConf
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.datasets.source_parts import LocatedImages
 from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_recall, train_proxy
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.ledger import read_ledger
 from lavis_tldr.reduction.selection import draw_priority
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.tasks.captioner_start import encoder_fingerprint
+from lavis_tldr.tasks.image_features import encoder_fingerprint, mean_features
 
 RUN_KEYS = (
     "proxy_ledgers",
@@ -72,10 +69,6 @@ class RetrievalProxyTask(BaseTask):
     def setup_task(cls, cfg) -> "RetrievalProxyTask":
         return cls()
 
-    def build_model(self, cfg):
-        self._model_cfg = cfg.model_cfg
-        return super().build_model(cfg)
-
     def run(self, model, datasets: dict, run_cfg) -> list[dict]:
         """Compare the sets; writes ``proxy.csv`` and ``proxy.md`` to the output folder.
 
@@ -88,13 +81,11 @@ class RetrievalProxyTask(BaseTask):
             raise ValueError(
                 "tldr_proxy needs run.proxy_ledgers: {name: ledger.parquet} and datasets.tldr_captions.val."
             )
-        if val.feature_cache_folder:
-            val.features = FeatureCache(val.feature_cache_folder, encoder_fingerprint(model, self._model_cfg))
         tables = {name: read_ledger(path) for name, path in ledgers.items()}
         device = str(run_cfg.device)
         folder = Path(run_cfg.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        images = _image_features(model.to(device).eval(), tables, val, device, int(run_cfg.get("num_workers", 0)))
+        images = _image_features(model.to(device).eval(), tables, val, int(run_cfg.get("num_workers", 0)))
         texts = _TextFeatures(SentenceEncoder(run_cfg.similarity_weights).to(device))
         options = ProxyOptions(
             num_steps=int(run_cfg.get("proxy_steps", ProxyOptions.num_steps)),
@@ -138,32 +129,18 @@ def build_arms(ledgers: dict[str, pa.Table]) -> list[Arm]:
     return arms
 
 
-@torch.inference_mode()
-def _image_features(
-    model, ledgers: dict[str, pa.Table], val: CaptionPairs, device: str, num_workers: int
-) -> dict[str, Tensor]:
+def _image_features(model, ledgers: dict[str, pa.Table], val: CaptionPairs, num_workers: int) -> dict[str, Tensor]:
     """Mean patch feature of each image by key, (D,), standardized over all of them."""
-    where = {key: location for key, location, _ in val.items}
+    places = {key: place for key, place, _ in val.items}
     for table in ledgers.values():
         columns = ["image_key", "image_path", "image_offset", "image_size", "error"]
         for row in table.select(columns).to_pylist():
             if not row["error"]:
                 place = ImageLocation(row["image_path"], row["image_offset"], row["image_size"])
-                where.setdefault(row["image_key"], place)
-    found: dict[str, Tensor] = {}
-    if val.features is not None:
-        found = {
-            key: torch.from_numpy(val.features[key].astype(np.float32)).mean(0) for key in where if key in val.features
-        }
-    keys = [key for key in where if key not in found]
-    loader = DataLoader(
-        LocatedImages([where[key] for key in keys], val.vis_processor), 64, num_workers=num_workers, collate_fn=list
-    )
-    for batch in tqdm(loader, desc="image features", disable=not keys):
-        readable = [(keys[i], image) for i, image, error in batch if not error]
-        if readable:
-            features = model.encode_image(torch.stack([image for _, image in readable]).to(device)).mean(1).cpu()
-            found.update(zip([key for key, _ in readable], features, strict=True))
+                places.setdefault(row["image_key"], place)
+    folder = val.feature_cache_folder
+    cached = FeatureCache(folder, encoder_fingerprint(model)) if folder else None
+    found = mean_features(model, places, val.vis_processor, cached, bf16=False, num_workers=num_workers)
     stacked = torch.stack(list(found.values()))
     stacked = (stacked - stacked.mean(0)) / stacked.std(0).clamp(min=1e-6)
     return dict(zip(found, stacked, strict=True))

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
-from omegaconf import DictConfig
 from tqdm import tqdm
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
@@ -24,7 +23,8 @@ from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.captioner_start import barrier, encoder_fingerprint
+from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.image_features import encoder_fingerprint
 from lavis_tldr.tasks.reduce_config import SHARED_STAGES, ReduceConfig
 
 
@@ -39,7 +39,6 @@ class Context:
         model: The trained captioner.
         model_digest: Digest of its weights and of the settings that its codes and captions depend on.
         device: Where the model runs.
-        model_cfg: The ``model`` section that the captioner was built from.
         trusted: Pairs known to be right, for the contrastive scorer to learn from, or None.
         ran: The stages that this call ran; the others were done before.
     """
@@ -50,7 +49,6 @@ class Context:
     model: CodebookCaptioner
     model_digest: str
     device: str
-    model_cfg: DictConfig
     trusted: CaptionPairs | None = None
     ran: list[str] = field(default_factory=list)
 
@@ -68,7 +66,7 @@ class Context:
                 f"run.feature_cache: there is no folder {self.config.feature_cache}. Name the one that training filled "
                 "(feature_cache of its datasets), or leave it out to encode the images."
             )
-        return FeatureCache(self.config.feature_cache, encoder_fingerprint(self.model, self.model_cfg))
+        return FeatureCache(self.config.feature_cache, encoder_fingerprint(self.model))
 
     @cached_property
     def sentence_encoder(self) -> SentenceEncoder | None:

@@ -7,16 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
-from lavis_tldr.datasets.source_parts import LocatedImages
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import sample_rows
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.alignment import CaptionScorer
 from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs
+from lavis_tldr.tasks.image_features import mean_features
 from lavis_tldr.tasks.stages import cluster, encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 
@@ -109,26 +107,17 @@ def _pairs(context: Context, source: Stage, part_name: str, only: pa.Array | Non
 
 def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
     """Features of the pairs known to be right; an image that can't be read is left out."""
-    features = _mean_features(context, trusted)
+    features = mean_features(
+        context.model,
+        {key: place for key, place, _ in trusted.items},
+        context.parts.vis_processor,
+        context.cached_features,
+        bf16=context.config.bf16,
+        batch_size=context.config.batch_size_eval,
+    )
     rows = [(key, caption) for key, _, captions in trusted.items if key in features for caption in captions]
     images = torch.stack([features[key] for key, _ in rows])
     return Pairs([key for key, _ in rows], images, context.sentence_encoder([caption for _, caption in rows]))
-
-
-def _mean_features(context: Context, pairs: CaptionPairs) -> dict[str, Tensor]:
-    """Mean patch feature of each image, (D,), by key."""
-    where = {key: location for key, location, _ in pairs.items}
-    cached = context.cached_features or {}
-    found = {key: torch.from_numpy(cached[key].astype(np.float32)).mean(0) for key in where if key in cached}
-    keys = [key for key in where if key not in found]
-    images = LocatedImages([where[key] for key in keys], context.parts.vis_processor)
-    for batch in DataLoader(images, context.config.batch_size_eval, collate_fn=list):
-        readable = [(keys[i], image) for i, image, error in batch if not error]
-        if readable:
-            with context.autocast():
-                features = context.model.image_features({"image": torch.stack([image for _, image in readable])})
-            found.update(zip([key for key, _ in readable], features.float().mean(1).cpu(), strict=True))
-    return found
 
 
 def _usable(context: Context, source: Stage, part_name: str, columns: list[str]) -> pa.Table:

@@ -1,0 +1,81 @@
+"""Patch features of images by the captioner's encoder, from a cache or computed."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from lavis_tldr.datasets.feature_cache import FeatureCache
+from lavis_tldr.datasets.source_parts import LocatedImages
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.sources import ImageLocation
+
+
+def encoder_fingerprint(model: CodebookCaptioner) -> str:
+    """What patch features depend on: the weights themselves (a checkpoint may have brought them), and the sizes."""
+    encoder = model.visual_encoder
+    (image_size, _), (patch_size, _) = encoder.patch_embed.img_size, encoder.patch_embed.patch_size
+    heads = encoder.blocks[0].attn.num_heads
+    return f"{model.encoder_digest()} image_size={image_size} patch_size={patch_size} heads={heads}"
+
+
+def encode_images(
+    model: CodebookCaptioner,
+    places: Mapping[str, ImageLocation],
+    vis_processor: Callable,
+    *,
+    bf16: bool,
+    batch_size: int = 64,
+    num_workers: int = 0,
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Patch features, batch by batch; an image that can't be read is left out, with a warning.
+
+    Args:
+        model: On its device, in eval mode.
+        places: Where each image is, by key.
+        vis_processor: Maps a PIL image to a tensor.
+        bf16: Encode in bfloat16.
+        batch_size: Images encoded at once.
+        num_workers: Loader processes.
+
+    Yields:
+        Keys of B images, and their features, (B, L, D), float32, on the CPU.
+    """
+    keys = list(places)
+    images = LocatedImages(list(places.values()), vis_processor)
+    loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=list)
+    for batch in tqdm(loader, desc="patch features", disable=not keys):
+        for i, _, error in batch:
+            if error:
+                logging.warning("%s: %s; left out.", keys[i], error)
+        readable = [(keys[i], image) for i, image, error in batch if not error]
+        if readable:
+            stacked = torch.stack([image for _, image in readable]).to(model.device)
+            with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                features = model.encode_image(stacked)
+            yield [key for key, _ in readable], features.float().cpu()
+
+
+def mean_features(
+    model: CodebookCaptioner,
+    places: Mapping[str, ImageLocation],
+    vis_processor: Callable,
+    cached: FeatureCache | None,
+    **options,
+) -> dict[str, Tensor]:
+    """Mean patch feature of each readable image, (D,), by key.
+
+    Args:
+        cached: Features computed before, taken where they are; the other images are encoded.
+        options: As `encode_images` takes them, like the other arguments.
+    """
+    known = [key for key in places if cached is not None and key in cached]
+    found = {key: torch.from_numpy(cached[key].astype(np.float32)).mean(0) for key in known}
+    missing = {key: place for key, place in places.items() if key not in found}
+    for keys, features in encode_images(model, missing, vis_processor, **options):
+        found.update(zip(keys, features.mean(1), strict=True))
+    return found
