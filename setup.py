@@ -37,6 +37,7 @@ setup(
         "decord",
         f"pyarrow<26; {BELOW_312}",  # ledger and codes are Parquet; 26 refuses numpy 1 without telling pip
         f"pyarrow; {FROM_312}",
+        "scipy",
         "safetensors",  # local weight files
         "pillow",
         "tqdm",

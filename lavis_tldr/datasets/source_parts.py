@@ -6,6 +6,7 @@ datasets:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lavis.common.registry import registry
@@ -20,20 +21,27 @@ from lavis_tldr.sources import ImageLocation, Source, build_source, decode_image
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_source.yaml"
 
 
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image that was to be loaded: ``pixels`` (3, H, W), or None and the ``error`` that says why."""
+
+    key: str
+    pixels: Tensor | None
+    error: str
+
+
 class LocatedImages(Dataset):
-    """Images by place, for a loader: sample i is ``(i, (3, H, W) tensor or None, why not or "")``."""
+    """Images by key and place: what a loader is asked for is ``(key, ImageLocation)``, so it needs no list of them all."""
 
-    def __init__(self, locations: list[ImageLocation], vis_processor: Callable):
-        self.locations, self.vis_processor = locations, vis_processor
+    def __init__(self, vis_processor: Callable):
+        self.vis_processor = vis_processor
 
-    def __len__(self) -> int:
-        return len(self.locations)
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor | None, str]:
+    def __getitem__(self, wanted: tuple[str, ImageLocation]) -> LoadedImage:
+        key, location = wanted
         try:
-            return index, self.vis_processor(decode_image(read_image_bytes(self.locations[index]))), ""
+            return LoadedImage(key, self.vis_processor(decode_image(read_image_bytes(location))), "")
         except (ValueError, OSError) as error:
-            return index, None, str(error)
+            return LoadedImage(key, None, str(error))
 
 
 class SourceParts:

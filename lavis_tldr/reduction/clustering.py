@@ -15,10 +15,12 @@ _NUM_CANDIDATES = 4
 _BLOCK_ELEMENTS = 2**23  # of features compared at once: 32 MiB
 
 
-def fit_kmeans(features: np.ndarray, num_clusters: int, *, seed: int, num_iterations: int = 20) -> np.ndarray:
+def fit_kmeans(
+    features: np.ndarray, num_clusters: int, *, seed: int, num_iterations: int = 20, overwrite: bool = False
+) -> np.ndarray:
     """Centroids of ``features``.
 
-    Every row is used: give a sample of the rows where the set is too large (``selection.sample_rows``).
+    Every row is used: give a sample of the rows where the set is too large (``selection.draw_rows``).
     The same rows in the same order, seed and machine give the same centroids. Faiss sums each centroid in row
     order whatever the number of threads, but its matrix products may round differently with another number of
     threads, BLAS or GPU, and a point that lies between two centroids may then change sides.
@@ -30,6 +32,7 @@ def fit_kmeans(features: np.ndarray, num_clusters: int, *, seed: int, num_iterat
         num_clusters: C, from 1 to N.
         seed: Of the rows that Faiss starts from.
         num_iterations: Rounds of K-Means.
+        overwrite: ``features`` may be changed, which saves a copy of them.
 
     Returns:
         Centroids, (C, F), float32. Where rows are doubled, several centroids may be (nearly) the same.
@@ -56,7 +59,11 @@ def fit_kmeans(features: np.ndarray, num_clusters: int, *, seed: int, num_iterat
         max_points_per_centroid=num_rows,  # Faiss would silently take a sample above 256 points a centroid
     )
     order = _column_order(features)
-    kmeans.train(np.ascontiguousarray(features[:, order]))
+    ordered = features if overwrite else np.empty_like(features)
+    step = max(1, _BLOCK_ELEMENTS // max(width, 1))
+    for start in range(0, num_rows, step):
+        ordered[start : start + step] = features[start : start + step][:, order]
+    kmeans.train(ordered)
     centroids = np.empty((num_clusters, width), dtype=np.float32)
     centroids[:, order] = kmeans.centroids
     return centroids

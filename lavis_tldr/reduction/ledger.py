@@ -1,12 +1,12 @@
 """The ledger: one row a record of the source, with all that became of it.
 
-Rows are identified by key and sorted by it. Every record has exactly one ending, told by ``reason``:
-"kept", "dropped: WHY" or "failed: ERROR".
+A Parquet file for each part of the source, its rows identified by key and sorted by it. Every record has exactly one
+ending, told by ``reason``: "kept", "dropped: WHY" or "failed: ERROR".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .outcome import FAILED, KEPT, LOW_ALIGNMENT, NEAR_DUPLICATE, NOT_DRAWN, reasons, summarise
+from .files import TEMPORARY_PREFIX
+from .outcome import DROPPED, FAILED, KEPT, reasons
 from .tables import check_keys, join_by_key
-
-__all__ = [
-    "FAILED",
-    "KEPT",
-    "LOW_ALIGNMENT",
-    "NEAR_DUPLICATE",
-    "NOT_DRAWN",
-    "SCHEMA",
-    "check_ledger",
-    "join_by_key",
-    "read_ledger",
-    "reasons",
-    "summarise",
-    "write_ledger",
-]
 
 SCHEMA = pa.schema(
     [
@@ -44,6 +30,7 @@ SCHEMA = pa.schema(
         ("alignment", pa.float32()),  # NaN where not scored
         ("kept", pa.bool_()),
         ("reason", pa.string()),
+        ("understudy", pa.int32()),  # 1: the first of its cluster to step in for a kept one; 0: kept, or failed
         ("caption_generated", pa.string()),
         ("caption", pa.string()),
         ("caption_from", pa.string()),  # "original", "generated", "original_generated" or ""
@@ -54,8 +41,64 @@ SCHEMA = pa.schema(
 )
 
 
+# What a record that was not selected, or not kept, has in the columns of those stages.
+_FILL = {
+    "cluster": -1,
+    "distance": np.nan,
+    "alignment": np.nan,
+    "kept": False,
+    "understudy": 0,
+    "duplicate_of": "",
+    "caption_generated": "",
+    "caption": "",
+    "caption_from": "",
+}
+
+
+def ledger_of(
+    part: str,
+    records: pa.Table,
+    selection: pa.Table,
+    refined: pa.Table,
+    *,
+    by_alignment: bool,
+    replaced: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """The ledger of one part of the source.
+
+    Args:
+        part: Its name.
+        records: All its records: key, image_key, caption_original, error and the image's place.
+        selection: The usable ones: key, cluster, distance, alignment, kept, understudy, duplicate_of.
+        refined: The kept ones: key, caption_generated, caption, caption_from.
+        by_alignment: Whether the selection went by alignment.
+        replaced: Keys of kept samples whose image is lost, each with the key of its stand-in, or "" where there is none
+            (`understudy.apply`); ``selection`` has them applied.
+
+    Returns:
+        Columns of ``SCHEMA``.
+
+    Raises:
+        ValueError: If the tables disagree on the keys.
+    """
+    table = records.append_column("part", pa.array([part] * records.num_rows, pa.string()))
+    table = join_by_key(table, selection, left_name="encode", right_name="selection", partial=True)
+    table = join_by_key(table, refined, left_name="encode", right_name="refine", partial=True)
+    for name, fill in _FILL.items():
+        table = table.set_column(table.column_names.index(name), name, table[name].fill_null(fill))
+    why = reasons(
+        table["error"].to_pylist(),
+        table["kept"].to_numpy(),
+        duplicate_of=table["duplicate_of"].to_pylist(),
+        alignment=table["alignment"].to_numpy() if by_alignment else None,
+        keys=table["key"].to_pylist(),
+        replaced=replaced,
+    )
+    return table.append_column("reason", pa.array(why, pa.string())).select(SCHEMA.names)
+
+
 def write_ledger(table: pa.Table, path: Path | str) -> None:
-    """Check the table, sort it by key and write it as Parquet; the same rows give the same bytes.
+    """Check a part's table, sort it by key and write it as Parquet; the same rows give the same bytes.
 
     Raises:
         ValueError: If columns are missing or unknown, or for what ``check_ledger`` finds.
@@ -69,14 +112,57 @@ def write_ledger(table: pa.Table, path: Path | str) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
-def read_ledger(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
-    """The ledger, or some columns of it, sorted by key.
+def ledger_parts(path: Path | str) -> list[Path]:
+    """The ledger's files, in order of name.
+
+    Args:
+        path: The ledger's folder, the folder of the reduced set that it is in, or one of its files.
 
     Raises:
-        ValueError: If there is no such file, or if it is no ledger.
+        ValueError: If there is no ledger, or a file is none.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"there is no ledger at {path}: run the select stage first, or name the run's folder.")
+    path = Path(path)
+    folder = path / "ledger" if (path / "ledger").is_dir() else path
+    found = [path] if path.is_file() else sorted(folder.glob("*.parquet"))
+    parts = [part for part in found if not part.name.startswith(TEMPORARY_PREFIX)]
+    if not parts:
+        raise ValueError(
+            f"there is no ledger at {path}: name the folder RUN/NAME of a reduction that has come to its end, or its "
+            "folder ledger/."
+        )
+    for part in parts:
+        _check_file(part)
+    return parts
+
+
+def iter_ledger(
+    path: Path | str, columns: Sequence[str] | None = None, *, only_kept: bool = False
+) -> Iterator[pa.Table]:
+    """The ledger, or some columns of it, a part at a time.
+
+    Args:
+        path: As ``ledger_parts`` takes it.
+        columns: All of them if None.
+        only_kept: Leave out what was dropped or failed.
+
+    Raises:
+        ValueError: As ``ledger_parts``.
+    """
+    names = SCHEMA.names if columns is None else list(columns)
+    for part in ledger_parts(path):
+        yield pq.read_table(part, columns=names, filters=pc.field("kept") if only_kept else None)
+
+
+def read_ledger(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
+    """All parts of the ledger in one table, which takes memory: ``iter_ledger`` does not.
+
+    Raises:
+        ValueError: As ``ledger_parts``.
+    """
+    return pa.concat_tables(iter_ledger(path, columns))
+
+
+def _check_file(path: Path) -> None:
     try:
         found = pq.read_schema(path)
     except pa.ArrowInvalid as error:
@@ -84,7 +170,6 @@ def read_ledger(path: Path | str, columns: Sequence[str] | None = None) -> pa.Ta
     missing = [name for name in SCHEMA.names if name not in found.names]
     if missing:
         raise ValueError(f"{path} is no ledger of this version: it lacks the columns {missing}. Run again from select.")
-    return pq.read_table(path, columns=None if columns is None else list(columns))
 
 
 def check_ledger(table: pa.Table, num_read: int | None = None) -> None:
@@ -102,8 +187,8 @@ def check_ledger(table: pa.Table, num_read: int | None = None) -> None:
     if num_read is not None and table.num_rows != num_read:
         raise ValueError(f"{num_read} records were read but the ledger has {table.num_rows} rows: encode again.")
     reason, error = table["reason"], table["error"]
-    is_kept, is_failed = pc.equal(reason, KEPT), pc.starts_with(reason, FAILED)
-    is_dropped = pc.starts_with(reason, "dropped: ")
+    is_kept, is_failed = pc.starts_with(reason, KEPT), pc.starts_with(reason, FAILED)
+    is_dropped = pc.starts_with(reason, DROPPED)
     has_caption = pc.not_equal(table["caption"], "")
     for wrong, what in (
         (

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-KEPT = "kept"
-NOT_DRAWN = "dropped: not drawn"
-LOW_ALIGNMENT = "dropped: low alignment"
-NEAR_DUPLICATE = "dropped: near duplicate of "
-FAILED = "failed: "
+KEPT, DROPPED, FAILED = "kept", "dropped: ", "failed: "
+STANDS_IN = KEPT + ": stands in for "
+NOT_DRAWN = DROPPED + "not drawn"
+LOW_ALIGNMENT = DROPPED + "low alignment"
+NEAR_DUPLICATE = DROPPED + "near duplicate of "
+LOST = DROPPED + "image gone missing"
 
 
 def reasons(
@@ -22,6 +23,8 @@ def reasons(
     *,
     duplicate_of: Sequence[str] | None = None,
     alignment: np.ndarray | None = None,
+    keys: Sequence[str] = (),
+    replaced: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The ledger's reason for each record.
 
@@ -31,6 +34,8 @@ def reasons(
         duplicate_of: (R,), the key that a near duplicate repeats, or "".
         alignment: (R,), the scores that the selection went by, NaN where there was none; leave out where the
             selection did not go by scores.
+        keys: (R,); needed with ``replaced``.
+        replaced: Keys of samples whose image is lost, each with the key of its stand-in or "".
 
     Raises:
         ValueError: If a record is kept though it failed or is a near duplicate, or if the lengths differ.
@@ -41,14 +46,22 @@ def reasons(
     if not count == len(kept) == len(twins) == len(scores):
         raise ValueError(
             f"found {count} errors, {len(kept)} kept flags, {len(twins)} duplicates and {len(scores)} "
-            "scores; all must be given for every record (selection.spread_to_records)."
+            "scores; all must be given for every record."
         )
-    return [_reason(*row) for row in zip(errors, kept, twins, scores, strict=True)]
+    found = list(map(_reason, errors, kept, twins, scores))
+    if replaced:
+        stand_ins = {other: lost for lost, other in replaced.items() if other}
+        for row, key in enumerate(keys):
+            if key in replaced:
+                found[row] = LOST
+            elif key in stand_ins:
+                found[row] = STANDS_IN + stand_ins[key]
+    return found
 
 
 def _reason(error: str, kept: bool, twin: str, score: float) -> str:
-    if kept and (error or twin):
-        raise ValueError(f"a record is kept though it has error {error!r} and repeats {twin!r}; it can't be both.")
+    if kept and error:
+        raise ValueError(f"a record is kept though it has error {error!r}; it can't be both.")
     if error:
         return FAILED + error
     if kept:
@@ -58,11 +71,11 @@ def _reason(error: str, kept: bool, twin: str, score: float) -> str:
     return NOT_DRAWN if np.isnan(score) else LOW_ALIGNMENT
 
 
-def summarise(table: pa.Table, num_clusters: int | None = None) -> dict:
+def summarise(ledger: Iterable[pa.Table], num_clusters: int | None = None) -> dict:
     """The counts for the closing summary.
 
     Args:
-        table: A ledger.
+        ledger: Its parts (``iter_ledger``), or tables of the columns reason, cluster and caption_from.
         num_clusters: C, so that empty clusters count in the sizes; None counts those with a member.
 
     Returns:
@@ -70,28 +83,36 @@ def summarise(table: pa.Table, num_clusters: int | None = None) -> dict:
         ``kept_share`` of all read and ``kept_share_usable`` of those without error, both 0 for nothing;
         ``caption_from`` {origin: count} of the kept; ``cluster_sizes`` {clusters, empty, min, median, max}.
     """
-    failed, dropped = Counter(), Counter()
-    for reason, count in _counts(table["reason"]).items():
-        if reason.startswith(FAILED):
-            failed[reason.removeprefix(FAILED)] += count
-        elif reason.startswith(NEAR_DUPLICATE):
-            dropped["near duplicate"] += count
-        elif reason != KEPT:
-            dropped[reason.removeprefix("dropped: ")] += count
-    kept = table.filter(table["kept"])
-    usable = table.num_rows - sum(failed.values())
-    cluster_ids = table["cluster"].to_numpy()
-    sizes = np.bincount(cluster_ids[cluster_ids >= 0], minlength=num_clusters or 0)
+    failed, dropped, origins = Counter(), Counter(), Counter()
+    sizes = np.zeros(num_clusters or 0, np.int64)
+    read = kept = 0
+    for table in ledger:
+        read += table.num_rows
+        for reason, count in _counts(table["reason"]).items():
+            if reason.startswith(FAILED):
+                failed[reason.removeprefix(FAILED)] += count
+            elif reason.startswith(NEAR_DUPLICATE):
+                dropped["near duplicate"] += count
+            elif reason.startswith(DROPPED):
+                dropped[reason.removeprefix(DROPPED)] += count
+            else:
+                kept += count
+        origins.update(_counts(table["caption_from"].filter(pc.starts_with(table["reason"], KEPT))))
+        cluster_ids = table["cluster"].to_numpy()
+        here = np.bincount(cluster_ids[cluster_ids >= 0], minlength=len(sizes))
+        here[: len(sizes)] += sizes
+        sizes = here
     if num_clusters is None:
         sizes = sizes[sizes > 0]
+    usable = read - sum(failed.values())
     return {
-        "read": table.num_rows,
+        "read": read,
         "failed": dict(sorted(failed.items())),
-        "kept": kept.num_rows,
+        "kept": kept,
         "dropped": dict(sorted(dropped.items())),
-        "kept_share": kept.num_rows / table.num_rows if table.num_rows else 0.0,
-        "kept_share_usable": kept.num_rows / usable if usable else 0.0,
-        "caption_from": dict(sorted(_counts(kept["caption_from"]).items())),
+        "kept_share": kept / read if read else 0.0,
+        "kept_share_usable": kept / usable if usable else 0.0,
+        "caption_from": dict(sorted(origins.items())),
         "cluster_sizes": {
             "clusters": len(sizes),
             "empty": int((sizes == 0).sum()),

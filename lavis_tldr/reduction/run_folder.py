@@ -7,7 +7,8 @@ same bytes, and one of them (rank 0) finishes the stage when all parts are there
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .manifest import changes, digest_of, normalise, package_version
 
 MANIFEST = "manifest.json"
 _NOTE_SUFFIX = ".note.json"
+_OUTPUT = ("bytes", "digest")
 
 
 class Stage:
@@ -35,6 +37,20 @@ class Stage:
         self.folder = Path(root) / _flat(name)
         self.config = normalise(config)
         self.inputs = normalise(inputs)
+
+    @classmethod
+    def as_made(cls, root: Path | str, name: str) -> "Stage":
+        """The finished stage in this folder, whatever it was made with.
+
+        Raises:
+            ValueError: If it is not there, or not finished.
+        """
+        stage = cls(root, name, {}, {})
+        manifest = stage._read()
+        if manifest is None or not manifest["done"]:
+            raise ValueError(f"stage {name} in {stage.folder} is not finished: run `lavis-tldr reduce` to its end first.")
+        stage.config, stage.inputs = manifest["config"], manifest["inputs"]
+        return stage
 
     def open(self) -> None:
         """Create the stage, or check that what is there was made with this config and from these inputs.
@@ -91,13 +107,29 @@ class Stage:
         with write_whole(self.folder / _flat(file_name)) as temporary:
             yield temporary
 
-    def note_part(self, part_name: str, info: dict) -> None:
-        """Remember counts or seconds of a part for the manifest; they are no part of the stage's digest."""
-        with self.write(part_name + _NOTE_SUFFIX) as temporary:
-            temporary.write_text(_dump(normalise(info)), encoding="utf-8")
+    @property
+    def scratch(self) -> Path:
+        """A folder for what the stage needs on its way and nobody after it; gone when it is finished."""
+        return self.folder / "scratch"
+
+    def write_part(self, part_name: str, write: Callable[[Path], None], info: dict) -> None:
+        """Write a part's Parquet file, whole or not at all, and remember what is to be known of it.
+
+        Args:
+            part_name: Its name.
+            write: Writes the file to the path that it is given.
+            info: Counts and seconds for the manifest; they are no part of the stage's digest.
+        """
+        path = self.part_path(part_name)
+        with self.write(path.name) as temporary:
+            write(temporary)
+            # Digested by who wrote it, while it is in memory. The note comes first: a part that is there has one.
+            written = {"bytes": temporary.stat().st_size, "digest": file_digest(temporary)}
+            with self.write(part_name + _NOTE_SUFFIX) as note:
+                note.write_text(_dump(normalise({**info, **written})), encoding="utf-8")
 
     def notes(self) -> dict[str, dict]:
-        """What ``note_part`` remembered, by part, whichever process or earlier run noted it."""
+        """What ``write_part`` remembered, by part, whichever process or earlier run noted it."""
         return {
             note.name.removesuffix(_NOTE_SUFFIX): json.loads(note.read_text(encoding="utf-8"))
             for note in sorted(self.folder.glob("*" + _NOTE_SUFFIX))
@@ -118,19 +150,19 @@ class Stage:
         manifest = self._checked()
         for path in self.folder.glob(TEMPORARY_PREFIX + "*"):
             path.unlink(missing_ok=True)  # left by processes that were killed
+        shutil.rmtree(self.scratch, ignore_errors=True)
         paths = [Path(path) for path in outputs] or [p for p in self._files() if not p.name.endswith(_NOTE_SUFFIX)]
         for path in paths:
             if not path.is_file() or path.parent.resolve() != self.folder.resolve():
                 raise ValueError(f"{path} is not a file of {self.folder}: {self.name} can't finish with it.")
+        notes = self.notes()
         manifest |= {
             "done": True,
             "counts": normalise(counts),
             "seconds": round(seconds, 3),
             "rate": round(counts["read"] / seconds, 3) if "read" in counts and seconds > 0 else None,
-            "parts": self.notes(),
-            "outputs": {
-                path.name: {"bytes": path.stat().st_size, "digest": file_digest(path)} for path in sorted(paths)
-            },
+            "parts": {name: {k: v for k, v in note.items() if k not in _OUTPUT} for name, note in notes.items()},
+            "outputs": {path.name: _output(path, notes.get(path.stem)) for path in sorted(paths)},
         }
         with self.write(MANIFEST) as temporary:
             temporary.write_text(_dump(manifest), encoding="utf-8")
@@ -165,6 +197,7 @@ class Stage:
             for path in self.folder.iterdir():
                 if path.is_file() or path.is_symlink():
                     path.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         """The stage's whole files, in order of name; not the manifest."""
@@ -217,6 +250,14 @@ def _flat(name: str) -> str:
     if not name or name in (".", "..") or "/" in name or "\\" in name or name.startswith(TEMPORARY_PREFIX):
         raise ValueError(f"{name!r} is no file name for a stage: give a plain name, without folders.")
     return name
+
+
+def _output(path: Path, note: dict | None) -> dict:
+    """Size and digest of an output; of a part, as its writer found them."""
+    size = path.stat().st_size
+    if path.suffix == ".parquet" and note and note.get("bytes") == size:
+        return {name: note[name] for name in _OUTPUT}
+    return {"bytes": size, "digest": file_digest(path)}
 
 
 def _dump(value: Any) -> str:

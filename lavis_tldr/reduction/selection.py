@@ -1,49 +1,27 @@
 """Which samples of each cluster are kept (paper, section 3.2 and Table 2b).
 
-Only usable records take part: those with an error belong to no cluster (``usable_rows``,
-``spread_to_records``). Chance depends on a sample's key and the seed alone (``draw_priority``), so neither
-the order of the rows nor the number of processes changes what is kept.
+Only usable records take part: those with an error belong to no cluster. Chance depends on a sample's key and the seed
+alone (``draw_priority``), so neither the order of the rows nor the number of processes changes what is kept.
 
-Shapes: N usable samples, C clusters, R records in the source, unusable ones included.
+A selection is two things: how the samples of each cluster stand, best first (``stand``), which needs that cluster's
+samples alone, and how many of each cluster are kept (``count_kept``), which needs little more than sizes. So a set of any
+size is selected from by groups of clusters (``regroup``), and the next best of each cluster are known as well.
+
+Shapes: N usable samples, C clusters, T = 2 tiers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from .duplicates import find_near_duplicates
+from .cut import find_cut, ordered_bits
 
-__all__ = [
-    "allocate_quotas",
-    "draw_priority",
-    "find_near_duplicates",
-    "keep_budget",
-    "sample_rows",
-    "select_aligned",
-    "select_uniform",
-    "spread_to_records",
-    "usable_rows",
-]
-
-
-def usable_rows(errors: Sequence[str]) -> np.ndarray:
-    """True where a record has no error, (R,), bool: the rows to cluster and to select from."""
-    return np.fromiter((error == "" for error in errors), dtype=bool, count=len(errors))
-
-
-def spread_to_records(values: np.ndarray, usable: np.ndarray, fill) -> np.ndarray:
-    """``values`` of the usable rows (N,) laid out over all records (R,), ``fill`` in the others."""
-    values, usable = np.asarray(values), np.asarray(usable, dtype=bool)
-    if len(values) != usable.sum():
-        raise ValueError(f"{len(values)} values for {int(usable.sum())} usable records; there must be one each.")
-    if values.dtype.kind == "U":
-        values = values.astype(object)  # fixed-width text would cut a longer fill
-    spread = np.full(len(usable), fill, dtype=values.dtype)
-    spread[usable] = values
-    return spread
+# Scored samples are kept before unscored ones, and near duplicates never.
+SCORED, UNSCORED, TWIN = range(3)
 
 
 def keep_budget(num_samples: int, keep_ratio: float) -> int:
@@ -90,9 +68,184 @@ def draw_priority(keys: Sequence[str], seed: int) -> np.ndarray:
     return priority
 
 
-def sample_rows(keys: Sequence[str], size: int, *, seed: int) -> np.ndarray:
-    """Rows of a random sample of at most ``size`` keys, ascending, int64: what K-Means is fitted on."""
-    return np.sort(np.argsort(draw_priority(keys, seed), kind="stable")[:size])
+def draw_rows(blocks: Iterable[Sequence[str]], size: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """A random sample of at most ``size`` of all keys, in memory that does not grow with their number.
+
+    Args:
+        blocks: The keys, block by block; in any order.
+        size: Of the sample.
+        seed: Of the draw.
+
+    Returns:
+        Block and row in it of each drawn key, (n,), int64, and the keys themselves, in order of key.
+    """
+    drawn = [np.zeros(0, np.uint64), np.zeros(0, object), np.zeros(0, np.int64), np.zeros(0, np.int64)]
+    worst = np.uint64(2**64 - 1)
+    for number, keys in enumerate(blocks):
+        priority = draw_priority(keys, seed)
+        rows = np.flatnonzero(priority <= worst)
+        found = priority[rows], np.array(keys, object)[rows], np.full(len(rows), number), rows
+        drawn = [np.concatenate(pair) for pair in zip(drawn, found, strict=True)]
+        if len(drawn[0]) > 2 * size:
+            drawn = _lowest(drawn, size)
+            worst = drawn[0][-1]
+    _, keys, blocks_of, rows = _lowest(drawn, size)
+    by_key = np.argsort(keys, kind="stable")
+    return blocks_of[by_key], rows[by_key], keys[by_key].tolist()
+
+
+def _lowest(drawn: list[np.ndarray], size: int) -> list[np.ndarray]:
+    """The ``size`` rows of lowest priority, then key."""
+    by_key = np.argsort(drawn[1], kind="stable")
+    order = by_key[np.argsort(drawn[0][by_key], kind="stable")][:size]
+    return [column[order] for column in drawn]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How samples stand in their clusters.
+
+    Attributes:
+        tier: SCORED, UNSCORED or TWIN, (N,), int8.
+        place: Place in its cluster and tier, best first from 0, (N,), int64.
+        score: Bits that order the tier by alignment, best first, (N,), uint32.
+        priority: Draw priority, which orders equals, (N,), uint64.
+    """
+
+    tier: np.ndarray
+    place: np.ndarray
+    score: np.ndarray
+    priority: np.ndarray
+
+
+def stand(
+    keys: Sequence[str],
+    cluster_ids: np.ndarray,
+    *,
+    seed: int,
+    alignment: np.ndarray | None = None,
+    duplicate_of: Sequence[str] | None = None,
+) -> Standing:
+    """How the samples of whole clusters stand: by alignment where there is one, else by the draw.
+
+    Args:
+        keys: (N,), of usable samples.
+        cluster_ids: (N,), integers of at least 0; no cluster is given in part.
+        seed: Of the draw.
+        alignment: (N,), higher is better; NaN where not scored. Ties fall to the draw priority, then to the order of
+            the rows: sort them by key. None: the draw decides.
+        duplicate_of: (N,), the key of the better twin, or "" (``find_near_duplicates``).
+
+    Raises:
+        ValueError: If a sample has no cluster or the lengths differ.
+    """
+    cluster_ids = _check_clusters(keys, cluster_ids)
+    count = len(keys)
+    scores = np.full(count, np.nan, np.float32) if alignment is None else np.asarray(alignment, np.float32)
+    if len(scores) != count or (duplicate_of is not None and len(duplicate_of) != count):
+        raise ValueError(f"alignment and duplicate_of must have one value for each of the {count} keys.")
+    tier = np.where(np.isnan(scores), UNSCORED, SCORED).astype(np.int8)
+    if duplicate_of is not None:
+        tier[np.fromiter((bool(twin) for twin in duplicate_of), bool, count)] = TWIN
+    score, priority = ordered_bits(np.where(np.isnan(scores), 0, -scores)), draw_priority(keys, seed)
+    order = np.lexsort((priority, score, tier, cluster_ids))
+    place = np.empty(count, np.int64)
+    place[order] = _places(cluster_ids[order] * 3 + tier[order])
+    return Standing(tier, place, score, priority)
+
+
+def tier_sizes(cluster_ids: np.ndarray, tier: np.ndarray, num_clusters: int) -> np.ndarray:
+    """Samples that may be kept, by tier and cluster, (T, C), int64; blocks of one set may be added up."""
+    flat = tier.astype(np.int64) * num_clusters + cluster_ids
+    return np.bincount(flat[tier < TWIN], minlength=2 * num_clusters).reshape(2, num_clusters)
+
+
+# Cluster ids, standing of a block of samples.
+Block = tuple[np.ndarray, Standing]
+
+
+def count_kept(
+    sizes: np.ndarray,
+    num_samples: int,
+    keep_ratio: float,
+    *,
+    balance: float = 1.0,
+    blocks: Callable[[], Iterable[Block]] | None = None,
+) -> np.ndarray:
+    """How many samples of each tier and cluster are kept: the first by their place.
+
+    The budget goes to the scored samples first, and what they leave to the unscored ones by the same rule. The share
+    ``balance`` of it is given out by cluster, in proportion to its size; the rest goes to the best of all that are left,
+    which are the next of their clusters as well.
+
+    Args:
+        sizes: (T, C), of ``tier_sizes``.
+        num_samples: N, near duplicates included.
+        keep_ratio: In (0, 1], of all N samples.
+        balance: In [0, 1]. 1: quotas only. 0: clusters don't matter.
+        blocks: Gives all samples again, block by block, in any order; needed for a balance below 1.
+
+    Returns:
+        (T, C), int64; a sample is kept where ``place < counts[tier, cluster]``.
+
+    Raises:
+        ValueError: If ratio or balance is out of range.
+    """
+    if not 0 <= balance <= 1:
+        raise ValueError(f"balance is {balance}; it must be in [0, 1], the share of the budget given by cluster.")
+    budget = keep_budget(num_samples, keep_ratio)
+    counts = np.zeros_like(sizes)
+    for tier in (SCORED, UNSCORED):
+        share = min(budget, int(sizes[tier].sum()))
+        budget -= share
+        counts[tier] = quotas = _apportion(sizes[tier], round(balance * share))
+        if left := share - int(quotas.sum()):
+            counts[tier] += _best_left(blocks, tier, quotas, left)
+    return counts
+
+
+def _best_left(blocks: Callable[[], Iterable[Block]], tier: int, quotas: np.ndarray, left: int) -> np.ndarray:
+    """How many of each cluster are among the ``left`` best of a tier, quotas taken, (C,)."""
+
+    def remaining() -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for clusters, standing in blocks():
+            rows = (standing.tier == tier) & (standing.place >= quotas[clusters])
+            yield clusters[rows], standing.score[rows], standing.priority[rows]
+
+    score, priority = find_cut(lambda: (block[1:] for block in remaining()), left)
+    above, at = np.zeros_like(quotas), np.zeros_like(quotas)
+    for clusters, scores, priorities in remaining():
+        ties = (scores == score) & (priorities == priority)
+        better = (scores < score) | ((scores == score) & (priorities < priority))
+        above += np.bincount(clusters[better], minlength=len(quotas))
+        at += np.bincount(clusters[ties], minlength=len(quotas))
+    # Two keys with one hash and one score: the lower cluster id goes first.
+    return above + np.diff(np.minimum(np.append(0, np.cumsum(at)), left - int(above.sum())))
+
+
+def is_kept(cluster_ids: np.ndarray, tier: np.ndarray, place: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """True for the samples that ``count_kept`` keeps, (N,), bool."""
+    eligible = tier < TWIN
+    return eligible & (place < counts[np.where(eligible, tier, 0), cluster_ids])
+
+
+def understudies(
+    cluster_ids: np.ndarray, tier: np.ndarray, place: np.ndarray, sizes: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """In which order the dropped samples of each cluster would step in for kept ones whose image is lost.
+
+    Args:
+        cluster_ids, tier, place: (N,).
+        sizes, counts: (T, C), of ``tier_sizes`` and ``count_kept``.
+
+    Returns:
+        (N,), int32: 1 for the first of its cluster, 0 for a kept sample. The best scored come first, then the
+        unscored, then near duplicates.
+    """
+    dropped = sizes - counts  # (T, C)
+    before = np.stack([-counts[SCORED], dropped[SCORED] - counts[UNSCORED], dropped.sum(0)])  # (T + 1, C)
+    rank = before[tier, cluster_ids] + place + 1
+    return np.where(is_kept(cluster_ids, tier, place, counts), 0, rank).astype(np.int32)
 
 
 def select_uniform(keys: Sequence[str], cluster_ids: np.ndarray, keep_ratio: float, *, seed: int) -> np.ndarray:
@@ -110,15 +263,13 @@ def select_uniform(keys: Sequence[str], cluster_ids: np.ndarray, keep_ratio: flo
     Raises:
         ValueError: If the ratio is not in (0, 1], a sample has no cluster, or the lengths differ.
     """
-    cluster_ids = _check_clusters(keys, cluster_ids)
-    quotas = allocate_quotas(np.bincount(cluster_ids), keep_ratio)
-    return _first_of_each(cluster_ids, quotas, np.lexsort((draw_priority(keys, seed), cluster_ids)))
+    return select_aligned(keys, cluster_ids, None, keep_ratio, seed=seed)
 
 
 def select_aligned(
     keys: Sequence[str],
     cluster_ids: np.ndarray,
-    alignment: np.ndarray,
+    alignment: np.ndarray | None,
     keep_ratio: float,
     *,
     seed: int,
@@ -127,21 +278,12 @@ def select_aligned(
 ) -> np.ndarray:
     """Keep the samples whose caption agrees best with their image, in all clusters alike or overall.
 
-    Differs from the paper, which draws uniformly: Table 2b has no selection by caption.
-
-    Near duplicates are never kept, and clusters count without them. Unscored samples are kept only when every
-    scored one is: the budget goes to the scored samples first, and what they leave to the unscored ones by
-    the same rule. The number kept is that of ``select_uniform`` unless too few samples are left.
+    Differs from the paper, which draws uniformly: Table 2b has no selection by caption. Near duplicates are never kept,
+    and clusters count without them. The number kept is that of ``select_uniform`` unless too few samples are left.
 
     Args:
-        keys: (N,), of usable samples.
-        cluster_ids: (N,), integers of at least 0.
-        alignment: (N,), higher is better; NaN where not scored. Ties fall to the draw priority.
-        keep_ratio: In (0, 1], of all N samples.
-        seed: Of the draw priority.
-        balance: Share of the budget given out by cluster, in [0, 1]; the rest goes to the best of all that
-            are left, whatever their cluster. 1: quotas only. 0: clusters don't matter.
-        duplicate_of: (N,), the key of the better twin, or "" (``find_near_duplicates``).
+        keys, cluster_ids, alignment, seed, duplicate_of: As ``stand`` takes them.
+        keep_ratio, balance: As ``count_kept`` takes them.
 
     Returns:
         True for a sample that is kept, (N,), bool.
@@ -149,30 +291,11 @@ def select_aligned(
     Raises:
         ValueError: If ratio or balance is out of range, a sample has no cluster, or the lengths differ.
     """
-    cluster_ids = _check_clusters(keys, cluster_ids)
-    alignment = np.asarray(alignment, dtype=np.float64)
-    if len(alignment) != len(keys) or (duplicate_of is not None and len(duplicate_of) != len(keys)):
-        raise ValueError(f"alignment and duplicate_of must have one value for each of the {len(keys)} keys.")
-    if not 0 <= balance <= 1:
-        raise ValueError(f"balance is {balance}; it must be in [0, 1], the share of the budget given by cluster.")
-    budget = keep_budget(len(keys), keep_ratio)
-    eligible = np.ones(len(keys), dtype=bool) if duplicate_of is None else usable_rows(duplicate_of)
-    scored = ~np.isnan(alignment)
-    best_first = np.lexsort((draw_priority(keys, seed), np.where(scored, -alignment, 0)))
-    kept = np.zeros(len(keys), dtype=bool)
-    for tier in (eligible & scored, eligible & ~scored):
-        in_tier = best_first[tier[best_first]]
-        kept[_take_best(cluster_ids, in_tier, min(budget - int(kept.sum()), len(in_tier)), balance)] = True
-    return kept
-
-
-def _take_best(cluster_ids: np.ndarray, best_first: np.ndarray, budget: int, balance: float) -> np.ndarray:
-    """``budget`` of the rows ``best_first``: a share by cluster quota, the rest the best that are left."""
-    clusters = cluster_ids[best_first]
-    quotas = _apportion(np.bincount(clusters), round(balance * budget))
-    taken = _first_of_each(clusters, quotas, np.argsort(clusters, kind="stable"))
-    left = best_first[~taken][: budget - int(taken.sum())]
-    return np.concatenate([best_first[taken], left])
+    standing = stand(keys, cluster_ids, seed=seed, alignment=alignment, duplicate_of=duplicate_of)
+    cluster_ids = np.asarray(cluster_ids).astype(np.int64)
+    sizes = tier_sizes(cluster_ids, standing.tier, int(cluster_ids.max(initial=-1)) + 1)
+    counts = count_kept(sizes, len(keys), keep_ratio, balance=balance, blocks=lambda: [(cluster_ids, standing)])
+    return is_kept(cluster_ids, standing.tier, standing.place, counts)
 
 
 def _apportion(sizes: np.ndarray, budget: int) -> np.ndarray:
@@ -187,14 +310,11 @@ def _apportion(sizes: np.ndarray, budget: int) -> np.ndarray:
     return quotas
 
 
-def _first_of_each(cluster_ids: np.ndarray, quotas: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """True for the first ``quotas[c]`` rows of each cluster in ``order``, which is grouped by cluster."""
-    grouped = cluster_ids[order]
-    sizes = np.bincount(cluster_ids)
-    starts = np.cumsum(sizes) - sizes
-    kept = np.zeros(len(cluster_ids), dtype=bool)
-    kept[order[np.arange(len(order)) - starts[grouped] < quotas[grouped]]] = True
-    return kept
+def _places(labels: np.ndarray) -> np.ndarray:
+    """Position of each row in its run of equal labels, (N,)."""
+    new = np.append(True, labels[1:] != labels[:-1])[: len(labels)]
+    starts = np.flatnonzero(new)
+    return np.arange(len(labels)) - np.repeat(starts, np.diff(np.append(starts, len(labels))))
 
 
 def _check_clusters(keys: Sequence[str], cluster_ids: np.ndarray) -> np.ndarray:
@@ -204,6 +324,6 @@ def _check_clusters(keys: Sequence[str], cluster_ids: np.ndarray) -> np.ndarray:
     if len(keys) and cluster_ids.min() < 0:
         row = int((cluster_ids < 0).argmax())
         raise ValueError(
-            f"sample {keys[row]!r} has no cluster ({cluster_ids[row]}): pass only usable samples (usable_rows)."
+            f"sample {keys[row]!r} has no cluster ({cluster_ids[row]}): pass only usable samples."
         )
     return cluster_ids

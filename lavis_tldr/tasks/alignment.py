@@ -1,6 +1,8 @@
 """How well a caption fits its image, judged by the trained captioner."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 
+BOTH = ("likelihood_gain", "similarity")
 _COLUMN_OF = {"contrastive": "contrast", "likelihood": "likelihood_gain", "similarity": "similarity"}
 
 
@@ -27,7 +30,7 @@ class CaptionScorer:
     Args:
         model: The trained captioner, in eval mode.
         config: The run's settings.
-        codes: Of the whole set, (N, L): other images are drawn from it by the run's seed.
+        others: Codes of the images that a caption's likelihood is compared over, (R, L).
         sentences: For ``similarity``; None leaves it out.
     """
 
@@ -35,14 +38,11 @@ class CaptionScorer:
         self,
         model: CodebookCaptioner,
         config: ReduceConfig,
-        codes: np.ndarray,
+        others: np.ndarray,
         sentences: SentenceEncoder | None = None,
     ):
         self.model, self.config, self.sentences = model, config, sentences
-        drawn = np.random.default_rng(config.seed).choice(
-            len(codes), min(config.num_contrast, len(codes)), replace=False
-        )
-        self.others = torch.from_numpy(codes[np.sort(drawn)].astype(np.int64)).to(model.device)  # (R, L)
+        self.others = torch.from_numpy(others.astype(np.int64)).to(model.device)
 
     def __call__(self, codes: Tensor, captions: list[str]) -> dict[str, np.ndarray | list[str]]:
         """Scores of samples.
@@ -85,24 +85,43 @@ class CaptionScorer:
         return gain.masked_fill(~is_other.any(0), float("nan"))
 
 
-def combine_scores(scores: Mapping[str, np.ndarray], kind: str) -> np.ndarray:
+def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping[str, Moments]) -> np.ndarray:
     """One alignment score a sample, higher is better.
 
     Args:
         scores: ``contrast``, ``likelihood_gain`` and ``similarity``, (N,) each.
         kind: contrastive, likelihood, similarity, or both: the mean of the last two, each standardized.
+        moments: For both: of the two scores over the whole set.
 
     Returns:
         (N,), float32; NaN where a score that is asked for is NaN.
     """
     if kind == "both":
-        return ((_standardized(scores["likelihood_gain"]) + _standardized(scores["similarity"])) / 2).astype(np.float32)
+        standardized = [moments[name].standardize(scores[name]) for name in BOTH]
+        return (sum(standardized) / len(standardized)).astype(np.float32)
     return scores[_COLUMN_OF[kind]].astype(np.float32)
 
 
-def _standardized(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
-    known = x[~np.isnan(x)]
-    if not len(known):
-        return x
-    return (x - known.mean()) / (known.std() or 1.0)
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of a score over a set."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def over(cls, blocks: Callable[[], Iterable[np.ndarray]]) -> "Moments":
+        """Of all blocks' values, NaN left out; each call of ``blocks`` gives them anew, in the same order."""
+        count, mean = _sum(blocks(), lambda x: x)
+        mean = mean / count if count else 0.0
+        squares = _sum(blocks(), lambda x: (x - mean) ** 2)[1]
+        return cls(mean, math.sqrt(squares / count) if squares else 1.0)
+
+    def standardize(self, x: np.ndarray) -> np.ndarray:
+        return (x.astype(np.float64) - self.mean) / self.deviation
+
+
+def _sum(blocks: Iterable[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> tuple[int, float]:
+    known = (block[~np.isnan(block)].astype(np.float64) for block in blocks)
+    sums = [(len(block), float(of(block).sum())) for block in known]
+    return sum(count for count, _ in sums), math.fsum(total for _, total in sums)

@@ -1,7 +1,7 @@
 """Patch features of images by the captioner's encoder, from a cache or computed."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.datasets.source_parts import LocatedImages
+from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.sources import ImageLocation
 
@@ -21,6 +21,15 @@ def encoder_fingerprint(model: CodebookCaptioner) -> str:
     (image_size, _), (patch_size, _) = encoder.patch_embed.img_size, encoder.patch_embed.patch_size
     heads = encoder.blocks[0].attn.num_heads
     return f"{model.encoder_digest()} image_size={image_size} patch_size={patch_size} heads={heads}"
+
+
+def load_images(
+    batches: Iterable[list[tuple[str, ImageLocation]]], vis_processor: Callable, num_workers: int
+) -> Iterator[list[LoadedImage]]:
+    """Load batches of images, by key and place, in their order; loader processes read ahead."""
+    return iter(
+        DataLoader(LocatedImages(vis_processor), batch_sampler=batches, num_workers=num_workers, collate_fn=list)
+    )
 
 
 def encode_images(
@@ -45,19 +54,19 @@ def encode_images(
     Yields:
         Keys of B images, and their features, (B, L, D), float32, on the CPU.
     """
-    keys = list(places)
-    images = LocatedImages(list(places.values()), vis_processor)
-    loader = DataLoader(images, batch_size, num_workers=num_workers, collate_fn=list)
-    for batch in tqdm(loader, desc="patch features", disable=not keys):
-        for i, _, error in batch:
-            if error:
-                logging.warning("%s: %s; left out.", keys[i], error)
-        readable = [(keys[i], image) for i, image, error in batch if not error]
+    wanted = list(places.items())
+    batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+    loaded = load_images(batches, vis_processor, num_workers)
+    for batch in tqdm(loaded, desc="patch features", total=len(batches), disable=not batches):
+        for image in batch:
+            if image.error:
+                logging.warning("%s: %s; left out.", image.key, image.error)
+        readable = [image for image in batch if not image.error]
         if readable:
-            stacked = torch.stack([image for _, image in readable]).to(model.device)
+            stacked = torch.stack([image.pixels for image in readable]).to(model.device)
             with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 features = model.encode_image(stacked)
-            yield [key for key, _ in readable], features.float().cpu()
+            yield [image.key for image in readable], features.float().cpu()
 
 
 def mean_features(

@@ -1,21 +1,24 @@
 """The LAVIS tasks that reduce a set: all stages, or one of them."""
 
 import logging
-import shutil
 from dataclasses import fields
 from pathlib import Path
 
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
+from omegaconf import OmegaConf
 
+from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
+from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES, build
+from lavis_tldr.tasks.stages import STAGES, build, repair
 from lavis_tldr.tasks.stages.context import Context
 from lavis_tldr.tasks.summary import closing_summary
 
+CONFIG = "config.yaml"
 _MAX_CODES = 2**16
 # Settings of the captioner that its weights do not tell.
 _DECIDING_KEYS = (
@@ -70,7 +73,7 @@ class ReduceTask(BaseTask):
             raise ValueError(
                 f"model.num_codes is {model.quantizer.num_codes}; codes are stored in 16 bits, at most {_MAX_CODES}."
             )
-        self._model_cfg = cfg.model_cfg
+        self._cfg = cfg
         return model
 
     def run(self, model, datasets: dict, run_cfg) -> dict:
@@ -88,23 +91,32 @@ class ReduceTask(BaseTask):
             ValueError: For what is wrong with config, source or run folder; says what to do.
         """
         config = ReduceConfig.from_run(run_cfg)
-        names = self.chosen(config)
         if "tldr_source" not in datasets:
             raise ValueError(f"a reduction reads the dataset tldr_source; found {sorted(datasets)}.")
-        context = Context(
+        context = self.context(model, datasets, run_cfg, config)
+        # Opened now, so that a wrong folder is known before hours of encoding.
+        if "score" in self.chosen(config):
+            _ = context.sentence_encoder
+        self._keep_config(context)
+        self.restart(context, config.restart)
+        return self.run_stages(context, self.chosen(config))
+
+    def context(self, model, datasets: dict, run_cfg, config: ReduceConfig) -> Context:
+        return Context(
             root=Path(run_cfg.output_dir),
             config=config,
             parts=datasets["tldr_source"]["train"],
             model=model,
-            model_digest=weights_digest(model, {key: self._model_cfg.get(key) for key in _DECIDING_KEYS}),
+            model_digest=weights_digest(model, {key: self._cfg.model_cfg.get(key) for key in _DECIDING_KEYS}),
             device=str(run_cfg.device),
             trusted=datasets.get("tldr_captions", {}).get("train"),
         )
-        # Opened now, so that a wrong folder is known before hours of encoding.
-        if "score" in names:
-            _ = context.sentence_encoder
-        self._restart(context, config.restart)
+
+    def run_stages(self, context: Context, names: list[str]) -> dict:
+        """Run those of the stages that are not done; the closing summary's figures."""
         for name in names:
+            if name == "repair" and not repair.load_plan(context):
+                continue
             if is_main_process():
                 logging.info("stage %s", name)
             stage = STAGES[name].stage_of(context)
@@ -127,7 +139,7 @@ class ReduceTask(BaseTask):
         return [name for name in STAGES if name in chosen]
 
     @staticmethod
-    def _restart(context: Context, restart: tuple[str, ...]) -> None:
+    def restart(context: Context, restart: tuple[str, ...]) -> None:
         """Forget stages; those after them are made from their files and so must go as well."""
         if restart and is_main_process():
             first = min(list(STAGES).index(name) for name in restart)
@@ -135,11 +147,20 @@ class ReduceTask(BaseTask):
                 # Scores do not depend on clusters.
                 if name == "score" and not {"encode", "score"} & set(restart):
                     continue
-                stage = context.stage(name, {}, {})
+                stage = Stage(context.root_of(name), name, {}, {})
                 stage.restart()
+                if name == "repair":  # of another selection
+                    repair.plan_path(context).unlink(missing_ok=True)
                 if name == "build":
-                    shutil.rmtree(stage.folder / build.IMAGES, ignore_errors=True)
+                    build.forget_images(stage)
         barrier()
+
+    def _keep_config(self, context: Context) -> None:
+        """The run's config beside its results: who finds them can make them again, or repair them."""
+        if is_main_process():
+            context.recipe_root.mkdir(parents=True, exist_ok=True)
+            with write_whole(context.recipe_root / CONFIG) as path:
+                path.write_text(OmegaConf.to_yaml(self._cfg.config), encoding="utf-8")
 
 
 @registry.register_task("tldr_encode")

@@ -42,7 +42,8 @@ class ReduceConfig:
         representation: What is clustered: index (the paper's), histogram or embedding.
         tfidf: Weight a histogram's codes by how few images they are in.
         num_clusters: C (Table 2f).
-        fit_size: K-Means is fitted on so many drawn samples at most.
+        fit_size: K-Means, and the contrastive scorer, are fitted on so many drawn samples at most. K-Means holds them
+            in memory: fit_size x F float32, where F is the number of codes for a histogram (3,000 codes: 3 GB).
         alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
             by some that never saw it), likelihood (by the captioner), similarity (to the generated caption) or both
             (the last two).
@@ -70,7 +71,7 @@ class ReduceConfig:
     representation: str = "histogram"
     tfidf: bool = True
     num_clusters: int = 3000
-    fit_size: int = 1_000_000
+    fit_size: int = 262_144
     alignment: str = "contrastive"
     similarity_weights: str = ""
     num_contrast: int = 8

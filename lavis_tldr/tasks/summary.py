@@ -4,14 +4,13 @@ import json
 import logging
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lavis_tldr.codebook.quantizer import codebook_perplexity
-from lavis_tldr.reduction.ledger import read_ledger, summarise
+from lavis_tldr.reduction.ledger import iter_ledger
+from lavis_tldr.reduction.outcome import summarise
 from lavis_tldr.reduction.run_folder import MANIFEST
-from lavis_tldr.tasks.reduce_config import SHARED_STAGES
-from lavis_tldr.tasks.stages import STAGES, build, encode
+from lavis_tldr.tasks.stages import STAGES, encode
 from lavis_tldr.tasks.stages.context import Context
 
 SUMMARY = "summary.json"
@@ -24,9 +23,9 @@ def closing_summary(context: Context) -> dict:
     figures["stages"] = {name: value for name, value in figures["stages"].items() if value}
     if "encode" in figures["stages"]:
         figures["codebook"] = codebook_use(context)
-    ledger_path = context.recipe_root / "build" / build.LEDGER
     if "build" in figures["stages"]:
-        figures["counts"] = summarise(read_ledger(ledger_path), context.config.num_clusters)
+        parts = iter_ledger(context.recipe_root, ["reason", "cluster", "caption_from"])
+        figures["counts"] = summarise(parts, context.config.num_clusters)
         (context.recipe_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     for line in summary_lines(figures, context):
         logging.info(line)
@@ -35,7 +34,7 @@ def closing_summary(context: Context) -> dict:
 
 def stage_figures(context: Context, name: str) -> dict:
     """Counts, seconds and rate of a finished stage, from its manifest; empty where it is not finished."""
-    path = (context.root if name in SHARED_STAGES else context.recipe_root) / name / MANIFEST
+    path = context.root_of(name) / name / MANIFEST
     if not path.is_file():
         return {}
     manifest = json.loads(path.read_text())
@@ -44,14 +43,9 @@ def stage_figures(context: Context, name: str) -> dict:
 
 def codebook_use(context: Context) -> dict:
     """Perplexity and dead codes over the whole set."""
-    num_codes = context.model.quantizer.num_codes
-    counts = np.zeros(num_codes, np.int64)
-    stage = encode.stage_of(context)
-    for name in context.part_names:
-        codes = encode.codes_of(context.load_part(stage, name, ["codes"]), context.model.num_patches)
-        counts += np.bincount(codes.ravel(), minlength=num_codes)
+    counts = encode.statistics(context).counts
     perplexity = codebook_perplexity(torch.from_numpy(counts))
-    return {"num_codes": num_codes, "perplexity": round(perplexity, 1), "dead_codes": int((counts == 0).sum())}
+    return {"num_codes": len(counts), "perplexity": round(perplexity, 1), "dead_codes": int((counts == 0).sum())}
 
 
 def summary_lines(figures: dict, context: Context) -> list[str]:

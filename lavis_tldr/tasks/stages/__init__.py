@@ -4,7 +4,7 @@ Each has `stage_of(context)`, its folder with what decides its outcome, and `run
 of the stages before it and writes its own into the open stage.
 """
 
-from lavis_tldr.tasks.stages import build, cluster, encode, refine, score, select
+from lavis_tldr.tasks.stages import build, cluster, encode, ledger, refine, repair, score, select
 
 # Name -> the module that runs it.
 STAGES = {
@@ -13,5 +13,7 @@ STAGES = {
     "score": score,
     "select": select,
     "refine": refine,
+    "repair": repair,  # only where images were lost since
+    "ledger": ledger,
     "build": build,
 }

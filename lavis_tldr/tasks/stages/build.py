@@ -1,109 +1,102 @@
-"""Build: the ledger of all samples and the reduced set that LAVIS trains on."""
+"""Build: the reduced set that LAVIS trains on, part by part, from the ledger."""
 
+import json
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from lavis.common.dist_utils import is_main_process
 
-from lavis_tldr.reduction.ledger import join_by_key, reasons, write_ledger
+from lavis_tldr.files import write_whole
+from lavis_tldr.reduction.ledger import iter_ledger
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.sources.annotations import export_images, write_annotations
-from lavis_tldr.tasks.stages import encode, refine, select
-from lavis_tldr.tasks.stages.context import Context, finish_on_first
+from lavis_tldr.sources.exports.annotation_list import annotation_rows
+from lavis_tldr.sources.exports.keep_list import key_line
+from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.stages import ledger
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, share
 
-LEDGER, ANNOTATIONS, KEYS, IMAGES = "ledger.parquet", "annotations.json", "keys.txt", "images"
+ANNOTATIONS, KEYS, IMAGES = "annotations.json", "keys.txt", "images"
 
 
 def stage_of(context: Context) -> Stage:
-    return context.stage("build", {"images": context.config.images}, {"refine": refine.stage_of(context).digest})
+    return context.stage(
+        "build", lambda: ({"images": context.config.images}, {"ledger": ledger.stage_of(context).digest})
+    )
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write the ledger, the annotations, the keep-list and, with ``images: export``, the kept images.
+    """Write the annotations, the keep-list and, with ``images: export``, the kept images.
 
-    ``build/ledger.parquet``, ``build/keys.txt``, ``build/annotations.json`` and ``build/images/``: the folder
-    ``build`` is what ``tldr_reduced`` is given as its path.
-    """
-    started = time.monotonic()
-    counts = {}
-    if is_main_process():
-        ledger = _ledger(context)
-        rows = _annotations(context, ledger, stage.folder)
-        with stage.write(LEDGER) as path:
-            write_ledger(ledger, path)
-        with stage.write(ANNOTATIONS) as path:
-            write_annotations(path, rows)
-        with stage.write(KEYS) as path:
-            path.write_text("".join(f"{row['key']}\n" for row in rows), encoding="utf-8")
-        counts = {"read": ledger.num_rows, "written": len(rows)}
-    finish_on_first(stage, counts, time.monotonic() - started)
-
-
-def _ledger(context: Context) -> pa.Table:
-    source = encode.stage_of(context)
-    columns = ["key", "image_key", "caption_original", "error", "image_path", "image_offset", "image_size"]
-    parts = []
-    for name in context.part_names:
-        part = context.load_part(source, name, columns)
-        parts.append(part.append_column("part", pa.array([name] * part.num_rows, pa.string())))
-    table = pa.concat_tables(parts)
-    selection = pq.read_table(select.stage_of(context).folder / "selection.parquet")
-    table = join_by_key(table, selection, left_name="encode", right_name="selection", partial=True)
-    refined = context.load(refine.stage_of(context), ["key", "caption_generated", "caption", "caption_from"])
-    table = join_by_key(table, refined, left_name="encode", right_name="refine", partial=True)
-    for name, fill in (
-        ("cluster", -1),
-        ("distance", np.nan),
-        ("alignment", np.nan),
-        ("kept", False),
-        ("duplicate_of", ""),
-        ("caption_generated", ""),
-        ("caption", ""),
-        ("caption_from", ""),
-    ):
-        index = table.column_names.index(name)
-        table = table.set_column(index, name, table[name].fill_null(fill))
-    alignment = table["alignment"].to_numpy() if context.config.selection == "aligned" else None
-    why = reasons(
-        table["error"].to_pylist(),
-        table["kept"].to_numpy(),
-        duplicate_of=table["duplicate_of"].to_pylist(),
-        alignment=alignment,
-    )
-    return table.append_column("reason", pa.array(why)).drop_columns(["duplicate_of"])
-
-
-def _annotations(context: Context, ledger: pa.Table, folder: Path) -> list[dict]:
-    """Annotation rows of the kept samples, sorted by key.
+    ``build/annotations.json``, ``build/keys.txt`` and ``build/images/<part>/``: the folder ``build`` is what
+    ``tldr_reduced`` is given as its path.
 
     Raises:
         ValueError: If an image to export has gone missing.
     """
-    kept = ledger.filter(ledger["kept"]).sort_by("key").to_pylist()
-    place = {r["image_key"]: ImageLocation(r["image_path"], r["image_offset"], r["image_size"]) for r in kept}
-    files: dict[str, str] = {}
+    started = time.monotonic()
+    stage.scratch.mkdir(parents=True, exist_ok=True)
+    pending = from_rank_zero([name for name in context.part_names if not _rows_path(stage, name).is_file()])
+    for name in share(pending):
+        _write_rows(context, stage, name)
+    barrier()
+    counts = {}
+    if is_main_process():
+        with stage.write(ANNOTATIONS) as path:
+            written = write_annotations(path, _all_rows(context, stage))
+        with stage.write(KEYS) as path, open(path, "w", encoding="utf-8") as file:
+            file.writelines(key_line(row["key"]) + "\n" for row in _all_rows(context, stage))
+        counts = {"read": ledger.stage_of(context).manifest["counts"]["read"], "written": written}
+    finish_on_first(stage, counts, time.monotonic() - started)
+
+
+def _rows_path(stage: Stage, part_name: str) -> Path:
+    return stage.scratch / f"{part_name}.jsonl"
+
+
+def _write_rows(context: Context, stage: Stage, part_name: str) -> None:
+    """The annotation rows of a part, a line each, once its images are there."""
+    (kept,) = iter_ledger(ledger.stage_of(context).part_path(part_name), only_kept=True)
+    files = None
     if context.config.images == "export":
-        exported = export_images(place.items(), folder / IMAGES)
-        files, lost = exported.files, exported.errors
-        if lost:
-            key, why = next(iter(lost.items()))
-            raise ValueError(
-                f"{len(lost)} kept images have gone missing since they were encoded (first: {key!r}, {why}). "
-                "Restore them, or run again from encode in a new run folder."
-            )
-    rows = []
-    for row in kept:
-        entry = {name: row[name] for name in ("key", "caption", "caption_original", "caption_generated")}
-        if context.config.images == "export":
-            entry = {"image": files[row["image_key"]], **entry}
-        elif row["image_offset"] >= 0:
-            inside = {"tar": row["image_path"], "offset": row["image_offset"], "size": row["image_size"]}
-            entry = {"image": f"{row['image_key']}.jpg", **entry, **inside}
-        else:
-            entry = {"image": row["image_path"], **entry}
-        rows.append(entry)
-    return rows
+        files = _export(kept, stage.folder / IMAGES, part_name)
+    with write_whole(_rows_path(stage, part_name)) as path, open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in annotation_rows(kept, files))
+
+
+def _export(kept: pa.Table, images: Path, part_name: str) -> dict[str, str]:
+    """Write a part's images into a folder of their own; the path below ``images`` of each, by image key."""
+    columns = ("image_key", "image_path", "image_offset", "image_size")
+    places = ((key, ImageLocation(*place)) for key, *place in zip(*(kept[c].to_pylist() for c in columns), strict=True))
+    exported = export_images(places, images / part_name)
+    if exported.errors:
+        key, why = next(iter(exported.errors.items()))
+        raise ValueError(
+            f"{len(exported.errors)} kept images of part {part_name} have gone missing since they were encoded (first: "
+            f"{key!r}, {why}). Restore them, or let others of their clusters stand in: `lavis-tldr repair RUN`."
+        )
+    _remove_others(images / part_name, set(exported.files.values()))
+    return {key: f"{part_name}/{name}" for key, name in exported.files.items()}
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Delete images of samples that are kept no more, since others stand in for them."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in names:
+            path.unlink()
+
+
+def _all_rows(context: Context, stage: Stage) -> Iterator[dict]:
+    for name in context.part_names:
+        with open(_rows_path(stage, name), encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def forget_images(stage: Stage) -> None:
+    """Delete the exported images, of a set that is to be built anew."""
+    shutil.rmtree(stage.folder / IMAGES, ignore_errors=True)

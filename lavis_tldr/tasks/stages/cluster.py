@@ -1,24 +1,31 @@
 """Cluster: K-Means over what represents the images (paper, sec. 3.2)."""
 
-import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.reduction.clustering import assign, fit_kmeans
-from lavis_tldr.reduction.representation import inverse_document_frequency, represent
+from lavis_tldr.reduction.code_tables import CodeStatistics
+from lavis_tldr.reduction.representation import idf_from_frequency, represent
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import sample_rows
-from lavis_tldr.sources import check_unique_keys
+from lavis_tldr.sources import Part
+from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import encode
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, write_table
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.tasks.stages.sampling import Sample, draw_sample
 
-_BLOCK = 8192  # rows represented at once
+_BLOCK = 4096  # rows represented at once
+CENTROIDS, SIZES = "centroids.npy", "sizes.npy"
 
 
 def stage_of(context: Context) -> Stage:
+    return context.stage("cluster", lambda: (_settings(context), {"encode": encode.stage_of(context).digest}))
+
+
+def _settings(context: Context) -> dict:
     config = context.config
     settings = {
         "representation": config.representation,
@@ -26,60 +33,88 @@ def stage_of(context: Context) -> Stage:
         "fit_size": config.fit_size,
         "seed": config.seed,
     }
-    if config.representation == "histogram":
-        settings["tfidf"] = config.tfidf
-    return context.stage("cluster", settings, {"encode": encode.stage_of(context).digest})
+    return settings | ({"tfidf": config.tfidf} if config.representation == "histogram" else {})
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write ``cluster/clusters.parquet`` (key, cluster, distance) and ``cluster/centroids.npy``.
+    """Write ``cluster/<part>.parquet`` (key, cluster, distance), ``centroids.npy`` and ``sizes.npy``.
+
+    The first process fits the centroids on a drawn sample; then all assign, each its parts.
 
     Raises:
-        ValueError: If there are fewer usable samples than clusters, or a key is doubled.
+        ValueError: If there are fewer usable samples than clusters.
     """
-    started = time.monotonic()
-    counts = {}
+    config = context.config
+    statistics = encode.statistics(context)
+    if statistics.num_usable < config.num_clusters:
+        raise ValueError(
+            f"run.num_clusters is {config.num_clusters}, but only {statistics.num_usable} samples can be used. Set it to "
+            f"{max(1, statistics.num_usable // 20)} or so (the paper has about 900 samples a cluster), or give more data."
+        )
+    represented = Representer(context, statistics)
+    path = stage.folder / CENTROIDS
+    if is_main_process() and not path.is_file():
+        features = _sample_features(context, represented, draw_sample(context, config.fit_size, config.seed))
+        centroids = fit_kmeans(features, config.num_clusters, seed=config.seed, overwrite=True)
+        with stage.write(CENTROIDS) as temporary:
+            np.save(temporary, centroids, allow_pickle=False)
+    barrier()
+    centroids = load_array(path, config.num_clusters)
+    mine = context.my_parts(stage)
+    counts, seconds = run_parts(context, stage, mine, _assigned(context, mine, represented, centroids))
     if is_main_process():
-        keys, codes = load_codes(context)
-        config = context.config
-        if len(keys) < config.num_clusters:
-            raise ValueError(
-                f"run.num_clusters is {config.num_clusters}, but only {len(keys)} samples can be used. Set it to "
-                f"{max(1, len(keys) // 20)} or so (the paper has about 900 samples a cluster), or give more data."
-            )
-        represented = Representer(context, codes)
-        drawn = sample_rows(keys, config.fit_size, seed=config.seed)
-        centroids = fit_kmeans(represented(codes[drawn]), config.num_clusters, seed=config.seed)
-        blocks = [assign(represented(codes[i : i + _BLOCK]), centroids) for i in range(0, len(codes), _BLOCK)]
-        cluster_ids = np.concatenate([block[0] for block in blocks])
-        distances = np.concatenate([block[1] for block in blocks])
-        with stage.write("centroids.npy") as path:
-            np.save(path, centroids, allow_pickle=False)
-        table = pa.table({"key": keys, "cluster": cluster_ids, "distance": distances})
-        write_table(stage, "clusters.parquet", table)
-        sizes = np.bincount(cluster_ids, minlength=config.num_clusters)
-        counts = {"read": len(keys), "clusters": config.num_clusters, "empty": int((sizes == 0).sum())}
-    finish_on_first(stage, counts, time.monotonic() - started)
+        sizes = np.zeros(config.num_clusters, np.int64)
+        for table in context.load_parts(stage, ["cluster"]):
+            sizes += np.bincount(table["cluster"].to_numpy(), minlength=len(sizes))
+        with stage.write(SIZES) as temporary:
+            np.save(temporary, sizes, allow_pickle=False)
+        counts |= {"clusters": config.num_clusters, "empty": int((sizes == 0).sum())}
+    finish_on_first(stage, counts, seconds)
 
 
-def load_codes(context: Context) -> tuple[list[str], np.ndarray]:
-    """Keys, N of them, and codes (N, L) of the usable samples, sorted by key so that file order decides nothing.
+def _sample_features(context: Context, represented: "Representer", sample: Sample) -> np.ndarray:
+    """Features of the sample in its order, (n, F), float32."""
+    features = None
+    for part_name, rows, places in sample.by_part():
+        codes = encode.load_codes(context, part_name)[rows]
+        for start in range(0, len(rows), _BLOCK):
+            block = represented(codes[start : start + _BLOCK])
+            if features is None:  # F is the representation's business
+                features = np.empty((len(sample), block.shape[1]), np.float32)
+            features[places[start : start + _BLOCK]] = block
+    return features
+
+
+def _assigned(
+    context: Context, parts: list[Part], represented: "Representer", centroids: np.ndarray
+) -> Iterator[pa.Table]:
+    source = encode.stage_of(context)
+    for part in parts:
+        table = context.load_part(source, part.name, ["key", "codes"])
+        codes = encode.codes_of(table, context.model.num_patches)
+        blocks = [assign(represented(codes[i : i + _BLOCK]), centroids) for i in range(0, max(len(codes), 1), _BLOCK)]
+        cluster_ids, distances = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        keys = table["key"].filter(table["codes"].is_valid())
+        yield pa.table({"key": keys, "cluster": cluster_ids, "distance": distances})
+
+
+def load_array(path: Path, num_clusters: int) -> np.ndarray:
+    """An array of the cluster stage, a row a cluster.
 
     Raises:
-        ValueError: If a key is doubled; names the parts that have it.
+        ValueError: If the file holds something else, such as a pickle, which is never loaded.
     """
-    stage = encode.stage_of(context)
-    all_keys, keys, codes = [], [], []
-    for name in context.part_names:
-        table = context.load_part(stage, name, ["key", "codes"])
-        all_keys.append(table["key"].combine_chunks())
-        keys += table["key"].filter(table["codes"].is_valid()).chunks
-        codes.append(encode.codes_of(table, context.model.num_patches))
-    if len(pc.unique(pa.chunked_array(all_keys))) < sum(map(len, all_keys)):
-        check_unique_keys((name, ks.to_pylist()) for name, ks in zip(context.part_names, all_keys, strict=True))
-    usable = pa.chunked_array(keys, pa.string())
-    order = pc.sort_indices(usable)
-    return usable.take(order).to_pylist(), np.concatenate(codes)[order.to_numpy()]
+    try:
+        found = np.load(path, allow_pickle=False)
+        if len(found) == num_clusters:
+            return found
+        what = f"{len(found)} rows"
+    except (ValueError, EOFError, TypeError) as error:
+        what = f"no plain array ({error})"
+    raise ValueError(
+        f"{path} should hold an array of {num_clusters} rows, one a cluster; found {what}. Make it anew with "
+        "`--restart cluster`."
+    )
 
 
 class Representer:
@@ -87,16 +122,17 @@ class Representer:
 
     Args:
         context: The run.
-        codes: Those of the whole set, for the document frequencies of tf-idf.
+        statistics: Of the whole set, for the document frequencies of tf-idf.
         representation: Another than the config's.
     """
 
-    def __init__(self, context: Context, codes: np.ndarray, representation: str | None = None):
+    def __init__(self, context: Context, statistics: CodeStatistics, representation: str | None = None):
         quantizer = context.model.quantizer
         kind = representation or context.config.representation
         self._options = {"kind": kind, "num_codes": quantizer.num_codes}
         if kind == "histogram" and context.config.tfidf:
-            self._options |= {"tfidf": True, "idf": inverse_document_frequency(codes, quantizer.num_codes)}
+            idf = idf_from_frequency(statistics.frequency, statistics.num_usable)
+            self._options |= {"tfidf": True, "idf": idf}
         if kind == "embedding":
             self._options["codebook"] = quantizer.codebook.detach().float().cpu().numpy()
 

@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +40,7 @@ class Context:
         model_digest: Digest of its weights and of the settings that its codes and captions depend on.
         device: Where the model runs.
         trusted: Pairs known to be right, for the contrastive scorer to learn from, or None.
+        as_made: Stages taken as their manifests say they were made: a repair does not ask for the source again.
         ran: The stages that this call ran; the others were done before.
     """
 
@@ -50,11 +51,18 @@ class Context:
     model_digest: str
     device: str
     trusted: CaptionPairs | None = None
+    as_made: tuple[str, ...] = ()
     ran: list[str] = field(default_factory=list)
+    _stages: dict[str, Stage] = field(default_factory=dict)
+
+    @cached_property
+    def parts_by_name(self) -> list[Part]:
+        """The source's parts in order of name, so that the order in which the config lists files decides nothing."""
+        return sorted(self.parts.source.parts, key=lambda part: part.name)
 
     @cached_property
     def part_names(self) -> list[str]:
-        return [part.name for part in self.parts.source.parts]
+        return [part.name for part in self.parts_by_name]
 
     @cached_property
     def cached_features(self) -> FeatureCache | None:
@@ -80,15 +88,25 @@ class Context:
         """Folder of the stages that differ from one reduced set of the run to another."""
         return self.root / self.config.name
 
-    def stage(self, name: str, config: dict, inputs: dict[str, str]) -> Stage:
-        return Stage(self.root if name in SHARED_STAGES else self.recipe_root, name, config, inputs)
+    def stage(self, name: str, define: Callable[[], tuple[dict, dict[str, str]]]) -> Stage:
+        """A stage; ``define`` gives what decides its outcome: settings, and digests of its inputs."""
+        if name not in self._stages:
+            folder = self.root_of(name)
+            self._stages[name] = Stage.as_made(folder, name) if name in self.as_made else Stage(folder, name, *define())
+        return self._stages[name]
+
+    def root_of(self, stage_name: str) -> Path:
+        return self.root if stage_name in SHARED_STAGES else self.recipe_root
+
+    def forget_stages(self) -> None:
+        """After a stage was restarted: those after it have other inputs."""
+        self._stages.clear()
 
     def my_parts(self, stage: Stage) -> list[Part]:
         """The unfinished parts that fall to this process; to be asked by all processes together."""
         # One look for all: meanwhile another process may have finished a part.
         pending = set(from_rank_zero(stage.pending(self.part_names)))
-        unfinished = [part for part in self.parts.source.parts if part.name in pending]
-        return unfinished[get_rank() :: get_world_size()]
+        return share([part for part in self.parts_by_name if part.name in pending])
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -103,13 +121,22 @@ class Context:
         """Columns of one part of a stage."""
         return pq.read_table(stage.part_path(part_name), columns=columns)
 
-    def load(self, stage: Stage, columns: list[str]) -> pa.Table:
-        """Columns of all parts of a stage, in the order of the parts."""
-        return pa.concat_tables([self.load_part(stage, name, columns) for name in self.part_names])
+    def load_parts(self, stage: Stage, columns: list[str]) -> Iterator[pa.Table]:
+        """Columns of all parts of a stage, one part at a time in order of name."""
+        return (self.load_part(stage, name, columns) for name in self.part_names)
+
+
+def share(items: list) -> list:
+    """Those of the items that fall to this process."""
+    return items[get_rank() :: get_world_size()]
 
 
 def run_parts(
-    context: Context, stage: Stage, parts: list[Part], table_of: Callable[[Part], pa.Table]
+    context: Context,
+    stage: Stage,
+    parts: list[Part],
+    tables: Iterable[pa.Table],
+    write: Callable[[pa.Table, Path], None] | None = None,
 ) -> tuple[dict[str, int], float]:
     """Write this process's parts, and wait for the others'.
 
@@ -117,23 +144,26 @@ def run_parts(
         context: The run.
         stage: The stage, open.
         parts: This process's (`Context.my_parts`).
-        table_of: Makes a part's table; rows whose column ``error`` is not empty count as failed.
+        tables: The table of each of them, in their order; rows whose column ``error`` is not empty count as failed.
+        write: How a table is written to a path; Parquet if None.
 
     Returns:
         On the first process, counts over all parts, whichever process or earlier run made them, and the seconds that
         they took; empty and 0 on the others.
+
+    Raises:
+        ValueError: If parts are missing when every process has come to its end.
     """
-    started = time.monotonic()
-    for part in tqdm(parts, desc=stage.name, unit="part", disable=not is_main_process()):
-        part_started = time.monotonic()
-        table = table_of(part)
+    started = part_started = time.monotonic()
+    bar = tqdm(parts, desc=stage.name, unit="part", disable=not is_main_process())
+    for part, table in zip(bar, tables, strict=True):
         counts = {"read": table.num_rows}
         if "error" in table.column_names:
             failed = pc.sum(pc.not_equal(table["error"], "")).as_py() or 0
             counts |= {"written": table.num_rows - failed, "failed": failed}
-        # The note first: a part that is there always has one.
-        stage.note_part(part.name, {**counts, "seconds": round(time.monotonic() - part_started, 3)})
-        write_table(stage, f"{part.name}.parquet", table)
+        seconds = round(time.monotonic() - part_started, 3)
+        stage.write_part(part.name, partial(write or write_table, table), {**counts, "seconds": seconds})
+        part_started = time.monotonic()
     barrier()
     if not is_main_process():
         return {}, 0.0
@@ -143,7 +173,7 @@ def run_parts(
         )
     noted = stage.notes()
     notes = [noted[name] for name in context.part_names]
-    counts = {key: sum(note[key] for note in notes) for key in (notes[0] if notes else ()) if key != "seconds"}
+    counts = {name: sum(note[name] for note in notes) for name in ("read", "written", "failed") if name in notes[0]}
     # After an interruption this call's time is only part of the story.
     seconds = max(time.monotonic() - started, sum(note["seconds"] for note in notes) / get_world_size())
     return counts, seconds
@@ -158,7 +188,5 @@ def finish_on_first(stage: Stage, counts: dict, seconds: float) -> None:
     barrier()
 
 
-def write_table(stage: Stage, file_name: str, table: pa.Table) -> None:
-    """A Parquet file, whole or not at all."""
-    with stage.write(file_name) as path:
-        pq.write_table(table, path, compression="zstd")
+def write_table(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd")

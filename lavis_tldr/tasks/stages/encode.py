@@ -1,18 +1,21 @@
 """Encode: the codes of every image (paper, sec. 3.2), part by part."""
 
+from collections import deque
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import torch
+from lavis.common.dist_utils import is_main_process
 from PIL import Image
-from torch.utils.data import DataLoader
 
-from lavis_tldr.datasets.source_parts import LocatedImages
+from lavis_tldr.reduction.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.sources import ImageLocation, Part, Record
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.runners.process_group import from_all_ranks
+from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
+from lavis_tldr.tasks.image_features import load_images
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts, share
 
 SCHEMA = pa.schema(
     [
@@ -30,34 +33,49 @@ SCHEMA = pa.schema(
 
 
 def stage_of(context: Context) -> Stage:
-    inputs = {f"part {part.name}": part.digest for part in context.parts.source.parts}
-    return context.stage(
-        "encode",
-        {
-            "source": context.parts.source.describe(),
-            "vis_processor": context.parts.processor_config,
-            "bf16": context.config.bf16,
-            "cached_features": context.cached_features is not None,
-        },
-        {"model": context.model_digest, **inputs},
-    )
+    return context.stage("encode", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
+    settings = {
+        "source": context.parts.source.describe(),
+        "vis_processor": context.parts.processor_config,
+        "bf16": context.config.bf16,
+        "cached_features": context.cached_features is not None,
+    }
+    return settings, {"model": context.model_digest, **_part_digests(context)}
+
+
+def _part_digests(context: Context) -> dict[str, str]:
+    """Digests of the source's parts; each process reads its share of them."""
+    source = context.parts.source
+    mine = {f"part {part.name}": source.digest(part) for part in share(context.parts_by_name)}
+    return dict(sorted(item for found in from_all_ranks(mine) for item in found.items()))
 
 
 def run(context: Context, stage: Stage) -> None:
     """Write ``encode/<part>.parquet`` for each part that is not there yet.
 
     Raises:
-        ValueError: If no record of the source can be used.
+        ValueError: If no record of the source can be used, if two parts have a key in common, or if a part changes while
+            it is read.
     """
     _check_image_size(context)
     context.model.to(context.device).eval()
-    counts, seconds = run_parts(context, stage, context.my_parts(stage), partial(_encode_part, context))
+    mine = context.my_parts(stage)
+    counts, seconds = run_parts(context, stage, mine, _encode_parts(context, mine))
     if counts and not counts["written"]:
         raise ValueError(
             f"none of the {counts['read']} records can be used{_first_error(context, stage)}. Check the source's image "
             "files and captions, then run again with `--restart encode`."
         )
+    if is_main_process():
+        check_unique_keys(lambda: _keys_by_part(context, stage))
     finish_on_first(stage, counts, seconds)
+
+
+def _keys_by_part(context: Context, stage: Stage) -> Iterator[tuple[str, list[str]]]:
+    return ((name, context.load_part(stage, name, ["key"])["key"].to_pylist()) for name in context.part_names)
 
 
 def _check_image_size(context: Context) -> None:
@@ -72,95 +90,125 @@ def _check_image_size(context: Context) -> None:
 
 
 def _first_error(context: Context, stage: Stage) -> str:
-    errors = context.load(stage, ["error"])["error"]
-    return f" (first error: {errors[0].as_py()})" if len(errors) else ""
+    for table in context.load_parts(stage, ["error"]):
+        if table.num_rows:
+            return f" (first error: {table['error'][0].as_py()})"
+    return ""
 
 
-def _encode_part(context: Context, part: Part) -> pa.Table:
-    records = [_without_image(record) for record in context.parts.source.read(part)]
-    errors = {record.key: record.error for record in records}
-    # Pairs of one image share one encoding, and an image without a usable caption needs none.
-    wanted = {record.image_key: record.location for record in records if not record.error}
-    image_keys = list(wanted)
-    codes: dict[str, np.ndarray] = {}
-    pooled: dict[str, np.ndarray] = {}
-    unreadable: dict[str, str] = {}
+@dataclass
+class _PartWork:
+    """A part on its way through the encoder.
+
+    Attributes:
+        records: All its records, without image bytes.
+        errors: Why each key can't be used, "" where it can.
+        codes: (L,), uint16, by image key.
+        means: Mean patch feature, (D,), float16, by image key.
+    """
+
+    records: list[Record]
+    errors: dict[str, str]
+    codes: dict[str, np.ndarray] = field(default_factory=dict)
+    means: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
+    """The table of each part, in order; the loader is already reading the next part's images while one is encoded."""
+    opened: deque[_PartWork] = deque()
+    batches = load_images(
+        _batches(context, parts, opened), context.parts.vis_processor, context.config.num_workers
+    )
+    for part in parts:
+        unreadable: dict[str, str] = {}
+        for batch in batches:
+            work = opened[0]
+            if not batch:  # the part's end
+                break
+            unreadable.update({image.key: image.error for image in batch if image.error})
+            good = [image for image in batch if not image.error]
+            if good:
+                images = torch.stack([image.pixels for image in good])
+                _encode_batch(context, [image.key for image in good], {"image": images}, work)
+        work = opened.popleft()
+        context.parts.source.check_unchanged(part)
+        for record in work.records:
+            if not work.errors[record.key] and record.image_key in unreadable:
+                work.errors[record.key] = unreadable[record.image_key]
+        yield _table(context, work)
+
+
+def _batches(context: Context, parts: list[Part], opened: deque[_PartWork]) -> Iterator[list[tuple[str, ImageLocation]]]:
+    """Batches of images to load, part after part, each part closed by an empty batch; says what it opens."""
     cached = context.cached_features or {}
-    for keys in _blocks([key for key in image_keys if key in cached], context.config.batch_size_eval):
-        features = torch.from_numpy(np.stack([cached[key] for key in keys]))
-        _encode_batch(context, keys, {"image_features": features}, codes, pooled)
-    image_keys = [key for key in image_keys if key not in cached]
-    loader = DataLoader(
-        LocatedImages([wanted[key] for key in image_keys], context.parts.vis_processor),
-        batch_size=context.config.batch_size_eval,
-        num_workers=context.config.num_workers,
-        collate_fn=list,
-    )
-    for batch in loader:
-        unreadable.update({image_keys[i]: error for i, image, error in batch if image is None})
-        readable = [(image_keys[i], image) for i, image, error in batch if image is not None]
-        if readable:
-            images = torch.stack([image for _, image in readable])
-            _encode_batch(context, [key for key, _ in readable], {"image": images}, codes, pooled)
-    for record in records:
-        if not errors[record.key] and record.image_key in unreadable:
-            errors[record.key] = unreadable[record.image_key]
-    length, width = context.model.num_patches, context.model.encoder_width
-    usable = np.array([not errors[r.key] for r in records], dtype=bool)
-    places = [r.location or ImageLocation("") for r in records]
-    return pa.table(
-        {
-            "key": [r.key for r in records],
-            "image_key": [r.image_key for r in records],
-            "caption_original": [r.caption for r in records],
-            "error": [errors[r.key] for r in records],
-            "image_path": [place.path for place in places],
-            "image_offset": [place.offset for place in places],
-            "image_size": [place.size for place in places],
-            "codes": _lists([codes[r.image_key] for r in records if not errors[r.key]], usable, length, np.uint16),
-            "feature": _lists([pooled[r.image_key] for r in records if not errors[r.key]], usable, width, np.float16),
-        },
-        schema=SCHEMA,
-    )
+    size = context.config.batch_size_eval
+    for part in parts:
+        # Loader processes read the bytes: a part's images need not fit in memory.
+        records = list(context.parts.source.read(part, images=False))
+        work = _PartWork(records, {record.key: record.error for record in records})
+        opened.append(work)
+        # Pairs of one image share one encoding, and an image without a usable caption needs none.
+        wanted = {record.image_key: record.location for record in records if not record.error}
+        for keys in _blocks([key for key in wanted if key in cached], size):
+            features = torch.from_numpy(np.stack([cached[key] for key in keys]))
+            _encode_batch(context, keys, {"image_features": features}, work)
+        yield from _blocks([(key, place) for key, place in wanted.items() if key not in cached], size)
+        yield []
 
 
-def _encode_batch(context: Context, keys: list[str], samples: dict, codes: dict, pooled: dict) -> None:
-    """Add the codes (L,), uint16, and the mean feature (D,), float16, of a batch of images."""
+def _encode_batch(context: Context, keys: list[str], samples: dict, work: _PartWork) -> None:
     with context.autocast():
         features = context.model.image_features(samples)  # (B, L, D)
         found = context.model.quantizer.encode(features).cpu().numpy().astype(np.uint16)
         means = features.float().mean(1).cpu().numpy().astype(np.float16)
-    codes.update(zip(keys, found, strict=True))
-    pooled.update(zip(keys, means, strict=True))
+    work.codes.update(zip(keys, found, strict=True))
+    work.means.update(zip(keys, means, strict=True))
 
 
 def _blocks(items: list, size: int) -> Iterator[list]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _lists(rows: list[np.ndarray], usable: np.ndarray, length: int, dtype: type) -> pa.ListArray:
-    """Rows of the usable records as lists of ``length``, null for the others."""
-    # Not lists of fixed size: Parquet readers refuse those with nulls.
-    ends = np.append(0, np.cumsum(usable)) * length
-    values = np.concatenate(rows) if rows else np.zeros(0, dtype)
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values), mask=pa.array(~usable))
+def _table(context: Context, work: _PartWork) -> pa.Table:
+    records, errors = work.records, work.errors
+    usable = [not errors[record.key] for record in records]
+    image_keys = [record.image_key for record in records if not errors[record.key]]
+    places = [record.location or ImageLocation("") for record in records]
+    codes = np.array([work.codes[key] for key in image_keys], np.uint16).reshape(-1, context.model.num_patches)
+    means = np.array([work.means[key] for key in image_keys], np.float16).reshape(-1, context.model.encoder_width)
+    table = pa.table(
+        {
+            "key": [record.key for record in records],
+            "image_key": [record.image_key for record in records],
+            "caption_original": [record.caption for record in records],
+            "error": [errors[record.key] for record in records],
+            "image_path": [place.path for place in places],
+            "image_offset": [place.offset for place in places],
+            "image_size": [place.size for place in places],
+            "codes": list_column(codes, usable),
+            "feature": list_column(means, usable),
+        },
+        schema=SCHEMA,
+    )
+    return with_code_statistics(table, codes, context.model.quantizer.num_codes)
 
 
-def _without_image(record: Record) -> Record:
-    # Loader processes read the bytes again where they need them: a part's images need not fit in memory.
-    return Record(record.key, record.image_key, record.caption, record.error, record.location, None)
+def statistics(context: Context) -> CodeStatistics:
+    """What the codes of the whole set add up to."""
+    stage = stage_of(context)
+    return code_statistics(map(stage.part_path, context.part_names), context.model.quantizer.num_codes)
 
 
 def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:
     """The codes of a table's rows without error, (N, L), uint16."""
-    return _rows_of(table["codes"], num_patches, np.uint16)
+    return rows_of(table["codes"], num_patches, np.uint16)
+
+
+def load_codes(context: Context, part_name: str) -> np.ndarray:
+    """The codes of a part's usable records, (N, L), uint16."""
+    return codes_of(context.load_part(stage_of(context), part_name, ["codes"]), context.model.num_patches)
 
 
 def features_of(table: pa.Table, width: int) -> np.ndarray:
     """The mean patch features of a table's rows without error, (N, D), float32."""
-    return _rows_of(table["feature"], width, np.float16).astype(np.float32)
-
-
-def _rows_of(column: pa.ChunkedArray, width: int, dtype: type) -> np.ndarray:
-    found = [chunk.drop_null().flatten().to_numpy() for chunk in column.chunks]
-    return np.concatenate([np.zeros(0, dtype), *found]).reshape(-1, width)
+    return rows_of(table["feature"], width, np.float16).astype(np.float32)

@@ -3,12 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
-from lavis_tldr.reduction.ledger import join_by_key
 from lavis_tldr.reduction.refinement import refine_captions
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.reduction.tables import join_by_key
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.stages import encode, score, select
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
@@ -17,53 +16,50 @@ SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "caption_generated",
 
 
 def stage_of(context: Context) -> Stage:
+    inputs = {"model": context.model_digest}
+    return context.stage("refine", lambda: (settings(context), {"select": select.stage_of(context).digest, **inputs}))
+
+
+def settings(context: Context) -> dict:
+    """What decides a caption, given its image's codes."""
     config = context.config
-    settings = {
+    found = {
         "recipe": config.recipe,
         "joiner": config.joiner,
         "decoding": vars(config.decoding),
         "bf16": config.bf16,
     }
-    if config.recipe == "gated":
-        settings["alignment_threshold"] = config.alignment_threshold
-    return context.stage("refine", settings, {"select": select.stage_of(context).digest, "model": context.model_digest})
+    return found | ({"alignment_threshold": config.alignment_threshold} if config.recipe == "gated" else {})
 
 
 def run(context: Context, stage: Stage) -> None:
     """Write ``refine/<part>.parquet``: key, caption_generated, caption, caption_from of the kept samples."""
     mine = context.my_parts(stage)
-    kept = _kept_by_part(context, mine)
-    source = encode.stage_of(context)
-    scores = score.stage_of(context) if context.config.captions_all else None
-    counts, seconds = run_parts(
-        context, stage, mine, lambda part: _refine_part(context, source, scores, part, kept[part.name])
-    )
+    selection = select.stage_of(context)
+
+    def refined(part: Part) -> pa.Table:
+        table = context.load_part(selection, part.name, ["key", "alignment", "kept"])
+        return refine_part(context, part, table.filter(table["kept"]).select(["key", "alignment"]))
+
+    counts, seconds = run_parts(context, stage, mine, map(refined, mine))
     finish_on_first(stage, counts, seconds)
 
 
-def _kept_by_part(context: Context, parts: list[Part]) -> dict[str, pa.Table]:
-    """Key and alignment of the kept samples of each part."""
-    selection = pq.read_table(
-        select.stage_of(context).folder / "selection.parquet", columns=["key", "alignment", "kept"]
-    )
-    selection = selection.filter(selection["kept"]).select(["key", "alignment"])
-    source = encode.stage_of(context)
-    keys = [context.load_part(source, part.name, ["key"])["key"].combine_chunks() for part in parts]
-    # All parts looked up at once: the look-up table over the selection is dear.
-    rows = pc.index_in(pa.chunked_array(keys, pa.string()), value_set=selection["key"]).to_numpy()
-    found, start = {}, 0
-    for part, part_keys in zip(parts, keys, strict=True):
-        mine = rows[start : start + len(part_keys)]
-        found[part.name] = selection.take(mine[~np.isnan(mine)].astype(np.int64))
-        start += len(part_keys)
-    return found
+def refine_part(context: Context, part: Part, wanted: pa.Table) -> pa.Table:
+    """The captions of some samples of a part, by the recipe.
 
+    Args:
+        context: The run.
+        part: Of the source.
+        wanted: key and alignment of the samples.
 
-def _refine_part(context: Context, source: Stage, scores: Stage | None, part: Part, kept: pa.Table) -> pa.Table:
-    table = context.load_part(source, part.name, ["key", "caption_original", "codes"])
-    table = table.filter(pc.is_in(table["key"], kept["key"].combine_chunks()))
-    table = join_by_key(table, kept, left_name="encode", right_name="selection")
-    generated = _generated(context, scores, part.name, table)
+    Returns:
+        Columns of `SCHEMA`, in the order of the part.
+    """
+    table = context.load_part(encode.stage_of(context), part.name, ["key", "caption_original", "codes"])
+    table = table.filter(pc.is_in(table["key"], wanted["key"].combine_chunks()))
+    table = join_by_key(table, wanted, left_name="encode", right_name="select")
+    generated = _generated(context, part.name, table)
     captions, origins = refine_captions(
         table["caption_original"].to_pylist(),
         generated,
@@ -76,10 +72,10 @@ def _refine_part(context: Context, source: Stage, scores: Stage | None, part: Pa
     return pa.table(columns, schema=SCHEMA)
 
 
-def _generated(context: Context, scores: Stage | None, part_name: str, table: pa.Table) -> list[str]:
+def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
     """Captions of the samples of a part, from the score stage where it has made them."""
-    if scores is not None:
-        scored = context.load_part(scores, part_name, ["key", "caption_generated"])
+    if context.config.captions_all:
+        scored = context.load_part(score.stage_of(context), part_name, ["key", "caption_generated"])
         scored = scored.filter(pc.is_in(scored["key"], table["key"].combine_chunks()))
         joined = join_by_key(table.select(["key"]), scored, left_name="refine", right_name="score")
         return joined["caption_generated"].to_pylist()

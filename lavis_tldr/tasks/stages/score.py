@@ -7,17 +7,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import sample_rows
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.alignment import CaptionScorer
-from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs
+from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs, fit_contrastive
 from lavis_tldr.tasks.image_features import mean_features
-from lavis_tldr.tasks.stages import cluster, encode
+from lavis_tldr.tasks.stages import encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.tasks.stages.sampling import draw_sample
 
+SCORER = "scorer.safetensors"
 SCORES = ("contrast", "likelihood_gain", "similarity")
 SCHEMA = pa.schema(
     [
@@ -29,6 +32,10 @@ SCHEMA = pa.schema(
 
 
 def stage_of(context: Context) -> Stage:
+    return context.stage("score", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     config = context.config
     inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest}
     settings: dict = {"alignment": config.alignment, "bf16": config.bf16, "seed": config.seed}
@@ -40,24 +47,38 @@ def stage_of(context: Context) -> Stage:
             inputs["trusted pairs"] = _digest_of(context.trusted)
     else:
         settings |= {"num_contrast": config.num_contrast, "decoding": vars(config.decoding)}
-    return context.stage("score", settings, inputs)
+    return settings, inputs
 
 
 def run(context: Context, stage: Stage) -> None:
     """Write ``score/<part>.parquet``: key, caption_generated and the scores of `SCORES`."""
-    mine = context.my_parts(stage)
+    context.model.to(context.device).eval()
     source = encode.stage_of(context)
-    table_of = None
-    if mine:
-        context.model.to(context.device).eval()
-        if context.config.alignment == "contrastive":
-            table_of = partial(_contrast_part, context, source, _fit_contrastive(context, source))
-        else:
-            codes = cluster.load_codes(context)[1]
-            scorer = CaptionScorer(context.model, context.config, codes, context.sentence_encoder)
-            table_of = partial(_caption_part, context, source, scorer)
-    counts, seconds = run_parts(context, stage, mine, table_of)
+    mine = context.my_parts(stage)
+    if context.config.alignment == "contrastive":
+        table_of = partial(_contrast_part, context, source, _fitted_scorer(context, stage))
+    else:
+        scorer = CaptionScorer(context.model, context.config, _contrast_codes(context), context.sentence_encoder)
+        table_of = partial(_caption_part, context, source, scorer)
+    counts, seconds = run_parts(context, stage, mine, map(table_of, mine))
     finish_on_first(stage, counts, seconds)
+
+
+def _fitted_scorer(context: Context, stage: Stage) -> ContrastiveScorer:
+    """The scorer; fitted once, by the first process, so that all parts of all runs are scored by the same."""
+    path = stage.folder / SCORER
+    if is_main_process() and not path.is_file():
+        scorer = _fit_scorer(context)
+        with stage.write(SCORER) as temporary:
+            scorer.save(temporary)
+    barrier()
+    return ContrastiveScorer.load(path, context.config.seed)
+
+
+def _contrast_codes(context: Context) -> np.ndarray:
+    """Codes of drawn images that a caption's likelihood is compared over, (R, L)."""
+    sample = draw_sample(context, context.config.num_contrast, context.config.seed)
+    return np.concatenate([encode.load_codes(context, name)[rows] for name, rows, _ in sample.by_part()])
 
 
 def _caption_part(context: Context, source: Stage, scorer: CaptionScorer, part: Part) -> pa.Table:
@@ -76,31 +97,26 @@ def _contrast_part(context: Context, source: Stage, scorer: ContrastiveScorer, p
     return pa.table({**columns, "likelihood_gain": unscored, "similarity": unscored}, schema=SCHEMA)
 
 
-def _fit_contrastive(context: Context, source: Stage) -> ContrastiveScorer:
-    """The scorer, fitted on drawn samples and the trusted pairs; every process fits the same."""
-    keys = sorted(
-        key for name in context.part_names for key in _usable(context, source, name, ["key"])["key"].to_pylist()
-    )
-    drawn = pa.array(
-        [keys[i] for i in sample_rows(keys, context.config.fit_size, seed=context.config.seed)], pa.string()
-    )
-    found = [_pairs(context, source, name, drawn) for name in context.part_names]
-    keys = [key for pairs in found for key in pairs.keys]
-    order = torch.from_numpy(np.argsort(np.array(keys, dtype=str), kind="stable"))  # file order decides nothing
-    sample = Pairs(
-        [keys[i] for i in order.tolist()],
-        torch.cat([pairs.images for pairs in found])[order],
-        torch.cat([pairs.texts for pairs in found])[order],
-    )
+def _fit_scorer(context: Context) -> ContrastiveScorer:
+    """The scorer, fitted on drawn samples and the trusted pairs."""
+    sample = draw_sample(context, context.config.fit_size, context.config.seed)
+    source = encode.stage_of(context)
+    pairs = Pairs(sample.keys, torch.empty(0), torch.empty(0))
+    for name, rows, places in sample.by_part():
+        found = _pairs(context, source, name, rows)
+        if not pairs.images.numel():
+            pairs.images = torch.empty(len(sample), found.images.shape[1])
+            pairs.texts = torch.empty(len(sample), found.texts.shape[1])
+        pairs.images[places], pairs.texts[places] = found.images, found.texts
     trusted = None if context.trusted is None else _trusted_pairs(context, context.trusted)
-    return ContrastiveScorer(sample, trusted, context.config.seed)
+    return fit_contrastive(pairs, trusted, context.config.seed)
 
 
-def _pairs(context: Context, source: Stage, part_name: str, only: pa.Array | None = None) -> Pairs:
-    """Features of a part's usable samples, or of those among the keys ``only``."""
+def _pairs(context: Context, source: Stage, part_name: str, rows: np.ndarray | None = None) -> Pairs:
+    """Features of a part's usable samples, or of some rows of them."""
     table = _usable(context, source, part_name, ["key", "caption_original", "feature"])
-    if only is not None:
-        table = table.filter(pc.is_in(table["key"], only))
+    if rows is not None:
+        table = table.take(rows)
     images = torch.from_numpy(encode.features_of(table, context.model.encoder_width))
     return Pairs(table["key"].to_pylist(), images, context.sentence_encoder(table["caption_original"].to_pylist()))
 

@@ -1,22 +1,59 @@
-"""Select: which samples of each cluster are kept (paper, sec. 3.2)."""
+"""Select: which samples of each cluster are kept (paper, sec. 3.2).
+
+In bounded memory: each part's samples are written by cluster, a group of clusters is read across all parts and its
+samples take their places, and each part's are read back across all groups (`regroup`).
+"""
 
 import logging
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from lavis.common.dist_utils import is_main_process
 
-from lavis_tldr.reduction.ledger import join_by_key
+from lavis_tldr.files import write_whole
+from lavis_tldr.reduction.code_tables import rows_of
+from lavis_tldr.reduction.duplicates import find_near_duplicates
+from lavis_tldr.reduction.regroup import plan_groups, read_bin, read_bins, write_bins
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import find_near_duplicates, keep_budget, select_aligned, select_uniform
-from lavis_tldr.tasks.alignment import combine_scores
-from lavis_tldr.tasks.stages import cluster, score
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, write_table
+from lavis_tldr.reduction.selection import (
+    Standing,
+    count_kept,
+    is_kept,
+    keep_budget,
+    stand,
+    tier_sizes,
+    understudies,
+)
+from lavis_tldr.reduction.tables import join_by_key
+from lavis_tldr.runners.process_group import from_rank_zero
+from lavis_tldr.sources import Part
+from lavis_tldr.tasks.alignment import BOTH, Moments, combine_scores
+from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.stages import cluster, encode, score
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts, share
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("cluster", pa.int32()),
+        ("distance", pa.float32()),
+        ("alignment", pa.float32()),  # NaN where not scored
+        ("kept", pa.bool_()),
+        ("understudy", pa.int32()),  # place among the dropped of its cluster, 0 if kept
+        ("duplicate_of", pa.string()),
+    ]
+)
 
 
 def stage_of(context: Context) -> Stage:
+    return context.stage("select", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     config = context.config
     settings = {"selection": config.selection, "keep_ratio": config.keep_ratio, "seed": config.seed}
     inputs = {"cluster": cluster.stage_of(context).digest}
@@ -25,83 +62,194 @@ def stage_of(context: Context) -> Stage:
         settings |= {"alignment": config.alignment}
     if config.selection == "aligned":
         settings |= {"balance": config.balance, "duplicate_threshold": config.duplicate_threshold}
-    return context.stage("select", settings, inputs)
+    return settings, inputs
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write ``select/selection.parquet``: key, cluster, distance, alignment, kept, duplicate_of."""
+    """Write ``select/<part>.parquet``: key, cluster, distance, alignment, kept, understudy, duplicate_of."""
     started = time.monotonic()
-    counts = {}
+    sizes = cluster.load_array(cluster.stage_of(context).folder / cluster.SIZES, context.config.num_clusters)
+    groups = _Groups.plan(context, stage, sizes)
+    groups.folder.mkdir(parents=True, exist_ok=True)
+    _write_by_cluster(context, groups)
+    barrier()
+    _take_places(context, groups)
+    barrier()
+    counts = from_rank_zero(_count(context, groups) if is_main_process() else None)
+    mine = context.my_parts(stage)
+    totals, _ = run_parts(context, stage, mine, _selected(context, groups, mine, *counts))
     if is_main_process():
-        table = pq.read_table(cluster.stage_of(context).folder / "clusters.parquet")
-        table = table.append_column("alignment", pa.array(_alignment(context, table), pa.float32()))
-        kept, duplicate_of = _select(context, table)
-        table = table.append_column("kept", pa.array(kept)).append_column("duplicate_of", pa.array(duplicate_of))
-        budget = keep_budget(table.num_rows, context.config.keep_ratio)
-        if kept.sum() < budget:
-            logging.warning(
-                "Only %d samples are no near duplicates, fewer than the %d to keep: all are kept, whatever their "
-                "alignment. Raise run.duplicate_threshold (%s), or lower run.keep_ratio.",
-                kept.sum(),
-                budget,
-                context.config.duplicate_threshold,
-            )
-        write_table(stage, "selection.parquet", table)
-        counts = {"read": table.num_rows, "kept": int(kept.sum())}
-    finish_on_first(stage, counts, time.monotonic() - started)
+        totals["kept"] = int(counts[1].sum())
+        _warn_of_shortage(context, int(sizes.sum()), totals["kept"])
+    finish_on_first(stage, totals, time.monotonic() - started)
 
 
-def _alignment(context: Context, table: pa.Table) -> np.ndarray:
-    if not context.config.needs_scores:
-        return np.full(table.num_rows, np.nan, np.float32)
-    scores = context.load(score.stage_of(context), ["key", *score.SCORES])
-    joined = join_by_key(table.select(["key"]), scores, left_name="clusters", right_name="scores")
-    return combine_scores({name: joined[name].to_numpy() for name in score.SCORES}, context.config.alignment)
+@dataclass(frozen=True)
+class _Groups:
+    """Clusters in groups, and the files in which samples lie by group.
+
+    Attributes:
+        folder: Of these files.
+        of_cluster: Group of each cluster, (C,).
+        number: How many there are.
+    """
+
+    folder: Path
+    of_cluster: np.ndarray
+    number: int
+
+    @classmethod
+    def plan(cls, context: Context, stage: Stage, sizes: np.ndarray) -> "_Groups":
+        of_cluster = plan_groups(sizes)
+        number = int(of_cluster.max()) + 1
+        # Left by another version, files of another number of groups would be misread.
+        return cls(stage.scratch / f"of_{number}", of_cluster, number)
+
+    def by_cluster(self, part_name: str) -> Path:
+        return self.folder / f"part-{part_name}.arrow"
+
+    def by_part(self, group: int) -> Path:
+        return self.folder / f"group-{group}.arrow"
 
 
-def _select(context: Context, table: pa.Table) -> tuple[np.ndarray, list[str]]:
-    config = context.config
-    keys = table["key"].to_pylist()
-    cluster_ids = table["cluster"].to_numpy()
-    if config.selection == "uniform":
-        return select_uniform(keys, cluster_ids, config.keep_ratio, seed=config.seed), [""] * len(keys)
-    alignment = table["alignment"].to_numpy()
-    duplicate_of = [""] * len(keys)
-    if config.duplicate_threshold is not None:
-        duplicate_of = _near_duplicates(context, keys, cluster_ids, alignment)
-    kept = select_aligned(
-        keys,
-        cluster_ids,
-        alignment,
-        config.keep_ratio,
-        seed=config.seed,
-        balance=config.balance,
-        duplicate_of=duplicate_of,
-    )
-    return kept, duplicate_of
+def _write_by_cluster(context: Context, groups: _Groups) -> None:
+    """For each part its samples, with their alignment (and codes, to compare), by group of clusters."""
+    source, clustered = encode.stage_of(context), cluster.stage_of(context)
+    aligned = context.config.needs_scores
+    moments = _moments(context) if aligned and context.config.alignment == "both" else {}
+    pending = from_rank_zero([name for name in context.part_names if not groups.by_cluster(name).is_file()])
+    for name in share(pending):
+        table = context.load_part(clustered, name, ["key", "cluster"])
+        alignment = _alignment(context, name, table, moments) if aligned else np.full(len(table), np.nan, np.float32)
+        table = table.append_column("alignment", pa.array(alignment, pa.float32()))
+        table = table.append_column("row", pa.array(np.arange(len(table), dtype=np.int32)))
+        if context.config.duplicate_threshold is not None:
+            codes = context.load_part(source, name, ["codes"])["codes"].drop_null()
+            table = table.append_column("codes", codes)
+        with write_whole(groups.by_cluster(name)) as path:
+            write_bins(table, groups.of_cluster[table["cluster"].to_numpy()], groups.number, path)
 
 
-def _near_duplicates(context: Context, keys: list[str], cluster_ids: np.ndarray, alignment: np.ndarray) -> list[str]:
-    """The better twin of each sample, or "".
+def _alignment(context: Context, part_name: str, table: pa.Table, moments: dict[str, Moments]) -> np.ndarray:
+    scores = context.load_part(score.stage_of(context), part_name, ["key", *score.SCORES])
+    joined = join_by_key(table.select(["key"]), scores, left_name="cluster", right_name="score")
+    columns = {name: joined[name].to_numpy() for name in score.SCORES}
+    return combine_scores(columns, context.config.alignment, moments)
+
+
+def _moments(context: Context) -> dict[str, Moments]:
+    """Of the scores that are standardized before they are added up."""
+    stage = score.stage_of(context)
+
+    def of(name: str) -> Moments:
+        return Moments.over(lambda: (table[name].to_numpy() for table in context.load_parts(stage, [name])))
+
+    return {name: of(name) for name in BOTH}
+
+
+def _take_places(context: Context, groups: _Groups) -> None:
+    """For each group of clusters how its samples stand, by part."""
+    paths = [groups.by_cluster(name) for name in context.part_names]
+    threshold = context.config.duplicate_threshold
+    represented = None if threshold is None else cluster.Representer(context, encode.statistics(context), "histogram")
+    pending = from_rank_zero([number for number in range(groups.number) if not groups.by_part(number).is_file()])
+    for number in share(pending):
+        tables = [read_bin([path], number) for path in paths]
+        part = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+        table = pa.concat_tables(tables).append_column("part", pa.array(part, pa.int32())).sort_by("key")
+        keys, cluster_ids = table["key"].to_pylist(), table["cluster"].to_numpy()
+        alignment = table["alignment"].to_numpy()
+        # The draw decides where the selection does not go by scores, though the captions may.
+        ranked_by = alignment if context.config.selection == "aligned" else None
+        twins = None
+        if represented is not None:
+            codes = rows_of(table["codes"], context.model.num_patches, np.uint16)
+            twins = _near_duplicates(represented, threshold, keys, codes, cluster_ids, alignment)
+        standing = stand(keys, cluster_ids, seed=context.config.seed, alignment=ranked_by, duplicate_of=twins)
+        placed = pa.table(
+            {
+                "row": table["row"],
+                "cluster": cluster_ids,
+                "alignment": alignment,
+                "duplicate_of": pa.array(twins if twins is not None else [""] * len(keys), pa.string()),
+                "part": table["part"],
+                **vars(standing),
+            }
+        ).sort_by([("part", "ascending"), ("row", "ascending")])
+        with write_whole(groups.by_part(number)) as path:
+            write_bins(placed, placed["part"].to_numpy(), len(paths), path)
+
+
+def _near_duplicates(
+    represented: cluster.Representer,
+    threshold: float,
+    keys: list[str],
+    codes: np.ndarray,
+    cluster_ids: np.ndarray,
+    alignment: np.ndarray,
+) -> np.ndarray:
+    """The better twin of each sample, or "", (N,).
 
     Twins are told by which codes they share, whatever is clustered. Pairs of one image are twins, too: the caption
     that fits best stays.
     """
-    found_keys, codes = cluster.load_codes(context)
-    if found_keys != keys:
-        raise ValueError("clusters and codes are of different samples: run again with `--restart cluster`.")
-    represented = cluster.Representer(context, codes, representation="histogram")
     duplicate_of = np.full(len(keys), "", dtype=object)
     names = np.array(keys, dtype=object)
-    # Cluster by cluster: the histograms of a large set would not fit in memory.
+    # Cluster by cluster: the histograms of a large group would not fit in memory.
     by_cluster = np.argsort(cluster_ids, kind="stable")
     ends = np.flatnonzero(np.diff(cluster_ids[by_cluster])) + 1
     for rows in np.split(by_cluster, ends):
         duplicate_of[rows] = find_near_duplicates(
-            represented(codes[rows]),
-            cluster_ids[rows],
-            context.config.duplicate_threshold,
-            alignment[rows],
-            names[rows],
+            represented(codes[rows]), cluster_ids[rows], threshold, alignment[rows], names[rows]
         )
-    return duplicate_of.tolist()
+    return duplicate_of
+
+
+def _count(context: Context, groups: _Groups) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes and kept numbers of all tiers and clusters, (T, C) each."""
+    config = context.config
+    num_clusters = len(groups.of_cluster)
+
+    def blocks() -> Iterator[tuple[np.ndarray, Standing]]:
+        for group in range(groups.number):
+            table = read_bins(groups.by_part(group), ["cluster", "tier", "place", "score", "priority"])
+            clusters, *standing = (column.to_numpy() for column in table.columns)
+            yield clusters, Standing(*standing)
+
+    sizes, num_samples = np.zeros((2, num_clusters), np.int64), 0
+    for clusters, standing in blocks():
+        sizes += tier_sizes(clusters, standing.tier, num_clusters)
+        num_samples += len(clusters)
+    balance = config.balance if config.selection == "aligned" else 1.0
+    return sizes, count_kept(sizes, num_samples, config.keep_ratio, balance=balance, blocks=blocks)
+
+
+def _selected(
+    context: Context, groups: _Groups, parts: list[Part], sizes: np.ndarray, counts: np.ndarray
+) -> Iterator[pa.Table]:
+    clustered = cluster.stage_of(context)
+    paths = [groups.by_part(number) for number in range(groups.number)]
+    for part in parts:
+        table = context.load_part(clustered, part.name, ["key", "cluster", "distance"])
+        columns = ["row", "cluster", "alignment", "duplicate_of", "tier", "place"]
+        placed = read_bin(paths, context.part_names.index(part.name), columns).sort_by("row")
+        where = placed["cluster"].to_numpy(), placed["tier"].to_numpy(), placed["place"].to_numpy()
+        found = {
+            "alignment": placed["alignment"],
+            "kept": pa.array(is_kept(*where, counts)),
+            "understudy": pa.array(understudies(*where, sizes, counts)),
+            "duplicate_of": placed["duplicate_of"],
+        }
+        yield pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **found}, schema=SCHEMA)
+
+
+def _warn_of_shortage(context: Context, num_samples: int, num_kept: int) -> None:
+    budget = keep_budget(num_samples, context.config.keep_ratio)
+    if num_kept < budget:
+        logging.warning(
+            "Only %d samples are no near duplicates, fewer than the %d to keep: all are kept, whatever their alignment. "
+            "Raise run.duplicate_threshold (%s), or lower run.keep_ratio.",
+            num_kept,
+            budget,
+            context.config.duplicate_threshold,
+        )
