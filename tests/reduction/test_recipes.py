@@ -2,7 +2,7 @@
 
 import pytest
 
-from lavis_tldr.reduction.recipes import find_recipe, is_recipe, recipe_names
+from lavis_tldr.reduction.recipes import find_recipe, is_recipe, locate_run, recipe_names
 
 
 def add_stage(folder):
@@ -41,8 +41,25 @@ def test_name_may_be_left_out_where_there_is_one(tmp_path):
 def test_the_recipes_own_folder(run, monkeypatch):
     assert find_recipe(run / "paper") == run / "paper"
     assert find_recipe(run / "paper", "paper") == run / "paper"
+    monkeypatch.chdir(run / "paper" / "cluster")
+    assert find_recipe("..", "paper").resolve() == run / "paper"
+
+
+def test_the_run_and_all_its_recipes(run, monkeypatch):
+    assert locate_run(run) == (run, ["best", "paper"])
+    assert locate_run(run, "paper") == (run, ["paper"])
+    assert locate_run(run / "paper") == (run, ["paper"])
     monkeypatch.chdir(run / "paper")
-    assert find_recipe(".", "paper").resolve() == run / "paper"
+    assert locate_run(".") == (run, ["paper"])
+    with pytest.raises(ValueError, match="no recipe 'worst'"):
+        locate_run(run, "worst")
+
+
+def test_a_run_without_recipes_yet(tmp_path):
+    with pytest.raises(ValueError, match="holds no recipe"):
+        locate_run(tmp_path)
+    add_stage(tmp_path / "encode")
+    assert locate_run(tmp_path) == (tmp_path, [])
 
 
 @pytest.mark.parametrize("stage", ["cluster", "select", "ledger", "build"])
