@@ -93,8 +93,8 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
         limit = ", or raise the limit on a file's size (ulimit -f)" if no_room.errno == errno.EFBIG else ""
         left = shutil.disk_usage(path.parent).free / 2**20
         raise ValueError(
-            f"cannot write {path}: {os.strerror(no_room.errno)} (its file system has {left:.1f} MiB left). Free some space"
-            f"{limit} and run the same command again: finished parts are kept."
+            f"cannot write {path}: {os.strerror(no_room.errno)} (its file system has {left:.1f} MiB left). "
+            f"Free some space{limit} and run the same command again: finished parts are kept."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,13 +1,20 @@
 """Files written whole or not at all, and what a full disk says."""
 
+import multiprocessing
 import os
+import resource
 import stat
-import subprocess
-import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from lavis_tldr.files import create_whole, open_whole, write_whole
+from lavis_tldr.runners.checkpoint import save_checkpoint
+from lavis_tldr.sources.annotations import write_annotations
+from lavis_tldr.user_errors import is_user_error
 
 LIMIT = 100_000  # bytes
 
@@ -58,51 +65,81 @@ def test_create_whole_never_replaces(tmp_path):
     assert (tmp_path / "a").read_text() == "first" and names(tmp_path) == ["a"]
 
 
-WRITERS = {
-    "text": "with write_whole(path) as temporary: temporary.write_text('x' * 200_000)",
-    "file": "with open_whole(path) as file: file.write(bytes(200_000))",
-    "file, at its close": "with open_whole(path) as file: [file.write(b'x') for _ in range(100_001)]",
-    "create": "create_whole(path, 'x' * 200_000)",
-    "json": "write_annotations(path, ({'image': 'i', 'caption': 'x' * 1000} for _ in range(200)))",
-    "parquet": "with write_whole(path) as temporary: pq.write_table(pa.table({'x': np.random.rand(50_000)}), temporary)",
-    "numpy": "with open_whole(path) as file: np.save(file, np.zeros(50_000))",
-    "torch": "from lavis_tldr.runners.checkpoint import save_checkpoint\n"
-    "import torch; save_checkpoint({'x': torch.zeros(50_000)}, path)",
-}
+def _write_text(path):
+    with write_whole(path) as temporary:
+        temporary.write_text("x" * 200_000)
 
 
-@pytest.mark.parametrize("writer", WRITERS)
-def test_no_room_is_one_clear_error_and_leaves_nothing(tmp_path, writer):
-    path = tmp_path / "out" / "a.bin"
-    path.parent.mkdir()
-    code = f"""
-import resource
-from pathlib import Path
-import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-from lavis_tldr.files import create_whole, open_whole, write_whole
-from lavis_tldr.sources.annotations import write_annotations
-from lavis_tldr.user_errors import run_command
-resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))
-path = Path({str(path)!r})
-def command():
-{"".join(f"    {line}{chr(10)}" for line in WRITERS[writer].splitlines())}
-raise SystemExit(run_command(command))
-"""
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
-    assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith(f"lavis-tldr: error: cannot write {path}: File too large (its file system has ")
-    assert "MiB left). Free some space, or raise the limit on a file's size (ulimit -f) and run" in result.stderr
-    assert "the same command again: finished parts are kept." in result.stderr
-    assert names(path.parent) == []
+def _write_file(path):
+    with open_whole(path) as file:
+        file.write(bytes(200_000))
+
+
+def _overflow_at_close(path):
+    with open_whole(path) as file:
+        file.write(bytes(LIMIT))
+        file.write(b"x")  # stays in the buffer
+
+
+def _create(path):
+    create_whole(path, "x" * 200_000)
+
+
+def _annotate(path):
+    write_annotations(path, ({"image": "i", "caption": "x" * 1000} for _ in range(200)))
+
+
+def _write_parquet(path):
+    with write_whole(path) as temporary:
+        pq.write_table(pa.table({"x": np.random.default_rng(0).random(50_000)}), temporary)
+
+
+def _save_array(path):
+    with open_whole(path) as file:
+        np.save(file, np.zeros(50_000))
+
+
+def _save_tensor(path):
+    save_checkpoint({"x": torch.zeros(50_000)}, path)
+
+
+def _under_limit(write, path, connection):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
+    try:
+        write(path)
+    except Exception as error:
+        connection.send((is_user_error(error), str(error)))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [_write_text, _write_file, _overflow_at_close, _create, _annotate, _write_parquet, _save_array, _save_tensor],
+)
+def test_no_room_is_one_clear_error_and_leaves_nothing(tmp_path, write):
+    path = tmp_path / "a.bin"
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_under_limit, args=(write, path, send))
+    process.start()
+    send.close()
+    is_users, message = receive.recv()
+    process.join()
+    assert is_users
+    assert message.startswith(f"cannot write {path}: File too large (its file system has ")
+    assert message.endswith(
+        " MiB left). Free some space, or raise the limit on a file's size (ulimit -f) and run the same command again: "
+        "finished parts are kept."
+    )
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.txt: No space left on device .*Free some space and run the same"):
-        with write_whole(tmp_path / "a.txt") as temporary:
-            temporary.write_text("half")
-            with open("/dev/full", "wb") as full:
-                full.write(b"x")
+    said = r"a\.txt: No space left on device .*Free some space and run the same"
+    with pytest.raises(ValueError, match=said), write_whole(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        with open("/dev/full", "wb") as full:
+            full.write(b"x")
     assert names(tmp_path) == []
 
 
@@ -111,5 +148,5 @@ def test_other_failures_stay_what_they_are(tmp_path):
         temporary.write_text("half")
         raise RuntimeError("not the disk")
     with pytest.raises(FileNotFoundError), write_whole(tmp_path / "a"):
-        open(tmp_path / "no such file")
+        (tmp_path / "no such file").read_text()
     assert names(tmp_path) == []
