@@ -10,6 +10,8 @@ import os
 import sysconfig
 from pathlib import Path
 
+from lavis_tldr.files import write_whole
+
 PTH_NAME = "lavis_tldr_autoload.pth"
 HOOK_NAME = "_lavis_tldr_site_hook.py"
 
@@ -64,7 +66,6 @@ def is_enabled(folder: str | os.PathLike | None = None) -> bool:
 
 
 def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with write_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path

@@ -5,11 +5,12 @@ what made the features; each ``<n>.npy`` holds features (N, L, D) float16, and `
 """
 
 import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from lavis_tldr.files import open_whole
 
 
 class FeatureCache:
@@ -33,10 +34,11 @@ class FeatureCache:
                 "Delete the folder, or name another feature_cache."
             )
         if not stamp.is_file():
-            self._write(stamp, lambda file: file.write(fingerprint.encode()))
+            with open_whole(stamp) as file:
+                file.write(fingerprint.encode())
         self._place: dict[str, tuple[int, int]] = {}  # key -> (file, row)
         self._arrays: dict[int, np.ndarray] = {}
-        for path in sorted(self.folder.glob("*.json")):
+        for path in self._key_files():
             self._index(int(path.stem), json.loads(path.read_text()))
 
     def __contains__(self, key: str) -> bool:
@@ -61,21 +63,18 @@ class FeatureCache:
         """
         if len(keys) != len(features):
             raise ValueError(f"{len(features)} rows of features for {len(keys)} keys; expected one each.")
-        number = len(list(self.folder.glob("*.json")))
-        self._write(self.folder / f"{number:05d}.npy", lambda file: np.save(file, features.astype(np.float16)))
-        self._write(self.folder / f"{number:05d}.json", lambda file: file.write(json.dumps(list(keys)).encode()))
+        number = len(self._key_files())
+        with open_whole(self.folder / f"{number:05d}.npy") as file:
+            np.save(file, features.astype(np.float16))
+        with open_whole(self.folder / f"{number:05d}.json") as file:
+            file.write(json.dumps(list(keys)).encode())
         self._index(number, keys)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_arrays": {}}  # a memory map sent to a worker would be copied
 
-    @staticmethod
-    def _write(path: Path, write: Callable) -> None:
-        """Write a file whole or not at all; other processes may be reading the folder."""
-        partial = path.with_name(f"{path.name}.partial")
-        with open(partial, "wb") as file:
-            write(file)
-        os.replace(partial, path)
+    def _key_files(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.json"))  # what a killed process left begins otherwise
 
     def _index(self, number: int, keys: Sequence[str]) -> None:
         self._place.update({key: (number, row) for row, key in enumerate(keys)})

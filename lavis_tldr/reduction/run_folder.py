@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .files import TEMPORARY_PREFIX, create_whole, file_digest, write_whole
+from lavis_tldr.files import TEMPORARY_PREFIX, create_whole, file_digest, write_whole
+
 from .manifest import changes, digest_of, normalise, package_version
 
 MANIFEST = "manifest.json"

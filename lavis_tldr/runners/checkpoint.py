@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lavis_tldr.files import write_whole
+
 MAX_NAMES_SHOWN = 5
 
 
@@ -43,12 +45,8 @@ def weights_digest(model: nn.Module, names: set[str]) -> str:
 
 def save_checkpoint(checkpoint: dict, path: Path) -> None:
     """Write the checkpoint whole or not at all: a killed run leaves the previous file."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        torch.save(checkpoint, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with write_whole(path) as temporary:
+        torch.save(checkpoint, temporary)
 
 
 def read_checkpoint(path: str | Path) -> dict:

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
+from lavis_tldr.files import open_whole as write_whole
 from lavis_tldr.sources.images import image_suffix, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
 _MAX_NAME = 180  # bytes in one path component; file systems allow 255
-
-
-@contextmanager
-def write_whole(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """Open a temporary file that becomes ``path`` when the block ends, and is removed if it fails."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600, which other users' training jobs cannot read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+# Of ASCII and beyond: all that a reader of lines takes for an end of line.
+_CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
+
 
 def clean_caption(text: bytes | str) -> str:
     """Caption as valid Unicode: invalid UTF-8 becomes U+FFFD, byte-order marks and NULs go, ends stripped.
@@ -17,5 +22,9 @@ def clean_caption(text: bytes | str) -> str:
 
 
 def clean_key(key: str) -> str:
-    r"""Key as valid Unicode; bytes that are not UTF-8 are spelled out (``\udc80``), so keys stay distinct."""
-    return key.replace("\x00", "\\x00").encode("utf-8", errors="backslashreplace").decode("utf-8")
+    r"""Key as valid Unicode in one line, for lists with a key a line.
+
+    Control characters and bytes that are not UTF-8 are spelled out (``\n``, ``\udc80``), so keys stay distinct.
+    """
+    key = _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), key)
+    return key.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -38,7 +38,7 @@ def test_an_interrupted_write_is_forgotten(tmp_path):
     cache = FeatureCache(tmp_path, "encoder a")
     cache.add(["a"], features(1))
     (tmp_path / "00001.npy").write_bytes(b"whole or not, its keys were never written")
-    (tmp_path / "00001.json.partial").write_text('["b"')
+    (tmp_path / ".tmp-killed.json").write_text('["b"')
     again = FeatureCache(tmp_path, "encoder a")
     assert again.missing(["a", "b"]) == ["b"]
     again.add(["b"], features(1, seed=2))

@@ -1,0 +1,9 @@
+"""The commands of ``lavis-tldr``, a file for each group: their arguments, and what they hand them to.
+
+Each file has ``add_commands(commands)``. It imports what a command needs only when the command runs, so that
+``--help`` and the commands without a model answer at once.
+"""
+
+from lavis_tldr.commands import drawn_sets, environment, reduced_sets, reports, training
+
+GROUPS = (training, reports, reduced_sets, drawn_sets, environment)

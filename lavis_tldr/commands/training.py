@@ -1,0 +1,38 @@
+"""``reduce`` and ``train``: run a config."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_commands(commands) -> None:
+    parser = commands.add_parser("reduce", help="run all stages of a reduction, or one")
+    _add_config_arguments(parser)
+    parser.add_argument("--stage", metavar="NAME", help="run this stage alone")
+    parser.add_argument("--restart", metavar="NAME", help="forget this stage's files and later ones' first")
+    parser.set_defaults(command=_reduce)
+    parser = commands.add_parser("train", help="run any LAVIS config, as python -m lavis_tldr.train does")
+    _add_config_arguments(parser)
+    parser.set_defaults(command=_train)
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cfg-path", required=True, metavar="YAML", help="the run's config")
+    parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE", help="override its settings")
+
+
+def _reduce(args: argparse.Namespace) -> None:
+    from lavis_tldr.train import run
+
+    options = list(args.options)
+    if args.stage:
+        options.append(f"run.stages=[{args.stage}]")
+    if args.restart:
+        options.append(f"run.restart={args.restart}")
+    run(args.cfg_path, options)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from lavis_tldr.train import run
+
+    run(args.cfg_path, args.options)

@@ -1,0 +1,71 @@
+"""How a run was made: what the manifests of its stages say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, SHARED_STAGES, locate_run
+
+from .stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
+
+SUMMARY = "summary.json"
+
+
+def inspect_run(run: Path | str, name: str | None = None) -> dict:
+    """The facts of a run, as JSON can say them.
+
+    Args:
+        run: The run folder, or one recipe's folder in it.
+        name: Only this recipe; else all.
+
+    Returns:
+        ``run``; ``package_versions``; ``stages``: those that the recipes share, by name; ``recipes`` by name, each
+        with ``stages``, ``config`` (the path of the config that started it, or None), ``summary`` (its closing
+        figures, or None) and ``next`` (what to run where it is not finished, else None). A stage is a
+        `stage_record` with ``changed_inputs``: stages before it that have been made anew since.
+
+    Raises:
+        ValueError: If there is no such run or recipe, or a manifest is damaged.
+    """
+    root, names = locate_run(run, name)
+    parts = source_parts(stage_record(root / "encode"))
+    folders = {stage: root / stage for stage in SHARED_STAGES}
+    shared = {stage: _record(folder, folders, parts) for stage, folder in folders.items()}
+    recipes = {recipe: _recipe(root / recipe, folders, shared, parts) for recipe in names}
+    stages = [*shared.values(), *(stage for recipe in recipes.values() for stage in recipe["stages"].values())]
+    return {
+        "run": str(root),
+        "package_versions": sorted({str(stage["package_version"]) for stage in stages if stage["state"] != NOT_BEGUN}),
+        "stages": shared,
+        "recipes": recipes,
+    }
+
+
+def _recipe(folder: Path, shared_folders: dict[str, Path], shared: dict[str, dict], parts: list[str]) -> dict:
+    folders = shared_folders | {stage: folder / stage for stage in RECIPE_STAGES}
+    stages = {stage: _record(folders[stage], folders, parts) for stage in RECIPE_STAGES}
+    # Not every recipe needs scores, but scores that were begun are needed.
+    begun = [stage for name, stage in shared.items() if name == "encode" or stage["state"] != NOT_BEGUN]
+    finished = all(stage["state"] == DONE for stage in [*begun, *stages.values()])
+    config = str(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    return {
+        "config": config,
+        "stages": stages,
+        "summary": _summary(folder / SUMMARY),
+        "next": None if finished else f"lavis-tldr reduce --cfg-path {config or 'CONFIG (the one of before)'}",
+    }
+
+
+def _record(folder: Path, folders: dict[str, Path], parts: list[str]) -> dict:
+    record = stage_record(folder, parts)
+    return record | {"changed_inputs": changed_inputs(folder, record, folders)}
+
+
+def _summary(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): run the reduction again, which writes it anew.") from error

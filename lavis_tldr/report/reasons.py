@@ -1,0 +1,88 @@
+"""The ledger's reasons and captions put into words."""
+
+from __future__ import annotations
+
+from lavis_tldr.reduction.outcome import FAILED, KEPT, LOW_ALIGNMENT, NEAR_DUPLICATE, NOT_DRAWN
+
+from .cluster_standing import STANDS_IN
+from .texts import printable
+from .units import count, number, ordinal, place
+
+GONE_MISSING = "dropped: image gone missing"
+
+
+def explain_outcome(reason: str, standing: dict, *, alignment: float | None, seed: int | None, twin: str) -> str:
+    """Why a sample was kept or not.
+
+    Args:
+        reason: The ledger's.
+        standing: The sample's in its cluster (`cluster_standing`); empty for one that failed.
+        alignment: The sample's, None where it has none.
+        seed: Of a uniform draw; None where alignment decided.
+        twin: The reason of the sample that is named in ``reason``, "" where there is none.
+    """
+    if reason.startswith(FAILED):
+        return f"{printable(reason)}; so it was neither clustered nor scored"
+    twin = printable(twin) or "not in the ledger"
+    if reason.startswith(NEAR_DUPLICATE):
+        return f"{printable(reason)}, which has the better claim; that one: {twin}"
+    if reason.startswith(STANDS_IN):
+        return f"{printable(reason)}, as the next understudy of its cluster; that one: {twin}"
+    if reason == GONE_MISSING:
+        stand_in = standing.get("stand_in", "")
+        instead = f"{printable(stand_in)} stands in for it" if stand_in else "no understudy was left to stand in"
+        return f"{reason}: {instead}"
+    if seed is not None and "draw_rank" in standing:
+        drawn = f"{ordinal(standing['draw_rank'])} of {count(standing['size'])} in its cluster's draw (seed {seed})"
+        return f"{printable(reason)}: {drawn}, of which {_kept(standing)}"
+    if reason == NOT_DRAWN:
+        return f"{reason}: it has no alignment score, and samples with one go first"
+    if reason in (KEPT, LOW_ALIGNMENT) and "alignment_rank" in standing:
+        return f"{reason}: {_alignment(standing, alignment, reason == LOW_ALIGNMENT)}"
+    return printable(reason)
+
+
+def _alignment(standing: dict, alignment: float | None, dropped: bool) -> str:
+    among = " that repeat no other" if standing["num_repeats"] else ""
+    lowest = standing["lowest_kept"]
+    text = (
+        f"{place(standing['alignment_rank'], 'best')} alignment of the {count(standing['num_ranked'])} in its "
+        f"cluster{among}, of which {_kept(standing)}"
+    )
+    if lowest is not None:
+        text += f", the last with {number(lowest)}"
+        if dropped and alignment == lowest:
+            text += " as well: of equals, the draw decides"
+    return text
+
+
+def _kept(standing: dict) -> str:
+    kept = standing["kept"]
+    return f"{count(kept)} {'is' if kept == 1 else 'are'} kept" if kept else "none is kept"
+
+
+def explain_caption(origin: str, refine: dict, alignment: float | None, original: str, generated: str) -> str:
+    """Where a kept sample's caption comes from, and why from there.
+
+    Args:
+        origin: The ledger's ``caption_from``.
+        refine: Config of the stage refine.
+        alignment: The sample's, None where it has none.
+        original: Its original caption.
+        generated: Its generated caption.
+    """
+    recipe = refine.get("recipe", "")
+    told = {"original": "the original", "generated": "the generated one", "original_generated": "both, joined"}
+    if origin not in told:
+        return "none: the original and the generated one are empty"
+    told = told[origin]
+    other, text = ("generated", generated) if origin == "original" else ("original", original)
+    if recipe != origin and not text.strip():
+        return f"{told}: the {other} one is empty"
+    if recipe == "gated":
+        threshold = number(refine["alignment_threshold"])
+        if alignment is None:
+            return f"{told}: without an alignment it can't reach the threshold {threshold}"
+        verb = "reaches" if origin == "original" else "is below"
+        return f"{told}: the original's alignment {number(alignment)} {verb} the threshold {threshold}"
+    return f"{told}, as recipe {recipe} says" if recipe else told

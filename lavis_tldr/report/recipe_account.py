@@ -1,0 +1,114 @@
+"""One recipe's account of a sample: where it was put, whether it was kept, and what became of its caption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lavis_tldr.reduction.outcome import NEAR_DUPLICATE, reasons
+
+from .cluster_standing import STANDS_IN, cluster_standing, count_kept
+from .key_lookup import find_key
+from .reasons import explain_caption, explain_outcome
+from .stage_rows import config_of, is_done, number_or_none, parts_of, row_in
+
+
+def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict:
+    """What one recipe made of a sample; what is not decided yet is None.
+
+    Args:
+        folder: The recipe's.
+        key: The sample's.
+        source: Its record, with ``part``, ``error`` and ``caption_original``.
+        generated: Its generated caption as the scores have it, or "".
+
+    Returns:
+        - ``kept``, ``reason`` (the ledger's) and ``explanation``
+        - ``cluster``: ``id``, ``of`` how many, ``size``, ``kept`` and ``quota`` (how many the selection gave it); None
+          for a sample in none
+        - ``distance`` to the centroid, squared L2: ``value`` and ``rank`` in the cluster, 1 the nearest; or None
+        - ``alignment``: ``value``, ``rank`` in the cluster, 1 the best, ``of`` those that repeat no other, and
+          ``lowest_kept`` among them; or None
+        - ``understudy``: its turn to step in for a kept sample of the cluster, 0 for none
+        - ``captions``: ``original``, ``generated``, ``final``, ``from`` and ``explanation``
+    """
+    row = {}
+    for stage in ("cluster", "select", "refine", "ledger"):
+        row |= row_in(folder / stage, source["part"], key)
+    selection = config_of(folder / "select")
+    seed = selection.get("seed") if selection.get("selection") == "uniform" else None
+    alignment = number_or_none(row.get("alignment"))
+    reason = _reason(row, source["error"], alignment if selection.get("selection") == "aligned" else None)
+    done = next((folder / stage for stage in ("ledger", "select", "cluster") if is_done(folder / stage)), None)
+    table = [] if done is None else parts_of(done)
+    is_clustered = row.get("cluster", -1) >= 0 and done is not None
+    standing = cluster_standing(table, {**row, "key": key}, seed) if is_clustered else {}
+    explanation = "not decided yet"
+    if reason is not None:
+        twin = _twin(table, reason)
+        explanation = explain_outcome(reason, standing, alignment=alignment, seed=seed, twin=twin)
+    return {
+        "kept": None if reason is None else bool(row.get("kept")),
+        "reason": reason,
+        "explanation": explanation,
+        "cluster": _cluster(folder, row["cluster"], standing) if is_clustered else None,
+        "distance": {"value": row["distance"], "rank": standing["distance_rank"]} if is_clustered else None,
+        "alignment": _alignment(alignment, standing),
+        "understudy": row.get("understudy") or 0,
+        "captions": _captions(row, source["caption_original"], generated, config_of(folder / "refine"), alignment),
+    }
+
+
+def _reason(row: dict, error: str, alignment: float | None) -> str | None:
+    """The ledger's reason, or the one that it will have; None while the selection is not made."""
+    if "reason" in row or not (error or "kept" in row):
+        return row.get("reason")
+    twins = [row.get("duplicate_of") or ""]
+    return reasons([error], [bool(row.get("kept"))], duplicate_of=twins, alignment=_array(alignment))[0]
+
+
+def _array(alignment: float | None) -> list[float] | None:
+    return None if alignment is None else [alignment]
+
+
+def _twin(table: list[Path], reason: str) -> str:
+    """The reason of the sample that a reason names; "" where it names none or there is no ledger yet."""
+    for beginning in (NEAR_DUPLICATE, STANDS_IN):
+        if reason.startswith(beginning):
+            place = find_key(table, reason.removeprefix(beginning))
+            return place.read(["reason"]).get("reason", "") if place else ""
+    return ""
+
+
+def _cluster(folder: Path, cluster: int, standing: dict) -> dict:
+    selections = parts_of(folder / "select") if is_done(folder / "select") else []
+    return {
+        "id": cluster,
+        "of": config_of(folder / "cluster").get("num_clusters"),
+        "size": standing["size"],
+        "kept": standing.get("kept"),
+        "quota": count_kept(selections, cluster) if selections else None,
+    }
+
+
+def _alignment(alignment: float | None, standing: dict) -> dict | None:
+    if alignment is None or "alignment_rank" not in standing:
+        return None
+    return {
+        "value": alignment,
+        "rank": standing["alignment_rank"],
+        "of": standing["num_ranked"],
+        "lowest_kept": standing["lowest_kept"],
+    }
+
+
+def _captions(row: dict, original: str, generated: str, refine: dict, alignment: float | None) -> dict:
+    generated = row.get("caption_generated") or generated
+    refined = bool(row.get("kept")) and "caption" in row
+    explanation = explain_caption(row["caption_from"], refine, alignment, original, generated) if refined else ""
+    return {
+        "original": original,
+        "generated": generated or None,
+        "final": row["caption"] if refined else None,
+        "from": row["caption_from"] if refined else None,
+        "explanation": explanation or None,
+    }

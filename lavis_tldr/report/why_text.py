@@ -1,0 +1,69 @@
+"""What became of a sample (`why`) as text for a terminal."""
+
+from __future__ import annotations
+
+from .texts import entry, printable, quoted
+from .units import count, number, ordinal, place, size
+
+
+def why_lines(facts: dict) -> list[str]:
+    """Lines for ``facts``."""
+    source = facts["source"]
+    lines = entry("key", printable(facts["key"]), 0)
+    if source["image_key"] != facts["key"]:
+        lines += entry("image", f"{printable(source['image_key'])}, which other captions share")
+    lines += entry("source", f"part {printable(source['part'])}; {_place(source)}")
+    if source["error"]:
+        lines += entry("error", printable(source["error"]))
+    lines += entry("caption", quoted(source["caption_original"]))
+    if facts["scores"]:
+        lines += entry("scores", ", ".join(f"{name} {number(value)}" for name, value in facts["scores"].items()))
+    if not facts["recipes"]:
+        lines += entry("recipes", "none has begun yet", 0)
+    for name, account in facts["recipes"].items():
+        lines += ["", *_recipe_lines(name, account)]
+    return lines
+
+
+def _place(source: dict) -> str:
+    path = source["image_path"]
+    if not path:
+        return "no image"
+    if source["image_offset"] is None or source["image_offset"] < 0:
+        return printable(path)
+    return f"{printable(path)}, {size(source['image_size'])} at byte {count(source['image_offset'])}"
+
+
+def _recipe_lines(name: str, account: dict) -> list[str]:
+    verdict = {True: "KEPT", False: "not kept", None: "not decided yet"}[account["kept"]]
+    lines = entry("recipe", f"{printable(name)}: {verdict}", 0)
+    if account["reason"] is not None:
+        lines += entry("why", account["explanation"])
+    if cluster := account["cluster"]:
+        of = f" of {count(cluster['of'])}" if cluster["of"] else ""
+        kept = f", {count(cluster['kept'])} kept" if cluster["kept"] is not None else ""
+        quota = f" (quota {count(cluster['quota'])})" if cluster["quota"] is not None else ""
+        lines += entry("cluster", f"{cluster['id']}{of}: {count(cluster['size'])} samples{kept}{quota}")
+        distance = account["distance"]
+        lines += entry(
+            "distance",
+            f"{number(distance['value'])} to the centroid (squared L2), {place(distance['rank'], 'nearest')} of "
+            f"{count(cluster['size'])}",
+        )
+    if alignment := account["alignment"]:
+        lowest = alignment["lowest_kept"]
+        kept = f"; the lowest kept has {number(lowest)}" if lowest is not None else ""
+        lines += entry(
+            "alignment",
+            f"{number(alignment['value'])}, {place(alignment['rank'], 'best')} of {count(alignment['of'])}{kept}",
+        )
+    if account["understudy"]:
+        lines += entry(
+            "understudy", f"{ordinal(account['understudy'])} in line if an image of its cluster goes missing"
+        )
+    captions = account["captions"]
+    if captions["generated"] is not None:
+        lines += entry("generated", quoted(captions["generated"]))
+    if captions["final"] is not None:
+        lines += entry("final", f"{quoted(captions['final'])} ({captions['explanation']})")
+    return lines
