@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .files import TEMPORARY_PREFIX
+from lavis_tldr.files import TEMPORARY_PREFIX
 from .outcome import DROPPED, FAILED, KEPT, reasons
 from .tables import check_keys, join_by_key
 

@@ -39,22 +39,26 @@ def keep_budget(num_samples: int, keep_ratio: float) -> int:
     return min(num_samples, max(1, round(num_samples * keep_ratio)))
 
 
-def allocate_quotas(cluster_sizes: np.ndarray, keep_ratio: float) -> np.ndarray:
-    """How many samples to keep of each cluster: the same share of all, rounded by largest remainders.
+def apportion(sizes: np.ndarray, budget: int) -> np.ndarray:
+    """A budget shared among clusters in proportion to their sizes, by largest remainders in exact integers.
 
     Args:
-        cluster_sizes: (C,), zeros allowed.
-        keep_ratio: In (0, 1].
+        sizes: (C,), zeros allowed.
+        budget: At most the sum of the sizes.
 
     Returns:
-        Quotas, (C,), int64, summing to ``keep_budget``; none is above its cluster's size. Of equal remainders
-        the lower cluster id rounds up.
-
-    Raises:
-        ValueError: If the ratio is not in (0, 1].
+        Quotas, (C,), int64, summing to the budget (to 0 where all sizes are 0); none is above its cluster's size. Of
+        equal remainders the lower cluster id rounds up.
     """
-    sizes = np.asarray(cluster_sizes, dtype=np.int64)
-    return _apportion(sizes, keep_budget(int(sizes.sum()), keep_ratio))
+    sizes = np.asarray(sizes, dtype=np.int64)
+    total = int(sizes.sum())
+    if total == 0:
+        return np.zeros_like(sizes)
+    quotas, remainders = np.divmod(sizes * budget, total)
+    # Only clusters with a remainder round up, so no quota passes its size: sizes * budget / total <= sizes.
+    round_up = np.argsort(-remainders, kind="stable")[: budget - int(quotas.sum())]
+    quotas[round_up] += 1
+    return quotas
 
 
 def draw_priority(keys: Sequence[str], seed: int) -> np.ndarray:
@@ -198,7 +202,7 @@ def count_kept(
     for tier in (SCORED, UNSCORED):
         share = min(budget, int(sizes[tier].sum()))
         budget -= share
-        counts[tier] = quotas = _apportion(sizes[tier], round(balance * share))
+        counts[tier] = quotas = apportion(sizes[tier], round(balance * share))
         if left := share - int(quotas.sum()):
             counts[tier] += _best_left(blocks, tier, quotas, left)
     return counts
@@ -296,18 +300,6 @@ def select_aligned(
     sizes = tier_sizes(cluster_ids, standing.tier, int(cluster_ids.max(initial=-1)) + 1)
     counts = count_kept(sizes, len(keys), keep_ratio, balance=balance, blocks=lambda: [(cluster_ids, standing)])
     return is_kept(cluster_ids, standing.tier, standing.place, counts)
-
-
-def _apportion(sizes: np.ndarray, budget: int) -> np.ndarray:
-    """``budget`` shared in proportion to ``sizes`` by largest remainders, in exact integers; (C,), int64."""
-    total = int(sizes.sum())
-    if total == 0:
-        return np.zeros_like(sizes, dtype=np.int64)
-    quotas, remainders = np.divmod(sizes.astype(np.int64) * budget, total)
-    # Only clusters with a remainder round up, so no quota passes its size: sizes * budget / total <= sizes.
-    round_up = np.argsort(-remainders, kind="stable")[: budget - int(quotas.sum())]
-    quotas[round_up] += 1
-    return quotas
 
 
 def _places(labels: np.ndarray) -> np.ndarray:

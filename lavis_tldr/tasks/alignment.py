@@ -85,23 +85,6 @@ class CaptionScorer:
         return gain.masked_fill(~is_other.any(0), float("nan"))
 
 
-def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping[str, Moments]) -> np.ndarray:
-    """One alignment score a sample, higher is better.
-
-    Args:
-        scores: ``contrast``, ``likelihood_gain`` and ``similarity``, (N,) each.
-        kind: contrastive, likelihood, similarity, or both: the mean of the last two, each standardized.
-        moments: For both: of the two scores over the whole set.
-
-    Returns:
-        (N,), float32; NaN where a score that is asked for is NaN.
-    """
-    if kind == "both":
-        standardized = [moments[name].standardize(scores[name]) for name in BOTH]
-        return (sum(standardized) / len(standardized)).astype(np.float32)
-    return scores[_COLUMN_OF[kind]].astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Moments:
     """Mean and standard deviation of a score over a set."""
@@ -125,3 +108,20 @@ def _sum(blocks: Iterable[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -
     known = (block[~np.isnan(block)].astype(np.float64) for block in blocks)
     sums = [(len(block), float(of(block).sum())) for block in known]
     return sum(count for count, _ in sums), math.fsum(total for _, total in sums)
+
+
+def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping[str, Moments]) -> np.ndarray:
+    """One alignment score a sample, higher is better.
+
+    Args:
+        scores: ``contrast``, ``likelihood_gain`` and ``similarity``, (N,) each.
+        kind: contrastive, likelihood, similarity, or both: the mean of the last two, each standardized.
+        moments: For both: of the two scores over the whole set.
+
+    Returns:
+        (N,), float32; NaN where a score that is asked for is NaN.
+    """
+    if kind == "both":
+        standardized = [moments[name].standardize(scores[name]) for name in BOTH]
+        return (sum(standardized) / len(standardized)).astype(np.float32)
+    return scores[_COLUMN_OF[kind]].astype(np.float32)

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from lavis_tldr.datasets.source_parts import LocatedImages, SourcePartsBuilder
+from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages, SourcePartsBuilder
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.sources.scenes import draw_scenes
 
@@ -39,10 +39,10 @@ def test_unknown_key_is_refused():
 def test_images_that_cannot_be_read_say_why(tmp_path):
     Image.new("RGB", (8, 8), (200, 0, 0)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"rotten")
-    locations = [ImageLocation(str(tmp_path / name)) for name in ("a.png", "b.png", "gone.png")]
-    images = LocatedImages(locations, lambda image: image.getpixel((0, 0))[0])
-    assert images[0] == (0, 200, "")
-    assert images[1] == (1, None, "unreadable image: not an image of a known format")
-    index, image, error = images[2]
-    assert (index, image) == (2, None)
-    assert "Cannot read the image" in error
+    images = LocatedImages(lambda image: image.getpixel((0, 0))[0])
+    assert images["a", ImageLocation(str(tmp_path / "a.png"))] == LoadedImage("a", 200, "")
+    rotten = images["b", ImageLocation(str(tmp_path / "b.png"))]
+    assert rotten == LoadedImage("b", None, "unreadable image: not an image of a known format")
+    gone = images["c", ImageLocation(str(tmp_path / "gone.png"))]
+    assert (gone.key, gone.pixels) == ("c", None)
+    assert "Cannot read the image" in gone.error

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from lavis_tldr.reduction.ledger import (
     SCHEMA,
     check_ledger,
+    iter_ledger,
+    ledger_of,
+    ledger_parts,
     read_ledger,
-    reasons,
-    summarise,
     write_ledger,
 )
-from lavis_tldr.reduction.selection import select_aligned, select_uniform, spread_to_records, usable_rows
+from lavis_tldr.reduction.outcome import reasons, summarise
+from lavis_tldr.reduction.selection import select_aligned, select_uniform
 
 
 def row(key, reason="dropped: not drawn", cluster=0, **changes):
@@ -29,6 +31,7 @@ def row(key, reason="dropped: not drawn", cluster=0, **changes):
         "alignment": float("nan"),
         "kept": reason == "kept",
         "reason": reason,
+        "understudy": int(reason.startswith("dropped")),
         "caption_generated": "",
         "caption": f"original of {key}" if reason == "kept" else "",
         "caption_from": "original" if reason == "kept" else "",
@@ -74,11 +77,9 @@ def test_reasons_by_hand():
     assert reasons(["", ""], np.array([False, True])) == ["dropped: not drawn", "kept"]
 
 
-def test_a_failed_or_doubled_record_cannot_be_kept():
+def test_a_failed_record_cannot_be_kept():
     with pytest.raises(ValueError, match="kept though it has error 'missing image'"):
         reasons(["missing image"], np.array([True]))
-    with pytest.raises(ValueError, match="repeats 'z'"):
-        reasons([""], np.array([True]), duplicate_of=["z"])
     with pytest.raises(ValueError, match="2 errors, 1 kept flags"):
         reasons(["", ""], np.array([True]))
 
@@ -111,7 +112,7 @@ def test_an_empty_ledger(tmp_path):
 
 
 def test_reading_what_is_no_ledger(tmp_path):
-    with pytest.raises(ValueError, match="no ledger at .*run the select stage"):
+    with pytest.raises(ValueError, match="no ledger at .*name the folder RUN/NAME"):
         read_ledger(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("no table")
     with pytest.raises(ValueError, match="text.parquet is no Parquet file"):
@@ -166,7 +167,7 @@ def test_a_lost_record_is_refused():
 
 
 def test_summary_by_hand():
-    assert summarise(LEDGER, num_clusters=4) == {
+    assert summarise([LEDGER.slice(0, 3), LEDGER.slice(3)], num_clusters=4) == {
         "read": 8,
         "failed": {"empty caption": 2, "unreadable image: truncated": 1},
         "kept": 2,
@@ -177,7 +178,7 @@ def test_summary_by_hand():
         # sizes 3, 0, 2, 0
         "cluster_sizes": {"clusters": 4, "empty": 2, "min": 0, "median": 1.0, "max": 3},
     }
-    assert summarise(LEDGER)["cluster_sizes"] == {
+    assert summarise([LEDGER])["cluster_sizes"] == {
         "clusters": 2,
         "empty": 0,
         "min": 2,
@@ -187,9 +188,66 @@ def test_summary_by_hand():
 
 
 def test_summary_of_nothing():
-    summary = summarise(table())
+    summary = summarise([table()])
     assert summary["read"] == summary["kept"] == summary["kept_share"] == 0
     assert summary["cluster_sizes"]["max"] == 0
+
+
+# ------------------------------------------------------------------------------------------------- parts
+
+
+def test_parts_are_read_one_by_one_and_in_order(tmp_path):
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    write_ledger(LEDGER.slice(4), folder / "00001.parquet")
+    write_ledger(LEDGER.slice(0, 4), folder / "00000.parquet")
+    (folder / ".tmp-x-00002.parquet").write_text("left by a killed process")
+    for path in (tmp_path, folder):
+        assert [part.name for part in ledger_parts(path)] == ["00000.parquet", "00001.parquet"]
+        assert read_ledger(path, ["key"])["key"].to_pylist() == list("abcdefgh")
+    assert [part["key"].to_pylist() for part in iter_ledger(tmp_path, only_kept=True)] == [["a"], ["e"]]
+    assert [part.column_names for part in iter_ledger(tmp_path, ["reason"], only_kept=True)] == [["reason"]] * 2
+
+
+def test_a_repaired_part_by_hand():
+    records = table(row("a"), row("b"), row("c"), row("d", "failed: empty caption"), row("e")).select(
+        ["key", "image_key", "caption_original", "error", "image_path", "image_offset", "image_size"]
+    )
+    selection = pa.table(
+        {
+            "key": ["e", "a", "b", "c"],
+            "cluster": pa.array([1, 0, 0, 1], pa.int32()),
+            "distance": pa.array([0.1, 0.2, 0.3, 0.4], pa.float32()),
+            "alignment": pa.array([1, 2, 3, 4], pa.float32()),
+            "kept": [False, False, True, False],
+            "understudy": pa.array([2, 0, 0, 0], pa.int32()),
+            "duplicate_of": ["", "", "z", ""],
+        }
+    )
+    refined = pa.table(
+        {"key": ["b"], "caption_generated": ["g"], "caption": ["o; g"], "caption_from": ["original_generated"]}
+    )
+    replaced = {"a": "b", "c": ""}
+    found = ledger_of("00007", records, selection, refined, by_alignment=True, replaced=replaced)
+    check_ledger(found, num_read=5)
+    assert dict(zip(found["key"].to_pylist(), found["reason"].to_pylist(), strict=True)) == {
+        "a": "dropped: image gone missing",
+        "b": "kept: stands in for a",
+        "c": "dropped: image gone missing",
+        "d": "failed: empty caption",
+        "e": "dropped: low alignment",
+    }
+    rows = {entry["key"]: entry for entry in found.to_pylist()}
+    assert (rows["d"]["cluster"], rows["d"]["understudy"], rows["d"]["part"]) == (-1, 0, "00007")
+    assert (rows["b"]["caption"], rows["e"]["caption"], rows["e"]["understudy"]) == ("o; g", "", 2)
+    assert summarise([found])["kept"] == 1
+    assert summarise([found])["dropped"] == {"image gone missing": 2, "low alignment": 1}
+
+
+def test_selection_of_other_records_is_refused():
+    records = table(row("a")).select(SCHEMA.names[:2])
+    with pytest.raises(ValueError, match="selection has 1 keys absent from encode"):
+        ledger_of("0", records, pa.table({"key": ["b"]}), pa.table({"key": []}), by_alignment=False)
 
 
 # ---------------------------------------------------------------------------------------- select to ledger
@@ -213,18 +271,19 @@ def test_kept_and_dropped_and_failed_are_what_was_read(records, ratio, aligned):
     keys = np.array([f"k{i}" for i in range(len(records))], dtype=object)
     clusters = np.array([cluster for _, cluster, _ in records], dtype=np.int32)
     scores = np.array([score for _, _, score in records], dtype=np.float64)
-    usable = usable_rows(errors)
+    usable = np.array([error == "" for error in errors], dtype=bool)
     if aligned:
-        kept = select_aligned(keys[usable], clusters[usable], scores[usable], ratio, seed=0)
+        chosen = select_aligned(keys[usable], clusters[usable], scores[usable], ratio, seed=0)
     else:
-        kept = select_uniform(keys[usable], clusters[usable], ratio, seed=0)
-    kept = spread_to_records(kept, usable, False)
+        chosen = select_uniform(keys[usable], clusters[usable], ratio, seed=0)
+    kept = np.zeros(len(records), dtype=bool)
+    kept[usable] = chosen
     told = reasons(errors, kept, alignment=scores if aligned else None)
     ledger = table(
         *(row(key, reason, cluster=int(cluster)) for key, reason, cluster in zip(keys, told, clusters, strict=True))
     )
     check_ledger(ledger, num_read=len(records))
-    summary = summarise(ledger)
+    summary = summarise([ledger])
     total = summary["kept"] + sum(summary["dropped"].values()) + sum(summary["failed"].values())
     assert total == summary["read"] == len(records)
     assert sum(summary["failed"].values()) == len(records) - usable.sum()

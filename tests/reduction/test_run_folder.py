@@ -34,9 +34,11 @@ def test_a_stage_from_start_to_end(tmp_path):
     assert stage.pending(["00000", "00001"]) == ["00000", "00001"]
     write_part(stage, "00001", "one")
     assert stage.pending(["00000", "00001"]) == ["00000"]
-    write_part(stage, "00000", "zero")
-    stage.note_part("00000", {"read": 4, "seconds": 0.5})
+    stage.write_part("00000", lambda path: path.write_text("zero"), {"read": 4, "seconds": 0.5})
+    stage.scratch.mkdir()
+    (stage.scratch / "left").write_text("over")
     stage.finish({"read": 10, "failed": 1}, seconds=2.0)
+    assert not stage.scratch.exists()
     again = opened(tmp_path)
     assert again.is_done() and again.pending(["00000", "00001"]) == []
     manifest = json.loads((tmp_path / "cluster" / "manifest.json").read_text())
@@ -205,14 +207,32 @@ def test_restart_forgets_the_stage_and_only_it(tmp_path):
 def test_digest_is_of_config_inputs_and_outputs_not_of_time(tmp_path):
     def digest(root, config=CONFIG, inputs=INPUTS, text="zero", seconds=1.0):
         stage = opened(tmp_path / root, config, inputs)
-        write_part(stage, "00000", text)
-        stage.note_part("00000", {"seconds": seconds})
+        stage.write_part("00000", lambda path: path.write_text(text), {"seconds": seconds})
         stage.finish({}, seconds)
         return stage.digest
 
     first = digest("first")
     assert digest("second", seconds=9.0) == first
     assert len({first, digest("c", {"seed": 1}), digest("i", inputs={}), digest("o", text="one")}) == 4
+
+
+def test_a_part_changed_since_its_note_is_digested_anew(tmp_path):
+    stage = opened(tmp_path)
+    stage.write_part("00000", lambda path: path.write_text("zero"), {})
+    write_part(stage, "00000", "other")
+    stage.finish({}, 1.0)
+    assert stage.manifest["outputs"]["00000.parquet"]["digest"] == hashlib.blake2b(b"other", digest_size=16).hexdigest()
+
+
+def test_a_finished_stage_as_it_was_made(tmp_path):
+    stage = opened(tmp_path)
+    with pytest.raises(ValueError, match="stage cluster .* is not finished: run `lavis-tldr reduce`"):
+        Stage.as_made(tmp_path, "cluster")
+    write_part(stage, "00000", "zero")
+    stage.finish({"read": 1}, 1.0)
+    again = Stage.as_made(tmp_path, "cluster")
+    assert again.is_done() and again.digest == stage.digest
+    assert (again.config, again.inputs) == (CONFIG, INPUTS)
 
 
 def test_no_digest_before_the_end(tmp_path):

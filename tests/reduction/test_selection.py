@@ -4,14 +4,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavis_tldr.reduction.selection import (
-    allocate_quotas,
+    Standing,
+    apportion,
+    count_kept,
     draw_priority,
+    draw_rows,
+    is_kept,
     keep_budget,
-    sample_rows,
     select_aligned,
     select_uniform,
-    spread_to_records,
-    usable_rows,
+    stand,
+    tier_sizes,
+    understudies,
 )
 
 NAN = float("nan")
@@ -20,6 +24,10 @@ ratios = st.floats(min_value=0, max_value=1, exclude_min=True)
 
 def keys_of(count):
     return [f"k{row:05d}" for row in range(count)]
+
+
+def allocate_quotas(sizes, ratio):
+    return apportion(sizes, keep_budget(int(np.sum(sizes)), ratio))
 
 
 # ------------------------------------------------------------------------------------------------- quotas
@@ -79,14 +87,22 @@ def test_priority_is_even():
     assert abs((draw_priority(keys_of(4000), seed=0) < 2**63).mean() - 0.5) < 0.04
 
 
-def test_sample_rows_does_not_depend_on_the_order():
+@pytest.mark.parametrize("size", [1, 12, 25, 50, 99])
+@pytest.mark.parametrize("block_size", [1, 7, 50])
+def test_drawn_rows_are_the_lowest_in_any_order_and_blocks(size, block_size):
     keys = keys_of(50)
-    rows = sample_rows(keys, 12, seed=3)
-    assert len(set(rows.tolist())) == 12 and (np.diff(rows) > 0).all()
-    order = np.random.default_rng(0).permutation(50)
-    shuffled = [keys[row] for row in order]
-    assert {shuffled[row] for row in sample_rows(shuffled, 12, seed=3)} == {keys[row] for row in rows}
-    assert sample_rows(keys, 99, seed=3).tolist() == list(range(50))
+    priority = dict(zip(keys, draw_priority(keys, 3), strict=True))
+    expected = sorted(sorted(keys, key=priority.get)[:size])
+    shuffled = [keys[row] for row in np.random.default_rng(0).permutation(50)]
+    for order in (keys, shuffled):
+        blocks = [order[start : start + block_size] for start in range(0, 50, block_size)]
+        block, row, drawn = draw_rows(iter(blocks), size, seed=3)
+        assert drawn == expected
+        assert [blocks[b][r] for b, r in zip(block, row, strict=True)] == expected
+
+
+def test_nothing_is_drawn_of_nothing():
+    assert [len(column) for column in draw_rows([[], []], 5, seed=0)] == [0, 0, 0]
 
 
 # ------------------------------------------------------------------------------------------------ uniform
@@ -227,13 +243,89 @@ def test_aligned_refuses_what_does_not_fit():
         kept_rows(CLUSTERS, SCORES, 0)
 
 
-# ------------------------------------------------------------------------------------------------ records
+# ------------------------------------------------------------------------------------------ standing, by groups
 
 
-def test_usable_rows_and_back():
-    usable = usable_rows(["", "empty caption", ""])
-    assert usable.tolist() == [True, False, True]
-    assert spread_to_records(np.array([7, 8], dtype=np.int32), usable, -1).tolist() == [7, -1, 8]
-    assert spread_to_records(["a", "b"], usable, "long fill").tolist() == ["a", "long fill", "b"]
-    with pytest.raises(ValueError, match="3 values for 2 usable records"):
-        spread_to_records([1, 2, 3], usable, 0)
+samples = st.lists(
+    st.tuples(
+        st.integers(0, 6),
+        st.sampled_from([NAN, 0.1, 0.25, 0.5, 0.75, -1.0, 0.0, -0.0]),
+        st.sampled_from(["", "", "", "twin"]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=200)
+@given(samples, ratios, st.sampled_from([0, 0.3, 0.5, 1.0]), st.integers(1, 7), st.randoms())
+def test_groups_of_clusters_give_the_selection_of_all_together(rows, ratio, balance, num_groups, random):
+    keys = keys_of(len(rows))
+    clusters = np.array([row[0] for row in rows])
+    scores = np.array([row[1] for row in rows], np.float32)
+    twins = np.array([row[2] for row in rows], object)
+    together = select_aligned(keys, clusters, scores, ratio, seed=1, balance=balance, duplicate_of=twins)
+    blocks, where = [], []
+    groups = list(range(num_groups))
+    random.shuffle(groups)
+    for group in groups:
+        here = np.flatnonzero(clusters % num_groups == group)
+        if len(here):
+            own = [keys[row] for row in here]
+            standing = stand(own, clusters[here], seed=1, alignment=scores[here], duplicate_of=twins[here])
+            blocks.append((clusters[here], standing))
+            where.append(here)
+    sizes = sum(tier_sizes(ids, standing.tier, 7) for ids, standing in blocks)
+    counts = count_kept(sizes, len(keys), ratio, balance=balance, blocks=lambda: blocks)
+    kept = np.zeros(len(keys), bool)
+    for here, (ids, standing) in zip(where, blocks, strict=True):
+        kept[here] = is_kept(ids, standing.tier, standing.place, counts)
+    assert kept.tolist() == together.tolist()
+    assert kept.sum() == counts.sum() == min(keep_budget(len(keys), ratio), (twins == "").sum())
+
+
+@settings(max_examples=100)
+@given(samples, ratios, st.sampled_from([0, 0.5, 1.0]))
+def test_understudies_follow_the_kept_without_gap(rows, ratio, balance):
+    keys = keys_of(len(rows))
+    clusters = np.array([row[0] for row in rows])
+    scores = np.array([row[1] for row in rows], np.float32)
+    twins = np.array([row[2] for row in rows], object)
+    standing = stand(keys, clusters, seed=1, alignment=scores, duplicate_of=twins)
+    sizes = tier_sizes(clusters, standing.tier, 7)
+    counts = count_kept(sizes, len(keys), ratio, balance=balance, blocks=lambda: [(clusters, standing)])
+    kept = is_kept(clusters, standing.tier, standing.place, counts)
+    rank = understudies(clusters, standing.tier, standing.place, sizes, counts)
+    priority = draw_priority(keys, 1)
+    for cluster in range(7):
+        members = np.flatnonzero((clusters == cluster) & ~kept)
+        # Scored before unscored before near duplicates; then by score, then by the draw.
+        naive = sorted(
+            members,
+            key=lambda i: (twins[i] != "", np.isnan(scores[i]), 0 if np.isnan(scores[i]) else -scores[i], priority[i]),
+        )
+        assert [rank[i] for i in naive] == list(range(1, len(naive) + 1))
+    assert (rank[kept] == 0).all()
+
+
+def test_places_by_hand():
+    # Cluster 0: b (0.9) before a (0.2), d is a twin, e is not scored. Cluster 1: c alone.
+    standing = stand(
+        list("abcde"),
+        np.array([0, 0, 1, 0, 0]),
+        seed=0,
+        alignment=np.array([0.2, 0.9, 0.5, 0.99, NAN]),
+        duplicate_of=["", "", "", "b", ""],
+    )
+    assert standing.tier.tolist() == [0, 0, 0, 2, 1]
+    assert standing.place.tolist() == [1, 0, 0, 0, 0]
+    assert tier_sizes(np.array([0, 0, 1, 0, 0]), standing.tier, 3).tolist() == [[2, 1, 0], [1, 0, 0]]
+
+
+def test_equal_hashes_at_the_cut_go_to_the_lower_cluster():
+    clusters = np.array([2, 0, 1])
+    same = np.zeros(3, np.uint32), np.full(3, 7, np.uint64)
+    standing = Standing(np.zeros(3, np.int8), np.zeros(3, np.int64), *same)
+    sizes = tier_sizes(clusters, standing.tier, 3)
+    counts = count_kept(sizes, 3, 2 / 3, balance=0, blocks=lambda: [(clusters, standing)])
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0]]

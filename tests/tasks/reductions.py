@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 import yaml
 from omegaconf import OmegaConf
 
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.wordpiece_training import train_vocabulary
+from lavis_tldr.reduction.ledger import read_ledger
 from lavis_tldr.train import run
 
 SIZES = {
@@ -75,8 +75,8 @@ def reduce_set(config: Path, *options: str) -> dict:
     return run(config, options).result
 
 
-def ledger_rows(build: Path) -> dict[str, dict]:
-    return {row["key"]: row for row in pq.read_table(build / "ledger.parquet").to_pylist()}
+def ledger_rows(recipe: Path) -> dict[str, dict]:
+    return {row["key"]: row for row in read_ledger(recipe).to_pylist()}
 
 
 def annotations(build: Path) -> list[dict]:
@@ -84,9 +84,9 @@ def annotations(build: Path) -> list[dict]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its path; manifests and notes left out, which hold times."""
+    """Every file below a folder by its path; manifests and notes left out, which hold times, and the config's paths."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".json" or path.name == "annotations.json"
+        if path.is_file() and path.suffix not in (".json", ".yaml") or path.name == "annotations.json"
     }

@@ -1,10 +1,12 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from lavis_tldr.models.retrieval_proxy import ProxyOptions
 from lavis_tldr.tasks import contrastive
-from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs
+from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs, fit_contrastive
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def auc(scores, is_right):
 
 def test_right_pairs_score_above_wrong_ones():
     pairs, is_wrong = planted()
-    scores = ContrastiveScorer(pairs, None, seed=0)(pairs)
+    scores = fit_contrastive(pairs, None, seed=0)(pairs)
     assert auc(scores, ~is_wrong) > 0.95
     assert np.median(scores[~is_wrong]) > 0 > np.median(scores[is_wrong])
 
@@ -42,14 +44,14 @@ def test_trusted_pairs_help_where_most_are_wrong():
     pairs, is_wrong = planted(wrong=0.8)
     trusted, _ = planted(wrong=0.0)
     held_apart = Pairs([f"t{key}" for key in trusted.keys[500:]], trusted.images[500:], trusted.texts[500:])
-    alone = auc(ContrastiveScorer(pairs, None, seed=0)(pairs), ~is_wrong)
-    helped = auc(ContrastiveScorer(pairs, held_apart, seed=0)(pairs), ~is_wrong)
+    alone = auc(fit_contrastive(pairs, None, seed=0)(pairs), ~is_wrong)
+    helped = auc(fit_contrastive(pairs, held_apart, seed=0)(pairs), ~is_wrong)
     assert helped > alone
 
 
 def test_scores_go_with_keys_not_rows():
     pairs, _ = planted(300)
-    scorer = ContrastiveScorer(pairs, None, seed=0)
+    scorer = fit_contrastive(pairs, None, seed=0)
     order = torch.randperm(300, generator=torch.Generator().manual_seed(1))
     shuffled = Pairs([pairs.keys[i] for i in order.tolist()], pairs.images[order], pairs.texts[order])
     np.testing.assert_allclose(scorer(shuffled), scorer(pairs)[order.numpy()], rtol=1e-4, atol=1e-4)
@@ -67,17 +69,17 @@ def test_no_pair_is_scored_by_heads_that_saw_it(monkeypatch):
         return real_train(images, texts, options, seed)
 
     monkeypatch.setattr(contrastive, "train_proxy", spy)
-    scorer = ContrastiveScorer(pairs, None, seed=3)
+    scorer = fit_contrastive(pairs, None, seed=3)
     num_folds = len(scorer.rounds[0])
     for number in range(len(scorer.rounds)):
-        folds = scorer._folds(pairs.keys, number)
+        folds = scorer.folds(pairs.keys, number)
         for fold in range(num_folds):
             assert not seen[number * num_folds + fold] & set(np.flatnonzero(folds == fold))
 
 
 def test_the_score_is_pointwise_mutual_information():
     pairs, _ = planted(300)
-    model = ContrastiveScorer(pairs, None, seed=0).rounds[0][0]
+    model = fit_contrastive(pairs, None, seed=0).rounds[0][0]
     images, texts = torch.randn(3, 16), torch.randn(3, 12)
     found = model.score(images, texts)
     scale = float(model.heads.log_scale.exp())
@@ -93,4 +95,21 @@ def test_the_score_is_pointwise_mutual_information():
 def test_nothing_to_score():
     pairs, _ = planted(300)
     empty = Pairs([], pairs.images[:0], pairs.texts[:0])
-    assert ContrastiveScorer(pairs, None, seed=0)(empty).shape == (0,)
+    assert fit_contrastive(pairs, None, seed=0)(empty).shape == (0,)
+
+
+def test_a_saved_scorer_scores_alike(tmp_path):
+    pairs, _ = planted()
+    scorer = fit_contrastive(pairs, None, seed=0)
+    scorer.save(tmp_path / "one.safetensors")
+    loaded = ContrastiveScorer.load(tmp_path / "one.safetensors", seed=0)
+    np.testing.assert_array_equal(loaded(pairs), scorer(pairs))
+    loaded.save(tmp_path / "two.safetensors")
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", pickle.dumps({"mean": 1})])
+def test_a_file_that_holds_no_scorer_is_refused(tmp_path, content):
+    (tmp_path / "scorer.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"scorer\.safetensors holds no fitted scorer.*--restart score"):
+        ContrastiveScorer.load(tmp_path / "scorer.safetensors", seed=0)

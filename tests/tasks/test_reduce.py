@@ -5,6 +5,7 @@ import tarfile
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
@@ -13,6 +14,7 @@ from reductions import annotations, ledger_rows
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 
+RECIPE = "reduced"
 BUILT = "reduced/build"
 
 
@@ -33,7 +35,7 @@ def served(build):
 
 def test_paper_recipe_end_to_end(reduced, pool, tmp_path):
     figures = reduced(keep_ratio=0.25)
-    rows = ledger_rows(tmp_path / "out" / BUILT)
+    rows = ledger_rows(tmp_path / "out" / RECIPE)
     assert set(rows) == set(pool.truth)
     broken = {key for key, fact in pool.truth.items() if fact["broken"]}
     empty = {key for key, fact in pool.truth.items() if fact["empty"]}
@@ -59,7 +61,7 @@ def test_paper_recipe_end_to_end(reduced, pool, tmp_path):
 
 def test_uniform_keeps_the_same_share_of_each_cluster(reduced, tmp_path):
     reduced(keep_ratio=0.5, num_clusters=3)
-    rows = [row for row in ledger_rows(tmp_path / "out" / BUILT).values() if row["cluster"] >= 0]
+    rows = [row for row in ledger_rows(tmp_path / "out" / RECIPE).values() if row["cluster"] >= 0]
     sizes, kept = Counter(row["cluster"] for row in rows), Counter(row["cluster"] for row in rows if row["kept"])
     assert len(sizes) == 3
     assert all(abs(kept[c] - sizes[c] / 2) < 1 for c in sizes)
@@ -77,8 +79,8 @@ def test_tldr_reduced_reads_the_set(reduced, pool, tmp_path, images):
     assert samples[0]["image"].shape == (3, 32, 32)
     assert (build / "images").exists() == (images == "export")
     if images == "export":
-        assert all(row["image"] == f"{row['key']}.jpg" for row in rows)
-        assert len(list((build / "images").iterdir())) == 11
+        assert all(row["image"] == f"{row['key'][:5]}/{row['key']}.jpg" for row in rows)
+        assert len(list((build / "images").glob("*/*"))) == 11
     else:
         assert all(row["tar"].endswith(f"{row['key'][:5]}.tar") and row["size"] > 0 for row in rows)
 
@@ -118,15 +120,16 @@ def test_several_captions_of_an_image_share_one_encoding(reduced, album, tmp_pat
 @pytest.mark.parametrize("representation", ["index", "histogram", "embedding"])
 def test_each_representation_clusters(reduced, tmp_path, representation):
     figures = reduced("run.stages=[encode,cluster]", representation=representation)
-    table = pq.read_table(tmp_path / "out/reduced/cluster/clusters.parquet")
-    assert table["key"].to_pylist() == sorted(table["key"].to_pylist())
-    assert set(table["cluster"].to_pylist()) <= set(range(4))
+    tables = [pq.read_table(path) for path in sorted((tmp_path / "out/reduced/cluster").glob("*.parquet"))]
+    sizes = np.bincount(pa.concat_tables(tables)["cluster"].to_numpy(), minlength=4)
+    assert sizes.tolist() == np.load(tmp_path / "out/reduced/cluster/sizes.npy").tolist()
+    assert sizes.sum() == 43
     assert figures["stages"]["cluster"]["counts"] == {"read": 43, "clusters": 4, "empty": 0}
 
 
 def test_aligned_selection_keeps_the_best_of_each_cluster(reduced, tmp_path):
     reduced(selection="aligned", keep_ratio=0.5, recipe="original")
-    rows = ledger_rows(tmp_path / "out" / BUILT).values()
+    rows = ledger_rows(tmp_path / "out" / RECIPE).values()
     usable = [row for row in rows if not row["error"]]
     assert all(np.isfinite(row["alignment"]) for row in usable)
     assert {row["reason"] for row in usable} == {"kept", "dropped: low alignment"}
@@ -138,14 +141,14 @@ def test_aligned_selection_keeps_the_best_of_each_cluster(reduced, tmp_path):
 
 def test_without_balance_the_best_of_all_are_kept(reduced, tmp_path):
     reduced(selection="aligned", balance=0, keep_ratio=0.25, recipe="original")
-    rows = [row for row in ledger_rows(tmp_path / "out" / BUILT).values() if not row["error"]]
+    rows = [row for row in ledger_rows(tmp_path / "out" / RECIPE).values() if not row["error"]]
     by_score = sorted(rows, key=lambda row: -row["alignment"])
     assert {row["key"] for row in rows if row["kept"]} == {row["key"] for row in by_score[:11]}
 
 
 def test_near_duplicates_name_the_better_twin_and_are_dropped(reduced, tmp_path):
     figures = reduced(selection="aligned", duplicate_threshold=0.9, keep_ratio=0.25, recipe="original")
-    rows = ledger_rows(tmp_path / "out" / BUILT)
+    rows = ledger_rows(tmp_path / "out" / RECIPE)
     twins = {key: row["reason"].split("of ")[1] for key, row in rows.items() if "near duplicate of" in row["reason"]}
     assert len(twins) == figures["counts"]["dropped"]["near duplicate"] > 0
     for key, twin in twins.items():
@@ -158,7 +161,7 @@ def test_near_duplicates_name_the_better_twin_and_are_dropped(reduced, tmp_path)
 def test_each_recipe(reduced, tmp_path, recipe):
     # Scored by the same captioner, some originals fall on each side of the threshold.
     figures = reduced(recipe=recipe, keep_ratio=1, **({"alignment_threshold": 0.0} if recipe == "gated" else {}))
-    rows = [row for row in ledger_rows(tmp_path / "out" / BUILT).values() if row["kept"]]
+    rows = [row for row in ledger_rows(tmp_path / "out" / RECIPE).values() if row["kept"]]
     assert len(rows) == 43
     for row in rows:
         expected = {
@@ -189,7 +192,7 @@ def test_scored_captions_are_not_generated_twice(reduced, tmp_path, monkeypatch)
     scored = {}
     for part in (tmp_path / "out/score").glob("*.parquet"):
         scored |= {row["key"]: row["caption_generated"] for row in pq.read_table(part).to_pylist()}
-    for key, row in ledger_rows(tmp_path / "out" / BUILT).items():
+    for key, row in ledger_rows(tmp_path / "out" / RECIPE).items():
         assert row["caption_generated"] == (scored[key] if row["kept"] else "")
 
 

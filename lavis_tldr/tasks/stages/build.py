@@ -16,7 +16,6 @@ from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.sources.annotations import export_images, write_annotations
 from lavis_tldr.sources.exports.annotation_list import annotation_rows
-from lavis_tldr.sources.exports.keep_list import key_line
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import ledger
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, share
@@ -50,7 +49,7 @@ def run(context: Context, stage: Stage) -> None:
         with stage.write(ANNOTATIONS) as path:
             written = write_annotations(path, _all_rows(context, stage))
         with stage.write(KEYS) as path, open(path, "w", encoding="utf-8") as file:
-            file.writelines(key_line(row["key"]) + "\n" for row in _all_rows(context, stage))
+            file.writelines(row["key"] + "\n" for row in _all_rows(context, stage))
         counts = {"read": ledger.stage_of(context).manifest["counts"]["read"], "written": written}
     finish_on_first(stage, counts, time.monotonic() - started)
 
