@@ -1,0 +1,90 @@
+"""Formats of one file a ledger part, written by any number of processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.sources.exports.pairs import COLUMNS, LostImages, Pair, kept_pairs, read_pairs
+from lavis_tldr.sources.exports.parquet_images import write_parquet
+from lavis_tldr.sources.exports.webdataset_tar import write_tar
+
+
+@dataclass(frozen=True)
+class PartFormat:
+    """What a part's file is called, and what writes its pairs there and counts them."""
+
+    suffix: str
+    write: Callable[[Iterable[Pair], Path], int]
+
+
+PART_FORMATS = {"webdataset": PartFormat(".tar", write_tar), "parquet": PartFormat(".parquet", write_parquet)}
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """One part to write, in this process or another.
+
+    Args:
+        stage: The export's folder, open.
+        ledger_part: The ledger's file; the part has its name.
+        num_read: Rows of it.
+        format: One of :data:`PART_FORMATS`.
+        caption: As of :func:`kept_pairs`.
+    """
+
+    stage: Stage
+    ledger_part: Path
+    num_read: int
+    format: str
+    caption: str
+
+    def run(self) -> LostImages:
+        """Write the part, unless images are lost."""
+        started = time.monotonic()
+        name, writer, lost = self.ledger_part.stem, PART_FORMATS[self.format], LostImages()
+        pairs = kept_pairs(pq.read_table(self.ledger_part, columns=list(COLUMNS)), self.caption)
+        try:
+            with self.stage.write(name + writer.suffix) as path:
+                count = writer.write(read_pairs(pairs, lost), path)
+                if lost.count:
+                    raise _Incomplete
+                # The note first: a part that is there always has one.
+                seconds = round(time.monotonic() - started, 3)
+                self.stage.note_part(name, {"read": self.num_read, "written": count, "seconds": seconds})
+        except _Incomplete:
+            pass
+        return lost
+
+
+class _Incomplete(Exception):
+    """Leaves a part's file unwritten."""
+
+
+def run_jobs(jobs: list[PartJob], num_workers: int) -> list[LostImages]:
+    """Write parts by a pool of processes.
+
+    Raises:
+        ValueError: If a process is killed; as a part's writer does, once the parts under way are written.
+    """
+    if num_workers == 1 or len(jobs) < 2:
+        return [job.run() for job in jobs]
+    # Forked, since a new interpreter would import LAVIS and PyTorch for each worker.
+    pool = ProcessPoolExecutor(min(num_workers, len(jobs)), mp_context=multiprocessing.get_context("fork"))
+    try:
+        return [future.result() for future in [pool.submit(job.run) for job in jobs]]
+    except BrokenProcessPool as error:
+        raise ValueError(
+            "a worker process ended abruptly (out of memory, or killed). Run the same command again, with fewer "
+            "workers if need be: finished parts are kept."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
