@@ -40,5 +40,6 @@ def run_command(command: Callable[[], int | None], *, debug: bool = False) -> in
         if debug or not is_user_error(error):
             raise
         message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+        # Not `print`, which LAVIS silences on all processes but the first.
+        sys.stderr.write(f"{PROGRAM}: error: {message}\n")
         return 2

@@ -163,7 +163,7 @@ def read_items(
     failed: list[str] = []
 
     def keys_of(part) -> Iterator[str]:
-        for record in source.read(part):
+        for record in source.read(part, images=False):
             yield record.key
             if record.error:
                 failed.append(f"{record.key}: {record.error}")

@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from lavis_tldr.sources.record import ImageLocation
 
 MAX_PIXELS = 2**26  # 8192 x 8192
+MAX_BYTES = 2**30  # of an encoded image; a larger file is none, and would fill the memory
 # A closed list: PIL also knows formats that start other programs (EPS) or have no signature.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "JPEG2000", "AVIF", "PPM", "ICO")
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}

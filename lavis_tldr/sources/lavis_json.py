@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.record import ImageLocation, Part, Record
+from lavis_tldr.sources.record import Part, Record
 from lavis_tldr.sources.text import clean_caption, clean_key
 
 
@@ -46,14 +47,9 @@ class LavisJsonSource:
         if isinstance(part_size, bool) or not isinstance(part_size, int) or part_size < 1:
             raise ValueError(f"part_size is {part_size!r}; give a whole number of at least 1 (10000 suits most).")
         self.annotations = annotations if isinstance(annotations, str) else [str(path) for path in annotations]
-        self.image_root = os.path.abspath(os.path.expanduser(str(image_root)))
         self.part_size = part_size
         paths = find_files(self.annotations, "annotation file")
-        if not os.path.isdir(self.image_root):
-            raise ValueError(
-                f"image_root {self.image_root!r} is no folder. Give the folder that the annotations' image "
-                f"paths start from."
-            )
+        self._folder = ImageFolder(image_root)
         self.parts: list[Part] = []
         self._pairs: list[list[_Pair]] = []  # by part
         entries = [_entries(path) for path in paths]
@@ -77,36 +73,24 @@ class LavisJsonSource:
         self.parts.append(Part(index, f"{index:05d}", path, digest.hexdigest()))
         self._pairs.append(pairs)
 
-    def read(self, part: Part) -> Iterator[Record]:
-        """Records of one slice; the bytes of an image are read once for neighbouring pairs."""
-        last: tuple[str, bytes | None, ImageLocation | None, str] | None = None
-        for pair in self._pairs[part.index]:
-            if last is None or last[0] != pair.image:
-                last = (pair.image, *self._read_image(pair.image))
-            _, image, location, problem = last
-            yield Record(pair.key, pair.image_key, pair.caption, problem or pair.error, location, image)
+    def read(self, part: Part, images: bool = True) -> Iterator[Record]:
+        """Records of one slice; the bytes of an image are read once for neighbouring pairs.
 
-    def _read_image(self, image: str) -> tuple[bytes | None, ImageLocation | None, str]:
-        if not image:
-            return None, None, ""
-        inside = os.path.normpath(image)
-        if os.path.isabs(inside) or inside.split(os.sep)[0] == ".." or "\x00" in image:
-            return None, None, "image path leaves the image root"
-        path = os.path.join(self.image_root, inside)
-        # Only plain files: opening a pipe would wait for ever.
-        if not os.path.isfile(path):
-            return None, None, "missing image"
-        try:
-            with open(path, "rb") as file:
-                return file.read(), ImageLocation(path), ""
-        except OSError as error:
-            return None, None, f"unreadable image: {error.strerror}"
+        Without ``images``, the files are only looked for: one that breaks when it is read shows no error.
+        """
+        nothing = None, None, ""
+        last, found = "", nothing
+        for pair in self._pairs[part.index]:
+            if pair.image != last:
+                last, found = pair.image, self._folder.read(pair.image, images) if pair.image else nothing
+            image, location, problem = found
+            yield Record(pair.key, pair.image_key, pair.caption, problem or pair.error, location, image)
 
     def describe(self) -> dict:
         return {
             "format": "lavis_json",
             "annotations": self.annotations,
-            "image_root": self.image_root,
+            "image_root": self._folder.root,
             "part_size": self.part_size,
             "num_parts": len(self.parts),
         }

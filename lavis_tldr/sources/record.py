@@ -35,7 +35,7 @@ class Record:
         caption: Original caption, valid Unicode without NUL, stripped.
         error: Empty if the record is usable, else why it is not, e.g. ``"empty caption"``.
         location: Where the image's bytes lie, None where there is no image.
-        image: Encoded image bytes, None where missing.
+        image: Encoded image bytes, None where missing or not asked for.
     """
 
     key: str
@@ -68,8 +68,11 @@ class Source(Protocol):
 
     parts: list[Part]
 
-    def read(self, part: Part) -> Iterator[Record]:
-        """Records of ``part`` in file order; a bad record is yielded with ``error`` set, not raised."""
+    def read(self, part: Part, images: bool = True) -> Iterator[Record]:
+        """Records of ``part`` in file order; a bad record is yielded with ``error`` set, not raised.
+
+        With ``images`` False they are the same but for ``image``, which is None, and no image's bytes are read.
+        """
         ...
 
     def describe(self) -> dict:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,22 +18,21 @@ from lavis_tldr.sources.digest import content_digests
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.patterns import find_files
 from lavis_tldr.sources.record import ImageLocation, Part, Record
+from lavis_tldr.sources.tar_walk import Member, TarWalk
 from lavis_tldr.sources.text import clean_caption, clean_key
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_BLOCK = 512  # bytes
 
 
 @dataclass
 class _Sample:
     key: str
-    members: dict[str, bytes] = field(default_factory=dict)  # by suffix, in file order
     location: ImageLocation | None = None  # of the first image
-
-    @property
-    def image(self) -> bytes | None:
-        return next((data for suffix, data in self.members.items() if suffix in IMAGE_SUFFIXES), None)
+    image: bytes | None = None
+    texts: dict[str, bytes] = field(default_factory=dict)  # of txt and json
+    refused: dict[str, str] = field(default_factory=dict)  # why members of "image", "txt" and "json" can't be used
+    suffixes: set[str] = field(default_factory=set)
 
 
 class WebDatasetSource:
@@ -61,8 +59,8 @@ class WebDatasetSource:
             )
         ]
 
-    def read(self, part: Part) -> Iterator[Record]:
-        """Records of one tar, read once from front to back.
+    def read(self, part: Part, images: bool = True) -> Iterator[Record]:
+        """Records of one tar, read once from front to back; without ``images``, over their bytes.
 
         A tar that breaks off gives the samples it has and then one record with the key
         ``<part name>~truncated`` and the error ``"truncated tar: ..."``. A key that came before in the tar is
@@ -70,13 +68,14 @@ class WebDatasetSource:
         """
         prefix = f"{part.name}/" if self.key_prefix else ""
         keys = KeyRegister()
-        failure = _Failure()
-        for sample in _samples(part.path, failure):
+        wanted = {"image", "txt", "json"} if images else {"txt", "json"}
+        walk = TarWalk(part.path, wants=lambda name: _kind(name) in wanted)
+        for sample in _samples(part.path, walk):
             key, doubled = keys.claim(clean_key(prefix + sample.key))
             yield _record(key, sample, doubled)
-        if failure.reason:
+        if walk.failure:
             key, _ = keys.claim(f"{part.name}~truncated")
-            yield Record(key, key, "", f"truncated tar: {failure.reason}", None, None)
+            yield Record(key, key, "", f"truncated tar: {walk.failure}", None, None)
 
     def describe(self) -> dict:
         return {
@@ -87,47 +86,35 @@ class WebDatasetSource:
         }
 
 
-class _Failure:
-    """Why reading a tar ended early; empty if it did not."""
-
-    reason: str = ""
-
-
-def _samples(path: str, failure: _Failure) -> Iterator[_Sample]:
+def _samples(path: str, members: Iterable[Member]) -> Iterator[_Sample]:
     current: _Sample | None = None
-    for key, suffix, data, location in _members(path, failure):
+    for member in members:
+        key, suffix = _split_name(member.name)
+        kind = _kind(member.name)
+        if not kind:
+            continue
         # A second KEY.jpg is a second sample with that key, not a second picture of the first.
-        if current is None or current.key != key or suffix in current.members:
+        if current is None or current.key != key or suffix in current.suffixes:
             if current is not None:
                 yield current
             current = _Sample(key)
-        if suffix in IMAGE_SUFFIXES and current.location is None:
-            current.location = location
-        current.members[suffix] = data
+        current.suffixes.add(suffix)
+        if member.refused:
+            current.refused.setdefault(kind, member.refused)
+        elif kind != "image":
+            current.texts[kind] = member.data
+        elif current.location is None:
+            current.location = ImageLocation(path, member.offset, member.size)
+            current.image = member.data
     if current is not None:
         yield current
 
 
-def _members(path: str, failure: _Failure) -> Iterator[tuple[str, str, bytes, ImageLocation]]:
-    """``(key, suffix, data, location)`` of each image, text and JSON in a tar."""
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                key, suffix = _split_name(member.name)
-                if not member.isreg() or not key or suffix not in (*IMAGE_SUFFIXES, "txt", "json"):
-                    continue
-                data = tar.extractfile(member).read()
-                if len(data) < member.size:
-                    raise tarfile.ReadError(f"{member.name!r} has {len(data)} of {member.size} bytes")
-                yield key, suffix, data, ImageLocation(path, member.offset_data, member.size)
-            end = tar.offset
-        # The tarfile module takes a damaged header for the end of the archive.
-        with open(path, "rb") as file:
-            file.seek(end)
-            if file.read(_BLOCK) != bytes(_BLOCK):
-                failure.reason = f"no end-of-archive mark where the members end, at byte {end}"
-    except (tarfile.TarError, OSError, EOFError) as error:
-        failure.reason = str(error) or type(error).__name__
+def _kind(name: str) -> str:
+    """``"image"``, ``"txt"`` or ``"json"``; empty for members that are passed over."""
+    key, suffix = _split_name(name)
+    kind = "image" if suffix in IMAGE_SUFFIXES else suffix
+    return kind if key and kind in ("image", "txt", "json") else ""
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -139,23 +126,23 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def _record(key: str, sample: _Sample, doubled: bool) -> Record:
-    caption, problem = _caption(sample.members)
+    caption, problem = _caption(sample)
     if doubled:
         problem = f"doubled key: {sample.key} came before in this tar"
-    elif sample.image is None:
-        problem = "missing image"
+    elif sample.location is None:
+        problem = _missing("image", sample.refused.get("image"))
     return Record(key, key, caption, problem, sample.location, sample.image)
 
 
-def _caption(members: dict[str, bytes]) -> tuple[str, str]:
+def _caption(sample: _Sample) -> tuple[str, str]:
     """``(caption, error)`` of a sample."""
-    if "txt" in members:
-        caption = clean_caption(members["txt"])
+    if "txt" in sample.texts:
+        caption = clean_caption(sample.texts["txt"])
         return caption, "" if caption else "empty caption"
-    if "json" not in members:
-        return "", "missing caption"
+    if "json" not in sample.texts:
+        return "", _missing("caption", sample.refused.get("txt") or sample.refused.get("json"))
     try:
-        fields = json.loads(members["json"].decode("utf-8", errors="replace"))
+        fields = json.loads(sample.texts["json"].decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         return "", "missing caption: no .txt, and the .json is not JSON"
     found = fields.get("caption") if isinstance(fields, dict) else None
@@ -163,6 +150,10 @@ def _caption(members: dict[str, bytes]) -> tuple[str, str]:
         return "", "missing caption: no .txt, and no text under 'caption' in the .json"
     caption = clean_caption(found)
     return caption, "" if caption else "empty caption"
+
+
+def _missing(what: str, refused: str | None) -> str:
+    return f"missing {what}: {refused}" if refused else f"missing {what}"
 
 
 def _refuse_compressed(path: str) -> None:

@@ -49,7 +49,8 @@ class ForkedRanks:
     def __exit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.stdin.close()
-            self._server.wait(timeout=60)
+            self._server.kill()  # its own end would take seconds
+            self._server.wait()
             self._server.stdout.close()
 
     def reduce(

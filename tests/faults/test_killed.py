@@ -6,8 +6,6 @@ from collections import Counter
 from itertools import cycle
 from pathlib import Path
 
-import pytest
-
 from lavis_tldr.tasks.stages import STAGES
 
 SEED = 20231002

@@ -1,8 +1,10 @@
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
-from lavis_tldr.sources import LavisJsonSource
+from lavis_tldr.sources import LavisJsonSource, image_folder
 from lavis_tldr.sources.record import ImageLocation
 
 
@@ -152,6 +154,50 @@ def test_missing_file_and_root(tmp_path, root):
     (tmp_path / "x.json").write_text('[{"image": "a.jpg", "caption": "x"}]')
     with pytest.raises(ValueError, match="image_root .* is no folder"):
         LavisJsonSource(str(tmp_path / "x.json"), str(tmp_path / "nowhere"))
+
+
+def test_without_images_the_records_are_the_same(source_of, root, monkeypatch):
+    os.mkfifo(root / "pipe.jpg")
+    (root / "empty.jpg").write_bytes(b"")
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    images = [
+        "a.jpg",
+        "gone.jpg",
+        "sub",
+        "../outside.jpg",
+        "pipe.jpg",
+        "empty.jpg",
+        "loop.jpg",
+        "x" * 300,
+        "\ud800.jpg",
+    ]
+    source = source_of([{"image": image, "caption": ["x", "y"]} for image in [*images, "a.jpg/b.jpg"]])
+    full = list(source.read(source.parts[0]))
+    monkeypatch.setattr("builtins.open", None)  # nothing is opened
+    light = list(source.read(source.parts[0], images=False))
+    monkeypatch.undo()
+    assert light == [replace(record, image=None) for record in full]
+    assert [record.error for record in full[::2]] == [
+        "",
+        "missing image",
+        "missing image",
+        "image path leaves the image root",
+        "missing image",
+        "",
+        "unreadable image: Too many levels of symbolic links",
+        "unreadable image: File name too long",
+        "missing image",
+        "missing image",
+    ]
+
+
+def test_a_file_too_large_for_an_image_is_not_read(source_of, root, monkeypatch):
+    monkeypatch.setattr(image_folder, "MAX_BYTES", 1000)
+    os.truncate(root / "b.jpg", 1001)
+    source = source_of([{"image": "a.jpg", "caption": "x"}, {"image": "b.jpg", "caption": "y"}])
+    for images in (True, False):
+        errors = [record.error for record in source.read(source.parts[0], images=images)]
+        assert errors == ["", "unreadable image: more than 1000 bytes"]
 
 
 @pytest.mark.parametrize("part_size", [0, -1, 1.5, "10", True])

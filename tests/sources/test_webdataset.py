@@ -119,7 +119,7 @@ def test_links_are_not_followed(tmp_path, encoded):
         link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret.jpg")
         tar.addfile(link)
         tar.add(__file__, "0.txt")
-    assert [record.error for record in _read(str(tmp_path / "a.tar"))] == ["missing image"]
+    assert [record.error for record in _read(str(tmp_path / "a.tar"))] == ["missing image: a link in the tar"]
 
 
 def _cut(path: str, size: int) -> str:

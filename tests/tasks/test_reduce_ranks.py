@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from reductions import files_of, reduce_set
 
 import lavis_tldr
 
 REPOSITORY = Path(lavis_tldr.__file__).parents[1]
+PAPER = {"selection": "uniform", "recipe": "original_generated"}
 ALIGNED = {"selection": "aligned", "recipe": "gated", "alignment_threshold": 0.0, "duplicate_threshold": 0.95}
 
 
@@ -44,3 +46,18 @@ def test_two_ranks_give_the_result_of_one(configure, tmp_path):
     assert again["counts"] == figures["counts"]
     for name, stage in figures["stages"].items():
         assert again["stages"][name]["counts"] == stage["counts"]
+
+
+@pytest.mark.parametrize("recipe", [PAPER, ALIGNED], ids=["paper", "aligned"])
+@pytest.mark.parametrize("source", ["pool", "album"])
+def test_any_number_of_ranks_gives_the_result_of_one(forked_ranks, configure, request, tmp_path, source, recipe):
+    source = request.getfixturevalue(source)
+    for ranks in (1, 2, 4):
+        config = configure(of=source, output=tmp_path / f"by{ranks}", keep_ratio=0.5, **recipe)
+        outcome = forked_ranks.reduce(config, ranks=ranks)
+        assert outcome.succeeded, outcome.log
+    expected = files_of(tmp_path / "by1")
+    # Both sources have three parts: at four ranks, one finds nothing to do.
+    assert len([name for name in expected if name.startswith("encode/")]) == 3
+    assert files_of(tmp_path / "by2") == expected
+    assert files_of(tmp_path / "by4") == expected

@@ -47,15 +47,16 @@ def write_keep_list(
         key_prefix: Whether the source was read with ``key_prefix``, so that keys are ``<part>/<key in tar>``.
 
     Returns:
-        The number of pairs.
+        The number of files.
 
     Raises:
         ValueError: If a key occurs twice.
     """
     hashes = array("Q")
     schema = SCHEMA.with_metadata({KEY_PREFIX: json.dumps(key_prefix)})
+    names = (KEYS, TABLE, PAIRS, INDEX)
     with ExitStack() as stack:
-        path = {name: stack.enter_context(write(name)) for name in (KEYS, TABLE, PAIRS, INDEX)}
+        path = {name: stack.enter_context(write(name)) for name in names}
         with (
             open(path[KEYS], "w", encoding="utf-8", newline="\n") as keys,
             pq.ParquetWriter(path[TABLE], SCHEMA, compression="zstd") as table,
@@ -75,7 +76,7 @@ def write_keep_list(
         _refuse_doubled(index, path[PAIRS])
         with open(path[INDEX], "wb") as file:
             np.save(file, index, allow_pickle=False)
-    return len(hashes)
+    return len(names)
 
 
 def _tar_of(rows: pa.Table) -> str:
