@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lavis_tldr.files import open_whole as write_whole
-from lavis_tldr.sources.images import image_suffix, read_image_bytes
+from lavis_tldr.sources.images import FILE_SUFFIXES, image_suffix, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
 _MAX_NAME = 180  # bytes in one path component; file systems allow 255
@@ -103,6 +103,13 @@ def export_images(images: Iterable[tuple[str, ImageLocation]], out_dir: str | os
         taken.add(name)
         done.files[image_key] = name
     return done
+
+
+def find_exported(folder: str | os.PathLike, image_key: str) -> str:
+    """Name of the file in a folder that :func:`export_images` wrote an image to, "" if there is none."""
+    name = safe_name(image_key)
+    names = (name, *(name + suffix for suffix in FILE_SUFFIXES))
+    return next((found for found in names if (Path(folder) / found).is_file()), "")
 
 
 def safe_name(key: str) -> str:

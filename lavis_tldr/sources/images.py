@@ -17,6 +17,7 @@ MAX_BYTES = 2**30  # of an encoded image; a larger file is none, and would fill 
 # A closed list: PIL also knows formats that start other programs (EPS) or have no signature.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "JPEG2000", "AVIF", "PPM", "ICO")
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
+FILE_SUFFIXES = tuple(dict.fromkeys(_SUFFIXES.get(name, f".{name.lower()}") for name in _FORMATS))
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, ScoreTask
+from lavis_tldr.tasks.repair import RepairTask
 from lavis_tldr.tasks.retrieval_proxy import RetrievalProxyTask
 
-__all__ = ["CodebookCaptioningTask", "EncodeTask", "ReduceTask", "RefineTask", "RetrievalProxyTask", "ScoreTask"]
+__all__ = ["CodebookCaptioningTask", "EncodeTask", "ReduceTask", "RefineTask", "RepairTask", "RetrievalProxyTask", "ScoreTask"]

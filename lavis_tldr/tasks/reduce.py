@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
+from lavis_tldr.reduction.recipes import CONFIG
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce_config import ReduceConfig
@@ -18,7 +19,6 @@ from lavis_tldr.tasks.stages import STAGES, build, repair
 from lavis_tldr.tasks.stages.context import Context
 from lavis_tldr.tasks.summary import closing_summary
 
-CONFIG = "config.yaml"
 _MAX_CODES = 2**16
 # Settings of the captioner that its weights do not tell.
 _DECIDING_KEYS = (
@@ -160,7 +160,8 @@ class ReduceTask(BaseTask):
         if is_main_process():
             context.recipe_root.mkdir(parents=True, exist_ok=True)
             with write_whole(context.recipe_root / CONFIG) as path:
-                path.write_text(OmegaConf.to_yaml(self._cfg.config), encoding="utf-8")
+                text = f"# Relative paths count from {Path.cwd()}\n{OmegaConf.to_yaml(self._cfg.config)}"
+                path.write_text(text, encoding="utf-8")
 
 
 @registry.register_task("tldr_encode")

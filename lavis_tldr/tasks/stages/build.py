@@ -14,7 +14,7 @@ from lavis_tldr.reduction.ledger import iter_ledger
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.sources.annotations import export_images, write_annotations
+from lavis_tldr.sources.annotations import export_images, find_exported, write_annotations
 from lavis_tldr.sources.exports.annotation_list import annotation_rows
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import ledger
@@ -73,14 +73,17 @@ def _export(kept: pa.Table, images: Path, part_name: str) -> dict[str, str]:
     columns = ("image_key", "image_path", "image_offset", "image_size")
     places = ((key, ImageLocation(*place)) for key, *place in zip(*(kept[c].to_pylist() for c in columns), strict=True))
     exported = export_images(places, images / part_name)
-    if exported.errors:
-        key, why = next(iter(exported.errors.items()))
+    # The copy of an image that the source has lost is as good.
+    files = exported.files | {key: find_exported(images / part_name, key) for key in exported.errors}
+    lost = [key for key, name in files.items() if not name]
+    if lost:
         raise ValueError(
-            f"{len(exported.errors)} kept images of part {part_name} have gone missing since they were encoded (first: "
-            f"{key!r}, {why}). Restore them, or let others of their clusters stand in: `lavis-tldr repair RUN`."
+            f"{len(lost)} kept images of part {part_name} have gone missing since they were encoded (first: {lost[0]!r}, "
+            f"{exported.errors[lost[0]]}). Restore them, or let others of their clusters stand in: `lavis-tldr repair "
+            "RUN`."
         )
-    _remove_others(images / part_name, set(exported.files.values()))
-    return {key: f"{part_name}/{name}" for key, name in exported.files.items()}
+    _remove_others(images / part_name, set(files.values()))
+    return {key: f"{part_name}/{name}" for key, name in files.items()}
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

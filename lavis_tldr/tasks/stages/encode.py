@@ -70,7 +70,7 @@ def run(context: Context, stage: Stage) -> None:
             "files and captions, then run again with `--restart encode`."
         )
     if is_main_process():
-        check_unique_keys(lambda: _keys_by_part(context, stage))
+        check_unique_keys(_keys_by_part(context, stage))
     finish_on_first(stage, counts, seconds)
 
 

@@ -1,0 +1,62 @@
+"""Whether an image is still where it was when it was encoded."""
+
+from __future__ import annotations
+
+import os
+
+from lavis_tldr.sources.images import decode_image, read_image_bytes
+from lavis_tldr.sources.record import ImageLocation
+
+_TAR_BLOCK = 512  # bytes; a member's header is the block before its data
+_TAR_NAME = 100  # bytes of the name in it
+
+
+def image_problem(location: ImageLocation, image_key: str, *, decode: bool = False) -> str:
+    """Why an image can't be had any more; "" if it can.
+
+    Args:
+        location: Where it was.
+        image_key: What it was called there.
+        decode: Also read and decode it; else only its file, size and, in a tar, header are looked at.
+    """
+    try:
+        size = os.path.getsize(location.path) if os.path.isfile(location.path) else 0
+        if not size:
+            return f"{location.path} is gone or empty"
+        if location.offset >= 0:
+            if size < location.offset + location.size:
+                return f"{location.path} is shorter than it was"
+            if found := other_member(location, image_key):
+                return f"{location.path} has {found!r} in its place: the tar has changed"
+        if decode:
+            decode_image(read_image_bytes(location))
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def other_member(location: ImageLocation, *names: str) -> str:
+    """The tar member at a place if it is none of those that are expected there, else "".
+
+    A tar that was packed anew has other members at the old offsets, and they may be readable images too: every caption
+    would then go with a wrong image, silently.
+
+    Args:
+        location: Of an image in a tar.
+        names: Keys or file names; folders and all after the first dot of a name don't count.
+
+    Raises:
+        OSError: If the tar can't be read.
+    """
+    with open(location.path, "rb") as tar:
+        tar.seek(max(location.offset - _TAR_BLOCK, 0))
+        name, end, _ = tar.read(_TAR_BLOCK)[:_TAR_NAME].partition(b"\0")
+    if not end or not name.isascii():
+        return ""  # cut off here, or spelled otherwise in the key
+    found = _stem(name.decode())
+    return "" if found in map(_stem, names) else found
+
+
+def _stem(name: str) -> str:
+    """WebDataset's idea of a key, without its folder: up to the first dot."""
+    return name.rpartition("/")[2].partition(".")[0]

@@ -1,0 +1,162 @@
+"""``tldr_repair``: lets understudies step in for kept samples whose images have gone missing since."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from lavis.common.dist_utils import is_main_process
+from lavis.common.registry import registry
+from tqdm import tqdm
+
+from lavis_tldr.datasets.source_parts import SourceParts
+from lavis_tldr.files import write_whole
+from lavis_tldr.reduction.ledger import iter_ledger
+from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.reduction.understudy import replace_lost
+from lavis_tldr.runners.process_group import from_all_ranks
+from lavis_tldr.sources import ImageLocation, Part
+from lavis_tldr.sources.annotations import find_exported
+from lavis_tldr.sources.presence import image_problem
+from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.reduce import ReduceTask
+from lavis_tldr.tasks.reduce_config import ReduceConfig
+from lavis_tldr.tasks.stages import build, ledger, repair
+from lavis_tldr.tasks.stages.context import Context, share
+
+RUN_KEYS = ("repair_decode", "repair_dry_run")
+_AS_MADE = ("encode", "cluster", "score", "select", "refine")
+_AGAIN = ("repair", "ledger", "build")
+_PLACE = ["image_key", "image_path", "image_offset", "image_size"]
+_TOLD = 10  # replacements that are named in the log
+
+
+@dataclass
+class _RecordedSource:
+    """The source's parts as encode found them; it is not read again, and may have lost files since."""
+
+    parts: list[Part]
+
+
+@registry.register_task("tldr_repair")
+class RepairTask(ReduceTask):
+    """Makes a reduced set whole again: repairs what ``tldr_reduce`` built, from the same config.
+
+    ``repair_decode`` decodes every kept image; else files and tar headers are looked at. ``repair_dry_run`` changes
+    nothing.
+    """
+
+    stages = _AGAIN
+
+    def build_datasets(self, cfg) -> dict:
+        encoded = Stage.as_made(cfg.run_cfg.output_dir, "encode")
+        names = sorted(Path(name).stem for name in encoded.manifest["outputs"])
+        parts = [Part(index, name, "") for index, name in enumerate(names)]
+        return {"tldr_source": {"train": SourceParts(_RecordedSource(parts), None, {})}}
+
+    def run(self, model, datasets: dict, run_cfg) -> dict:
+        """Replace what is lost.
+
+        Returns:
+            How many kept samples were ``checked``, ``lost``, ``replaced`` and left ``without_stand_in``, and how many
+            ``understudies_lost`` were passed over.
+
+        Raises:
+            ValueError: If the reduction is not finished, or another captioner would write the captions.
+        """
+        context = self.context(model, datasets, run_cfg, ReduceConfig.from_run(run_cfg))
+        context.as_made = _AS_MADE
+        _check_captioner(context)
+        # Of an earlier repair that was cut short.
+        self.run_stages(context, ["repair", "ledger"])
+        decode, dry_run = bool(run_cfg.get("repair_decode")), bool(run_cfg.get("repair_dry_run"))
+        checked, lost = _find_lost(context, decode)
+        figures = {}
+        if is_main_process():
+            figures = _plan(context, lost, decode, dry_run)
+        barrier()
+        if not dry_run:
+            context.forget_stages()
+            self.run_stages(context, list(_AGAIN))
+        return {"checked": checked, **figures}
+
+
+def _check_captioner(context: Context) -> None:
+    made_by = Stage.as_made(context.root_of("refine"), "refine").inputs["model"]
+    if made_by != context.model_digest:
+        raise ValueError(
+            f"the captions of {context.recipe_root} were made by another captioner than model.finetuned names now, and "
+            "its stand-ins would be captioned otherwise than the rest. Name the one that `lavis-tldr reduce` used: "
+            "--options model.finetuned=..."
+        )
+
+
+def _problem(context: Context, part_name: str, place: dict, decode: bool) -> str:
+    """Why a sample's image can't be had, "" if it can: from the set's own copy, or from the source."""
+    copies = context.recipe_root / "build" / build.IMAGES / part_name
+    if context.config.images == "export" and (copy := find_exported(copies, place["image_key"])):
+        location = ImageLocation(str(copies / copy))
+        if not image_problem(location, place["image_key"], decode=decode):
+            return ""
+    location = ImageLocation(place["image_path"], place["image_offset"], place["image_size"])
+    return image_problem(location, place["image_key"], decode=decode)
+
+
+def _find_lost(context: Context, decode: bool) -> tuple[int, dict[str, int]]:
+    """How many kept samples there are, and key and cluster of those whose image is lost; on every process."""
+    checked, lost = 0, {}
+    stage = ledger.stage_of(context)
+    for name in tqdm(share(context.part_names), desc="images", unit="part", disable=not is_main_process()):
+        (kept,) = iter_ledger(stage.part_path(name), ["key", "cluster", *_PLACE], only_kept=True)
+        checked += kept.num_rows
+        lost |= {row["key"]: row["cluster"] for row in kept.to_pylist() if _problem(context, name, row, decode)}
+    found = from_all_ranks((checked, lost))
+    return sum(count for count, _ in found), {key: own for _, keys in found for key, own in keys.items()}
+
+
+def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -> dict:
+    """Choose the stand-ins and write them down; the stages made from the set as it was are forgotten."""
+    before = repair.load_plan(context)
+    places: dict[str, tuple[str, dict]] = {}
+
+    def ranked(clusters: np.ndarray, above: int, up_to: int) -> Iterator[tuple[int, int, str]]:
+        for part_name, row in _understudies(context, clusters, above, up_to):
+            places[row["key"]] = part_name, row
+            yield row["cluster"], row["understudy"], row["key"]
+
+    def is_there(key: str) -> bool:
+        return not _problem(context, *places[key], decode)
+
+    replaced, passed_over = replace_lost(lost, ranked, is_there, num_gaps=len(before))
+    for key in sorted(replaced)[:_TOLD]:
+        logging.info("%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other")
+    if len(replaced) > _TOLD:
+        logging.info("... and %d more: %s", len(replaced) - _TOLD, repair.plan_path(context))
+    if replaced and not dry_run:
+        # First what was made from the set as it was: cut short after that, it is made again as it was.
+        for name in reversed(_AGAIN):
+            Stage(context.root_of(name), name, {}, {}).restart()
+        plan = {"replaced": {**before, **replaced}, "understudies_lost": passed_over}
+        with write_whole(repair.plan_path(context)) as path:
+            path.write_text(json.dumps(plan, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    left_out = sum(not stand_in for stand_in in replaced.values())
+    return {
+        "lost": len(lost),
+        "replaced": len(replaced) - left_out,
+        "without_stand_in": left_out,
+        "understudies_lost": len(passed_over),
+    }
+
+
+def _understudies(context: Context, clusters: np.ndarray, above: int, up_to: int) -> Iterator[tuple[str, dict]]:
+    stage = ledger.stage_of(context)
+    for name in context.part_names:
+        (table,) = iter_ledger(stage.part_path(name), ["key", "cluster", "understudy", *_PLACE])
+        rank = table["understudy"]
+        wanted = pc.and_(pc.greater(rank, above), pc.less_equal(rank, up_to))
+        wanted = pc.and_(wanted, pc.is_in(table["cluster"], clusters.astype(np.int32)))
+        for row in table.filter(wanted).to_pylist():
+            yield name, row
