@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
 
 
 def stage_of(context: Context) -> Stage:
-    inputs = {f"part {part.name}": part.digest for part in context.parts.source.parts}
+    inputs = {f"part {part.name}": context.parts.source.digest(part) for part in context.parts.source.parts}
     return context.stage(
         "encode",
         {
