@@ -128,6 +128,16 @@ def test_truth_is_told_by_the_recipes_name(monkeypatch, tmp_path, capsys, of):
     assert capsys.readouterr().out == "({'best': ['rows'], 'paper': ['rows']}, {'of': 'truth.json'}, 2)\n"
 
 
+def test_truth_tells_recipes_of_one_name_apart(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "lavis_tldr.reduction.ledger.read_ledger", lambda path: types.SimpleNamespace(to_pylist=lambda: [path])
+    )
+    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.load_truth", lambda path: {})
+    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.report", lambda ledgers, *_: [repr(ledgers)])
+    assert cli.main(["truth", "truth.json", "one/best", "two/best", "one/paper"]) == 0
+    assert capsys.readouterr().out == "{'one/best': ['one/best'], 'two/best': ['two/best'], 'paper': ['one/paper']}\n"
+
+
 def write_encoded(folder):
     """A run folder that has come as far as encoding one record."""
     stage = Stage(folder, "encode", {"seed": 1}, {"model": "ab" * 16, "part 0": "cd" * 16})

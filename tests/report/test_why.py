@@ -55,7 +55,7 @@ def test_a_dropped_sample_by_hand(run):
         "            of which 2 are kept, the last with 0.4",
         "  cluster   0 of 2: 5 samples, 2 kept (quota 2)",
         "  distance  0.3 to the centroid (squared L2), 3rd nearest of 5",
-        "  alignment 0.3, 3rd best of 4; the lowest kept has 0.4",
+        "  alignment 0.3, 3rd best of 4",
         "  understudy 1st in line if an image of its cluster goes missing",
         '  generated "made for 000000003"',
     ]
