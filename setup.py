@@ -43,6 +43,7 @@ setup(
         "tqdm",
         "pycocoevalcap",  # CIDEr and BLEU
     ],
-    extras_require={"test": ["pytest", "hypothesis", "ruff"]},
+    # `datasets` reads the Parquet export back; 4.4 goes with what LAVIS pins.
+    extras_require={"test": ["pytest", "hypothesis", "ruff", "datasets>=4,<4.5"]},
     entry_points={"console_scripts": ["lavis-tldr=lavis_tldr.cli:main"]},
 )

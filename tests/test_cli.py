@@ -1,12 +1,18 @@
 """The ``lavis-tldr`` command hands each command's arguments on, and shows users' errors in one line."""
 
+import json
+import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lavis_tldr import cli, user_errors
+from lavis_tldr.reduction.run_folder import Stage
 
 
 @pytest.fixture
@@ -44,6 +50,170 @@ def test_draw_scenes_passes_only_what_was_given(monkeypatch):
     drawn.clear()
     cli.main(["draw-scenes", "out", "--seed", "3", "--broken", "0", "--clean", "clean", "--num-clean", "9"])
     assert drawn == [("out", {"seed": 3, "broken": 0.0}), ("clean", {"seed": 3, "num_samples": 9})]
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """``stand_in(module, function, result)``: the module replaced by one with this function; its calls."""
+
+    def replace(module, function, result):
+        calls = []
+
+        def record(*arguments, **named):
+            calls.append((arguments, named))
+            return result
+
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{function: record}))
+        return calls
+
+    return replace
+
+
+def test_export(stand_in, capsys):
+    calls = stand_in("lavis_tldr.export", "export_set", {"kept": 1_234_567, "files": 2})
+    assert cli.main(["export", "RUN", "--out", "DIR", "--format", "keys"]) == 0
+    assert (
+        cli.main(
+            ["export", "RUN", "--out", "DIR", "--format", "parquet", "--name", "best"]
+            + ["--caption", "caption_original", "--num-workers", "4"]
+        )
+        == 0
+    )
+    where = (Path("RUN"), Path("DIR"))
+    assert calls == [
+        ((*where, "keys"), {"name": None, "caption": "caption", "num_workers": 1}),
+        ((*where, "parquet"), {"name": "best", "caption": "caption_original", "num_workers": 4}),
+    ]
+    assert capsys.readouterr().out.splitlines()[0] == "exported to DIR: kept 1,234,567, files 2"
+
+
+def test_export_names_what_it_exports(capsys):
+    for wrong in (["--format", "zip"], ["--format", "keys", "--caption", "title"], []):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["export", "RUN", "--out", "DIR", *wrong])
+        assert ended.value.code == 2
+    assert "webdataset" in capsys.readouterr().err
+
+
+def test_exports_choices_are_the_exporters():
+    from lavis_tldr import export
+    from lavis_tldr.commands import reduced_sets
+    from lavis_tldr.sources.exports.pairs import CAPTIONS
+
+    assert reduced_sets.FORMATS == export.FORMATS
+    assert reduced_sets.CAPTIONS == CAPTIONS
+
+
+def test_repair(stand_in, capsys):
+    calls = stand_in("lavis_tldr.repair", "repair", {"missing": 3, "replaced": 2})
+    assert cli.main(["repair", "RUN"]) == 0
+    assert cli.main(["repair", "RUN", "--name", "best", "--decode", "--dry-run", "--options", "run.seed=1"]) == 0
+    assert calls == [
+        ((Path("RUN"),), {"name": None, "decode": False, "dry_run": False, "options": []}),
+        ((Path("RUN"),), {"name": "best", "decode": True, "dry_run": True, "options": ["run.seed=1"]}),
+    ]
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["repaired RUN: missing 3, replaced 2", "would repair RUN: missing 3, replaced 2"]
+
+
+@pytest.mark.parametrize("of", ["run/best", "run/best/ledger", "run/best/ledger/00000.parquet"])
+def test_truth_is_told_by_the_recipes_name(monkeypatch, tmp_path, capsys, of):
+    read = []
+    rows = types.SimpleNamespace(to_pylist=lambda: ["rows"])
+    monkeypatch.setattr("lavis_tldr.reduction.ledger.read_ledger", lambda path: read.append(path) or rows)
+    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.load_truth", lambda path: {"of": path})
+    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.report", lambda *told: [repr(told)])
+    assert cli.main(["truth", "truth.json", of, "other/paper", "--examples", "2"]) == 0
+    assert read == [of, "other/paper"]
+    assert capsys.readouterr().out == "({'best': ['rows'], 'paper': ['rows']}, {'of': 'truth.json'}, 2)\n"
+
+
+def test_truth_tells_recipes_of_one_name_apart(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "lavis_tldr.reduction.ledger.read_ledger", lambda path: types.SimpleNamespace(to_pylist=lambda: [path])
+    )
+    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.load_truth", lambda path: {})
+    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.report", lambda ledgers, *_: [repr(ledgers)])
+    assert cli.main(["truth", "truth.json", "one/best", "two/best", "one/paper"]) == 0
+    assert capsys.readouterr().out == "{'one/best': ['one/best'], 'two/best': ['two/best'], 'paper': ['one/paper']}\n"
+
+
+def write_encoded(folder):
+    """A run folder that has come as far as encoding one record."""
+    stage = Stage(folder, "encode", {"seed": 1}, {"model": "ab" * 16, "part 0": "cd" * 16})
+    stage.open()
+    row = {"image_key": "-a", "caption_original": "caf\u00e9", "error": "", "image_path": "a.jpg"}
+    table = {"key": "-a", **row, "image_offset": -1, "image_size": -1}
+    pq.write_table(pa.table({name: [value] for name, value in table.items()}), stage.part_path("0"))
+    stage.finish({"read": 1}, 1.0)
+    return folder
+
+
+def test_inspect(tmp_path, capsys):
+    run = str(write_encoded(tmp_path))
+    assert cli.main(["inspect", run]) == 0
+    assert "encode      done in 1.0 s (1/s); read 1; 1 file, " in capsys.readouterr().out
+    assert cli.main(["inspect", run, "--verify", "--parts"]) == 0
+    assert "verified    1 file, " in capsys.readouterr().out
+    assert cli.main(["inspect", run, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"]["encode"]["config"] == {"seed": 1}
+
+
+def test_inspect_has_status_1_where_files_have_changed(tmp_path, capsys):
+    run = str(write_encoded(tmp_path))
+    (tmp_path / "encode/0.parquet").write_bytes(b"")
+    assert cli.main(["inspect", run]) == 0
+    assert cli.main(["inspect", run, "--verify"]) == 1
+    assert "encode/0.parquet has 0 bytes, had " in capsys.readouterr().out
+    assert cli.main(["inspect", run, "--verify", "--json"]) == 1
+    assert list(json.loads(capsys.readouterr().out)["verified"]["changed"]) == [str(tmp_path / "encode/0.parquet")]
+
+
+def test_why(tmp_path, capsys):
+    run = str(write_encoded(tmp_path))
+    assert cli.main(["why", run, "--", "-a"]) == 0
+    assert "  source    part 0; a.jpg" in capsys.readouterr().out
+    assert cli.main(["why", run, "--json", "--", "-a"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert json.loads(shown)["source"]["caption_original"] == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["inspect", "{run}/nowhere"], "there is no run folder {run}/nowhere"),
+        (["inspect", "{run}", "--name", "best"], "{run} holds no recipe"),
+        (["why", "{run}/nowhere", "a"], "there is no run folder {run}/nowhere"),
+        (["why", "{run}", "a"], "{run} has no sample with key 'a'"),
+    ],
+)
+def test_users_errors_of_the_reports(tmp_path, capsys, arguments, told):
+    run = write_encoded(tmp_path)
+    assert cli.main([argument.format(run=run) for argument in arguments]) == 2
+    assert capsys.readouterr().err.startswith("lavis-tldr: error: " + told.format(run=run))
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+    run = write_encoded(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lavis_tldr", "inspect", str(run)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_reports_import_neither_torch_nor_lavis(tmp_path):
+    run = write_encoded(tmp_path)
+    code = (
+        "import sys; sys.argv = ['lavis-tldr']\n"
+        "from lavis_tldr.cli import main\n"
+        f"main(['inspect', {str(run)!r}, '--verify']); main(['why', {str(run)!r}, '--', '-a'])\n"
+        "print(sorted({'torch', 'lavis'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
 
 
 def test_doctor_returns_its_exit_status(monkeypatch):

@@ -61,7 +61,10 @@ def _truth(args: argparse.Namespace) -> None:
     from lavis_tldr.reduction.ledger import read_ledger
     from lavis_tldr.sources.scenes.truth import load_truth, report
 
-    ledgers = {_recipe_name(Path(path)): read_ledger(path).to_pylist() for path in args.ledgers}
+    names = [_recipe_name(Path(path)) for path in args.ledgers]
+    # Recipes of one name, of several runs, are told apart by their paths.
+    shown = [path if names.count(name) > 1 else name for path, name in zip(args.ledgers, names, strict=True)]
+    ledgers = {name: read_ledger(path).to_pylist() for name, path in zip(shown, args.ledgers, strict=True)}
     print("\n".join(report(ledgers, load_truth(args.truth), args.examples)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, SHARED_STAGES, locate_run
@@ -49,11 +50,12 @@ def _recipe(folder: Path, shared_folders: dict[str, Path], shared: dict[str, dic
     begun = [stage for name, stage in shared.items() if name == "encode" or stage["state"] != NOT_BEGUN]
     finished = all(stage["state"] == DONE for stage in [*begun, *stages.values()])
     config = str(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    what = shlex.quote(config) if config else "CONFIG (the one of before)"
     return {
         "config": config,
         "stages": stages,
         "summary": _summary(folder / SUMMARY),
-        "next": None if finished else f"lavis-tldr reduce --cfg-path {config or 'CONFIG (the one of before)'}",
+        "next": None if finished else f"lavis-tldr reduce --cfg-path {what}",
     }
 
 

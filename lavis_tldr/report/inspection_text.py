@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 from .stage_record import DONE, INCOMPLETE, NOT_BEGUN
-from .texts import entry, printable, settings
+from .texts import entry, label, printable, settings
 from .units import count, duration, rate, share, size
 
 _SLOWEST = 3
@@ -26,7 +26,7 @@ def inspection_lines(facts: dict, with_parts: bool = False) -> list[str]:
         for name, stage in its["stages"].items():
             lines += _stage_lines(name, stage, digests if with_parts else None)
         if its["next"]:
-            lines += entry("to do", its["next"], 0)
+            lines.append(label("to do", 0) + its["next"])  # in one line, to be copied
         if its["summary"]:
             lines += _summary_lines(its["summary"])
     return lines
@@ -34,7 +34,7 @@ def inspection_lines(facts: dict, with_parts: bool = False) -> list[str]:
 
 def verification_lines(verified: dict) -> list[str]:
     """Lines for what `verify_run` found."""
-    files = f"{count(verified['files'])} files, {size(verified['bytes'])}"
+    files = _files(verified)
     changed = verified["changed"]
     if not changed:
         return entry("verified", f"{files}: all as their manifests say", 0)
@@ -66,7 +66,7 @@ def _state(stage: dict) -> str:
         return (
             f"{state}: {count(len(missing))} of {count(stage['files'])} files are gone (first: {printable(missing[0])})"
         )
-    outputs = f"{count(stage['files'])} file{'s' if stage['files'] != 1 else ''}, {size(stage['bytes'])}"
+    outputs = _files(stage)
     if state == DONE:
         counts = ", ".join(f"{name} {count(value)}" for name, value in _ordered(stage["counts"]))
         time = duration(stage["seconds"]) + (f" ({rate(stage['rate'])})" if stage["rate"] else "")
@@ -74,6 +74,10 @@ def _state(stage: dict) -> str:
     of = f" of {count(stage['num_parts'])}" if stage["num_parts"] else ""
     missing = f"; first missing: {printable(stage['missing'][0])}" if stage["missing"] else ""
     return f"{state}: {count(len(stage['parts']))}{of} parts done, {outputs}{missing}"
+
+
+def _files(of: dict) -> str:
+    return f"{count(of['files'])} file{'' if of['files'] == 1 else 's'}, {size(of['bytes'])}"
 
 
 def _ordered(counts: dict) -> list[tuple[str, int]]:

@@ -83,6 +83,7 @@ def explain_caption(origin: str, refine: dict, alignment: float | None, original
         threshold = number(refine["alignment_threshold"])
         if alignment is None:
             return f"{told}: without an alignment it can't reach the threshold {threshold}"
-        verb = "reaches" if origin == "original" else "is below"
-        return f"{told}: the original's alignment {number(alignment)} {verb} the threshold {threshold}"
+        if origin == "original":
+            return f"{told}, whose alignment {number(alignment)} reaches the threshold {threshold}"
+        return f"{told}: the original's alignment {number(alignment)} is below the threshold {threshold}"
     return f"{told}, as recipe {recipe} says" if recipe else told

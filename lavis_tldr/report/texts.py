@@ -24,10 +24,15 @@ def quoted(text: str) -> str:
     return f'"{printable(text)}"' if text else "(empty)"
 
 
-def entry(label: str, text: str, indent: int = 2) -> list[str]:
-    """Lines of ``label`` and ``text``, wrapped to the terminal with the text in a column of its own."""
+def label(name: str, indent: int = 2) -> str:
+    """What stands before a text: its name, filled up so that all texts begin in one column."""
+    return f"{'':{indent}}{name:{LABEL_WIDTH - indent}} "
+
+
+def entry(name: str, text: str, indent: int = 2) -> list[str]:
+    """Lines of a name and its text, wrapped to the terminal."""
     width = max(50, min(shutil.get_terminal_size((100, 24)).columns, 120))
-    first = f"{'':{indent}}{label:{LABEL_WIDTH - indent}} "
+    first = label(name, indent)
     # A path or key longer than the line stays whole, so that it can be copied.
     return textwrap.wrap(
         text,

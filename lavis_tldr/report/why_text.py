@@ -51,12 +51,8 @@ def _recipe_lines(name: str, account: dict) -> list[str]:
             f"{count(cluster['size'])}",
         )
     if alignment := account["alignment"]:
-        lowest = alignment["lowest_kept"]
-        kept = f"; the lowest kept has {number(lowest)}" if lowest is not None else ""
-        lines += entry(
-            "alignment",
-            f"{number(alignment['value'])}, {place(alignment['rank'], 'best')} of {count(alignment['of'])}{kept}",
-        )
+        rank = f"{place(alignment['rank'], 'best')} of {count(alignment['of'])}"
+        lines += entry("alignment", f"{number(alignment['value'])}, {rank}")
     if account["understudy"]:
         lines += entry(
             "understudy", f"{ordinal(account['understudy'])} in line if an image of its cluster goes missing"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.patterns import find_files
@@ -32,8 +33,6 @@ class _Pair:
 class LavisJsonSource:
     """Image-text pairs of LAVIS annotation files; a part is a slice of ``part_size`` entries.
 
-    A part's digest covers its keys and captions, not the images' bytes.
-
     Args:
         annotations: Path, glob or brace pattern of the annotation files, or a list of them.
         image_root: Folder that the annotated paths start from.
@@ -50,6 +49,8 @@ class LavisJsonSource:
         self.part_size = part_size
         paths = find_files(self.annotations, "annotation file")
         self._folder = ImageFolder(image_root)
+        self._files = SourceFiles(paths)
+        self._digests: dict[int, str] = {}  # by part
         self.parts: list[Part] = []
         self._pairs: list[list[_Pair]] = []  # by part
         entries = [_entries(path) for path in paths]
@@ -63,15 +64,9 @@ class LavisJsonSource:
                     for number, row in enumerate(rows[start : start + part_size], start)
                     for pair in _pairs(row, f"{os.path.basename(path)}[{number}]", num_captions, next_caption, keys)
                 ]
-                self._add_part(path, pairs)
-
-    def _add_part(self, path: str, pairs: list[_Pair]) -> None:
-        digest = blake2b(digest_size=16)
-        for pair in pairs:
-            digest.update(json.dumps([pair.key, pair.caption, pair.error]).encode())
-        index = len(self.parts)
-        self.parts.append(Part(index, f"{index:05d}", path, digest.hexdigest()))
-        self._pairs.append(pairs)
+                index = len(self.parts)
+                self.parts.append(Part(index, f"{index:05d}", path))
+                self._pairs.append(pairs)
 
     def read(self, part: Part, images: bool = True) -> Iterator[Record]:
         """Records of one slice; the bytes of an image are read once for neighbouring pairs.
@@ -85,6 +80,22 @@ class LavisJsonSource:
                 last, found = pair.image, self._folder.read(pair.image, images) if pair.image else nothing
             image, location, problem = found
             yield Record(pair.key, pair.image_key, pair.caption, problem or pair.error, location, image)
+
+    def digest(self, part: Part) -> str:
+        """Digest of the slice's keys and captions and of each image file's size.
+
+        An image replaced by one of another size is noticed so; the images' bytes are not read.
+        """
+        if part.index not in self._digests:
+            digest = blake2b(digest_size=16)
+            for pair in self._pairs[part.index]:
+                size = self._folder.size(pair.image)
+                digest.update(json.dumps([pair.key, pair.caption, pair.error, size]).encode())
+            self._digests[part.index] = digest.hexdigest()
+        return self._digests[part.index]
+
+    def check_unchanged(self, part: Part) -> None:
+        self._files.check_unchanged(part.path)
 
     def describe(self) -> dict:
         return {

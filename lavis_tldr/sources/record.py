@@ -54,13 +54,11 @@ class Part:
         index: Position in the source.
         name: File-system-safe name, unique in the source.
         path: The file the part is read from.
-        digest: Digest of the part's content; it changes when the part does.
     """
 
     index: int
     name: str
     path: str
-    digest: str
 
 
 class Source(Protocol):
@@ -72,6 +70,18 @@ class Source(Protocol):
         """Records of ``part`` in file order; a bad record is yielded with ``error`` set, not raised.
 
         With ``images`` False they are the same but for ``image``, which is None, and no image's bytes are read.
+        """
+        ...
+
+    def digest(self, part: Part) -> str:
+        """Digest of the part's content, taken when it is first asked for; it changes when the part does."""
+        ...
+
+    def check_unchanged(self, part: Part) -> None:
+        """Check that the part's file is as it was when the source was built, by its size and time of change.
+
+        Raises:
+            ValueError: If it is not; names the file.
         """
         ...
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from lavis_tldr.sources.digest import content_digests
+from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.patterns import find_files
 from lavis_tldr.sources.record import ImageLocation, Part, Record
@@ -52,11 +52,9 @@ class WebDatasetSource:
         paths = find_files(self.tars, "tars")
         for path in paths:
             _refuse_compressed(path)
+        self._files = SourceFiles(paths)
         self.parts = [
-            Part(index, name, path, digest)
-            for index, (name, path, digest) in enumerate(
-                zip(_part_names(paths), paths, content_digests(paths), strict=True)
-            )
+            Part(index, name, path) for index, (name, path) in enumerate(zip(_part_names(paths), paths, strict=True))
         ]
 
     def read(self, part: Part, images: bool = True) -> Iterator[Record]:
@@ -76,6 +74,13 @@ class WebDatasetSource:
         if walk.failure:
             key, _ = keys.claim(f"{part.name}~truncated")
             yield Record(key, key, "", f"truncated tar: {walk.failure}", None, None)
+
+    def digest(self, part: Part) -> str:
+        """Digest of the tar: see :func:`lavis_tldr.sources.digest.content_digest`."""
+        return self._files.digest(part.path)
+
+    def check_unchanged(self, part: Part) -> None:
+        self._files.check_unchanged(part.path)
 
     def describe(self) -> dict:
         return {

@@ -31,6 +31,10 @@ def source_of(tmp_path, root):
     return build
 
 
+def _digests(source):
+    return [source.digest(part) for part in source.parts]
+
+
 def _facts(source):
     return [(r.key, r.image_key, r.caption, r.error) for part in source.parts for r in source.read(part)]
 
@@ -208,7 +212,28 @@ def test_part_size_must_be_a_count(source_of, part_size):
 
 def test_a_part_digest_covers_its_own_pairs(source_of):
     entries = [{"image": "a.jpg", "caption": "one"}, {"image": "b.jpg", "caption": "two"}]
-    before = [part.digest for part in source_of(entries, part_size=1).parts]
+    before = _digests(source_of(entries, part_size=1))
     entries[1]["caption"] = "other"
-    after = [part.digest for part in source_of(entries, part_size=1).parts]
+    after = _digests(source_of(entries, part_size=1))
     assert after[0] == before[0] and after[1] != before[1]
+
+
+def test_a_part_digest_covers_the_sizes_of_its_images(source_of, root):
+    entries = [{"image": "a.jpg", "caption": "one"}, {"image": "b.jpg", "caption": "two"}]
+    source = source_of(entries, part_size=1)
+    before = _digests(source)
+    with open(root / "b.jpg", "ab") as file:
+        file.write(b"x")
+    assert _digests(source) == before  # taken once
+    after = _digests(source_of(entries, part_size=1))
+    assert after[0] == before[0] and after[1] != before[1]
+    os.remove(root / "b.jpg")
+    assert _digests(source_of(entries, part_size=1))[1] not in (before[1], after[1])
+
+
+def test_an_annotation_file_that_changes_is_noticed(source_of):
+    source = source_of([{"image": "a.jpg", "caption": "x"}], [{"image": "b.jpg", "caption": "y"}])
+    os.utime(source.parts[1].path, (1, 1))
+    source.check_unchanged(source.parts[0])
+    with pytest.raises(ValueError, match=r"annotations1\.json has changed since this run began"):
+        source.check_unchanged(source.parts[1])

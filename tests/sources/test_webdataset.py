@@ -5,13 +5,18 @@ import tarfile
 
 import pytest
 
-from lavis_tldr.sources import WebDatasetSource, read_image_bytes
+from lavis_tldr.sources import WebDatasetSource, digest, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
 
 def _read(path, **options):
     source = WebDatasetSource(path, **options)
     return [record for part in source.parts for record in source.read(part)]
+
+
+def _digest(path):
+    source = WebDatasetSource(path)
+    return source.digest(source.parts[0])
 
 
 def _facts(records):
@@ -177,8 +182,37 @@ def test_parts_are_named_by_their_tars(make_tar, encoded, tmp_path):
 
 def test_digest_changes_with_the_content_only(make_tar, encoded):
     path = make_tar("a.tar", [("0.jpg", encoded("red"))])
-    before = WebDatasetSource(path).parts[0].digest
+    before = _digest(path)
     os.utime(path, (1, 1))
-    assert WebDatasetSource(path).parts[0].digest == before
+    assert _digest(path) == before
     make_tar("a.tar", [("0.jpg", encoded("blue"))])
-    assert WebDatasetSource(path).parts[0].digest != before
+    assert _digest(path) != before
+
+
+def test_tars_are_digested_once_and_only_when_asked(make_tar, encoded, monkeypatch):
+    paths = [make_tar(f"{i}.tar", [("0.jpg", encoded())]) for i in range(2)]
+    taken = []
+    monkeypatch.setattr(digest, "content_digest", lambda path: taken.append(path) or "0" * 32)
+    source = WebDatasetSource(paths)
+    assert taken == []
+    assert [source.digest(source.parts[1]) for _ in range(2)] == ["0" * 32] * 2
+    assert taken == paths[1:]
+
+
+def test_a_tar_that_changes_is_noticed(make_tar, encoded):
+    paths = [make_tar(f"{i}.tar", [("0.jpg", encoded())]) for i in range(4)]
+    source = WebDatasetSource(paths)
+    for part in source.parts:
+        source.check_unchanged(part)
+    size = os.path.getsize(paths[1])
+    with open(paths[1], "ab") as file:
+        file.write(b"more")
+    os.utime(paths[2], (1, 1))
+    os.remove(paths[3])
+    source.check_unchanged(source.parts[0])
+    with pytest.raises(ValueError, match=rf"1\.tar has changed since .*from {size} to {size + 4} bytes.*again"):
+        source.check_unchanged(source.parts[1])
+    with pytest.raises(ValueError, match=r"2\.tar has changed since this run began \(its time of change is another"):
+        source.digest(source.parts[2])
+    with pytest.raises(ValueError, match=r"3\.tar was there when this run began, but now: No such file"):
+        source.check_unchanged(source.parts[3])

@@ -80,9 +80,14 @@ def test_a_tar_cut_short_gives_what_it_has(crawl):
     assert crawl.ledger["cut~truncated"]["reason"].startswith("failed: truncated tar")
 
 
+def test_links_are_not_followed(crawl):
+    for key in ("soft", "hard"):
+        assert crawl.ledger[key]["reason"].startswith("failed: missing image")
+
+
 def test_no_row_is_lost_or_added(crawl):
     expected = {sample.key for samples in crawl.sets.values() for sample in samples}
-    assert set(crawl.ledger) == expected | {"twice", "twice~2", "cut0", "cut1", "cut~truncated"}
+    assert set(crawl.ledger) == expected | {"soft", "hard", "twice", "twice~2", "cut0", "cut1", "cut~truncated"}
 
 
 def test_nothing_is_written_outside_the_run_folder(crawl):

@@ -1,0 +1,185 @@
+"""What a run's manifests say, of whole, unfinished, damaged and altered runs."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from run_folders import PARTS, SEED, write_cluster, write_encode
+
+from lavis_tldr.reduction.manifest import package_version
+from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.report.inspection import inspect_run
+from lavis_tldr.report.inspection_text import inspection_lines
+
+
+def told(run, name=None, **options):
+    facts = inspect_run(run, name)
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    return facts, "\n".join(inspection_lines(facts, **options))
+
+
+def test_a_whole_run(run):
+    facts, text = told(run)
+    assert facts["package_versions"] == [package_version()]
+    encode = facts["stages"]["encode"]
+    size = sum(path.stat().st_size for path in (run / "encode").glob("*.parquet"))
+    assert encode == {
+        "state": "done",
+        "package_version": package_version(),
+        "config": {"bf16": True},
+        "inputs": {
+            "model": "0123456789abcdef0123456789abcdef",
+            "part 00000": "00000" * 6,
+            "part 00001": "00001" * 6,
+        },
+        "counts": {"read": 8, "written": 7, "failed": 1},
+        "seconds": 10.0,
+        "rate": 0.8,
+        "parts": {"00000": {"read": 5, "seconds": 2.0}, "00001": {"read": 3, "seconds": 3.5}},
+        "files": 2,
+        "bytes": size,
+        "missing": [],
+        "num_parts": 2,
+        "changed_inputs": [],
+    }
+    assert list(facts["recipes"]) == ["best", "paper"]
+    best = facts["recipes"]["best"]
+    assert best["config"] == str(run / "best/config.yaml")
+    assert [stage["state"] for stage in best["stages"].values()] == ["done"] * 5
+    assert best["stages"]["select"]["config"]["seed"] == SEED
+    assert best["next"] is None
+    assert "encode      done in 10.0 s (48/min); read 8, failed 1, written 7; 2 files, " in text
+    assert "  inputs    model 0123456789ab, 2 source parts" in text
+    assert "  slowest   00001 3.5 s, 00000 2.0 s (median of 2 parts 2.8 s)" in text  # (3.5 + 2.0) / 2 = 2.75
+    assert "to do" not in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_one_recipe(run):
+    assert list(told(run, "paper")[0]["recipes"]) == ["paper"]
+    facts, text = told(run / "best")
+    assert facts["run"] == str(run)
+    assert list(facts["recipes"]) == ["best"]
+    assert "recipe paper" not in text
+
+
+def test_table_of_parts(run):
+    _, text = told(run, "best", with_parts=True)
+    lines = text.splitlines()
+    start = lines.index("  part   read   time    rate  source digest")
+    assert lines[start + 1 : start + 3] == [
+        "  00000     5  2.0 s   2.5/s   000000000000",
+        "  00001     3  3.5 s  51/min   000010000100",  # 3 / 3.5 s
+    ]
+    assert "slowest" not in text
+
+
+def test_an_unfinished_stage_says_how_far_it_is_and_what_to_run(tmp_path):
+    write_encode(tmp_path, done=False, parts={"00000": PARTS["00000"]})
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/config.yaml").write_text("run: {name: new}\n")
+    (tmp_path / "encode/.tmp-host-1-00001.parquet").write_bytes(b"half")
+    facts, text = told(tmp_path)
+    encode = facts["stages"]["encode"]
+    assert (encode["state"], encode["num_parts"], encode["missing"]) == ("unfinished", 2, ["00001"])
+    assert encode["parts"] == {"00000": {"read": 5, "seconds": 2.0}}
+    assert "encode      unfinished: 1 of 2 parts done, 1 file, " in text
+    assert "; first missing: 00001" in text
+    assert "cluster     not begun" in text
+    assert f"to do       lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml" in text
+    assert facts["recipes"]["new"]["next"] == f"lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml"
+
+
+def test_before_any_recipe(tmp_path):
+    write_encode(tmp_path)
+    facts, text = told(tmp_path)
+    assert facts["recipes"] == {}
+    assert "recipes     none yet" in text
+
+
+def test_a_recipe_without_its_config(tmp_path):
+    write_cluster(tmp_path / "old", write_encode(tmp_path))
+    assert told(tmp_path)[0]["recipes"]["old"]["next"] == "lavis-tldr reduce --cfg-path CONFIG (the one of before)"
+
+
+def test_scores_that_no_recipe_needs_are_not_missed(run):
+    shutil.rmtree(run / "score")
+    facts, text = told(run, "paper")
+    assert facts["stages"]["score"]["state"] == "not begun"
+    assert facts["recipes"]["paper"]["next"] is None
+    assert "score       not begun" in text
+
+
+def test_a_lost_file(run):
+    (run / "encode/00001.parquet").unlink()
+    facts, text = told(run, "best")
+    assert facts["stages"]["encode"]["state"] == "incomplete"
+    assert "encode      incomplete: 1 of 2 files are gone (first: 00001.parquet)" in text
+    assert facts["recipes"]["best"]["next"] is not None
+
+
+def test_a_stage_made_anew_is_told_where_it_matters(run):
+    """The selection is made again, otherwise: what was made from the earlier one is not what it seems."""
+    stage = Stage(run / "best", "select", {"selection": "uniform"}, {"cluster": "0" * 32})
+    table = pq.read_table(run / "best/select/00000.parquet")
+    stage.restart()
+    stage.open()
+    pq.write_table(table, stage.part_path("00000"))
+    stage.finish({"read": 4}, 1.0)
+    facts, text = told(run, "best")
+    stages = facts["recipes"]["best"]["stages"]
+    assert stages["select"]["changed_inputs"] == ["cluster"]
+    assert stages["refine"]["changed_inputs"] == ["select"]
+    assert stages["ledger"]["changed_inputs"] == []
+    assert text.count("  CHANGED   ") == 2
+    assert "  CHANGED   select made anew or altered since: run reduce again" in text
+
+
+def test_huge_counts_and_closing_figures(run):
+    summary = {
+        "counts": {
+            "read": 40_000_000,
+            "kept": 10_000_000,
+            "kept_share": 0.25,
+            "kept_share_usable": 0.26,
+            "dropped": {"low alignment": 28_999_999, "near duplicate": 1},
+            "failed": {"unreadable image: \x1b": 1_000_000},
+            "caption_from": {"generated": 4_000_000, "original_generated": 6_000_000},
+            "cluster_sizes": {"clusters": 3000, "empty": 2, "min": 0, "median": 13_333.5, "max": 1_234_567},
+        },
+        "codebook": {"num_codes": 3000, "perplexity": 1814.3, "dead_codes": 1},
+        "stages": {},
+    }
+    (run / "best/summary.json").write_text(json.dumps(summary))
+    facts, text = told(run, "best")
+    assert facts["recipes"]["best"]["summary"] == summary
+    text = text.replace("\n            ", " ")
+    assert (
+        "outcome     40,000,000 read: 10,000,000 kept (25.0%), 29,000,000 dropped (low alignment 28,999,999, near "
+        "duplicate 1), 1,000,000 failed (unreadable image: \\x1b 1,000,000)\n"
+    ) in text
+    assert "captions    generated 4,000,000, original and generated 6,000,000\n" in text
+    assert "clusters    3,000 (2 empty) of 0 to 1,234,567 samples, median 13,333.5\n" in text
+    assert text.endswith("codebook    perplexity 1,814.3 of 3,000, 1 dead")
+
+
+@pytest.mark.parametrize("damaged", ["encode/manifest.json", "best/refine/manifest.json"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"stage": "encode"}'])
+def test_a_damaged_manifest_is_told(run, damaged, content):
+    (run / damaged).write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.json is no manifest \(.*--restart (encode|refine)"):
+        inspect_run(run)
+
+
+def test_a_damaged_summary_is_told(run):
+    (run / "best/summary.json").write_text("{")
+    with pytest.raises(ValueError, match=r"best/summary\.json is no JSON"):
+        inspect_run(run)
+
+
+def test_no_such_run_or_recipe(run):
+    with pytest.raises(ValueError, match="there is no run folder"):
+        inspect_run(run / "nowhere")
+    with pytest.raises(ValueError, match="no recipe 'worst'; it holds best, paper"):
+        inspect_run(run, "worst")

@@ -1,0 +1,177 @@
+"""What became of one sample: all of it, in JSON and in words, for whole and unfinished runs."""
+
+import json
+import shutil
+
+import pytest
+from run_folders import BEST, HOSTILE, PARTS, uniform_outcome, write_cluster, write_encode
+
+from lavis_tldr.report.why import why
+from lavis_tldr.report.why_text import why_lines
+
+
+def told(run, key, name=None):
+    facts = why(run, key, name)
+    return json.loads(json.dumps(facts, allow_nan=False)), "\n".join(why_lines(facts))
+
+
+def test_a_dropped_sample_by_hand(run):
+    facts, text = told(run, "000000003", "best")
+    assert facts["source"] == {
+        "part": "00000",
+        "image_key": "000000003",
+        "caption_original": "caption of 000000003",
+        "error": "",
+        "image_path": "tars/00000.tar",
+        "image_offset": 3072,
+        "image_size": 1000,
+    }
+    assert facts["scores"] == {"similarity": pytest.approx(0.3)}  # contrast was not asked for
+    assert facts["recipes"]["best"] == {
+        "kept": False,
+        "reason": "dropped: low alignment",
+        "explanation": "dropped: low alignment: 3rd best alignment of the 4 in its cluster that repeat no other, of "
+        "which 2 are kept, the last with 0.4",
+        "cluster": {"id": 0, "of": 2, "size": 5, "kept": 2, "quota": 2},
+        "distance": {"value": pytest.approx(0.3), "rank": 3},
+        "alignment": {"value": pytest.approx(0.3), "rank": 3, "of": 4, "lowest_kept": pytest.approx(0.4)},
+        "understudy": 1,
+        "captions": {
+            "original": "caption of 000000003",
+            "generated": "made for 000000003",
+            "final": None,
+            "from": None,
+            "explanation": None,
+        },
+    }
+    assert text.splitlines() == [
+        "key         000000003",
+        "  source    part 00000; tars/00000.tar, 1 kB at byte 3,072",
+        '  caption   "caption of 000000003"',
+        "  scores    similarity 0.3",
+        "",
+        "recipe      best: not kept",
+        "  why       dropped: low alignment: 3rd best alignment of the 4 in its cluster that repeat no other,",
+        "            of which 2 are kept, the last with 0.4",
+        "  cluster   0 of 2: 5 samples, 2 kept (quota 2)",
+        "  distance  0.3 to the centroid (squared L2), 3rd nearest of 5",
+        "  alignment 0.3, 3rd best of 4",
+        "  understudy 1st in line if an image of its cluster goes missing",
+        '  generated "made for 000000003"',
+    ]
+
+
+def test_a_kept_sample(run):
+    facts, text = told(run / "best", "000000001")
+    account = facts["recipes"]["best"]
+    assert account["kept"] is True
+    assert account["captions"]["final"] == "caption of 000000001"
+    assert account["captions"]["from"] == "original"
+    assert "recipe      best: KEPT" in text
+    assert "whose alignment 0.9 reaches the threshold 0.1" in text.replace("\n            ", " ")
+
+
+def test_a_near_duplicate_names_its_twin(run):
+    _, text = told(run, "000000004", "best")
+    assert "near duplicate of 000000001, which has the better claim; that one: kept" in text
+
+
+def test_a_failed_record(run):
+    facts, text = told(run, "000000005", "best")
+    account = facts["recipes"]["best"]
+    assert (account["kept"], account["cluster"], account["distance"], account["alignment"]) == (False, None, None, None)
+    assert facts["scores"] == {}
+    assert "  error     empty caption" in text
+    assert "  caption   (empty)" in text
+
+
+def test_all_recipes_are_told_of(run):
+    outcome = uniform_outcome()
+    for keys in PARTS.values():
+        for key in keys:
+            facts, text = told(run, key)
+            assert list(facts["recipes"]) == ["best", "paper"]
+            assert facts["recipes"]["best"]["kept"] == BEST[key][3]
+            assert facts["recipes"]["paper"]["kept"] == outcome[key][3]
+            assert text.count("\nrecipe ") == 2
+
+
+def test_a_uniform_recipe_tells_the_draw(run):
+    account = why(run, "000010001", "paper")["recipes"]["paper"]
+    # One of the two in the cluster is drawn.
+    place = "1st" if account["kept"] else "2nd"
+    assert account["explanation"].endswith(f": {place} of 2 in its cluster's draw (seed 42), of which 1 is kept")
+    assert account["alignment"] is None
+
+
+def test_hostile_keys_are_shown_as_escapes(run):
+    facts, text = told(run, HOSTILE)
+    assert facts["key"] == HOSTILE
+    assert text.splitlines()[0] == "key         ph\\u202eoto\\n\\x1b[31mred, א.jpg#0"
+    assert "\x1b" not in text and "\u202e" not in text
+    assert "which other captions share" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("00000000", r"Closest keys: '000000001', '000010001'"),
+        (HOSTILE.removesuffix("#0"), r"an image with several captions, each a sample of its own: 'ph.*#0'\."),
+        ("zzz", r"Keys are those of the source"),
+        ("", r"Closest keys: "),
+        ("\udcff", "no valid text"),
+    ],
+)
+def test_an_unknown_key_gets_a_hint(run, key, hint):
+    with pytest.raises(ValueError, match=hint):
+        why(run, key)
+
+
+def test_a_forgotten_key_prefix_is_told(tmp_path):
+    parts = {part: [f"{part}/{key}" for key in ("a", "b")] for part in PARTS}
+    write_encode(tmp_path, parts=parts)
+    with pytest.raises(ValueError, match="key_prefix: true.*: '00000/b', '00001/b'"):
+        why(tmp_path, "b")
+
+
+def test_before_any_recipe(tmp_path):
+    write_encode(tmp_path)
+    facts, text = told(tmp_path, "000010002")
+    assert facts["source"]["part"] == "00001"
+    assert facts["recipes"] == {}
+    assert text.endswith("recipes     none has begun yet")
+
+
+def test_while_encoding(tmp_path):
+    write_encode(tmp_path, done=False, parts={"00000": PARTS["00000"]})
+    assert why(tmp_path, "000000002")["source"]["part"] == "00000"
+    with pytest.raises(ValueError, match="no sample with key '000010002' in the 1 parts encoded so far"):
+        why(tmp_path, "000010002")
+
+
+def test_clustered_but_not_selected(tmp_path):
+    write_cluster(tmp_path / "new", write_encode(tmp_path))
+    account = told(tmp_path, "000000003")[0]["recipes"]["new"]
+    assert (account["kept"], account["reason"], account["explanation"]) == (None, None, "not decided yet")
+    assert account["cluster"] == {"id": 0, "of": 2, "size": 5, "kept": None, "quota": None}
+    assert account["distance"]["rank"] == 3
+    failed = told(tmp_path, "000000005")[0]["recipes"]["new"]
+    assert (failed["kept"], failed["reason"]) == (False, "failed: empty caption")
+
+
+def test_selected_but_without_a_ledger(run):
+    for stage in ("ledger", "build"):
+        shutil.rmtree(run / "best" / stage)
+    for key, (*_, reason, _understudy) in BEST.items():
+        account = why(run, key, "best")["recipes"]["best"]
+        assert account["reason"] == reason
+    assert "that one: not in the ledger" in why(run, "000000004", "best")["recipes"]["best"]["explanation"]
+
+
+def test_no_records_at_all(run):
+    shutil.rmtree(run / "encode")
+    assert why(run, "000000001")["recipes"]["best"]["kept"]  # the ledger tells all
+    for recipe in ("best", "paper"):
+        shutil.rmtree(run / recipe / "ledger")
+    with pytest.raises(ValueError, match="has no records yet"):
+        why(run, "000000001")
