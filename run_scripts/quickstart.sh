@@ -72,12 +72,12 @@ say "stock LAVIS blip_pretrain on the reduced set, 8 steps"
 once pretrain "$out/reduction/best/build/annotations.json" -- pretrain "$out/reduction/best/build/annotations.json"
 
 say "what the truth kept beside the set says"
-lavis-tldr truth "$out/scenes/truth.json" "$out"/reduction/{best,paper}/build/ledger.parquet --examples 10
+lavis-tldr truth "$out/scenes/truth.json" "$out"/reduction/{best,paper} --examples 10
 
 say "done"
 cat <<TEXT
 The reduced sets:   $out/reduction/best/build and $out/reduction/paper/build: annotations.json (LAVIS), images/,
-                    keys.txt, ledger.parquet (every pair of the source, and what became of it)
+                    keys.txt; ../ledger/ beside it has every pair of the source, and what became of it
 The captioner:      $out/captioner_finetune/checkpoint_best.pth
 Your own set next:  copy $configs/reduce.yaml and the captioner configs, name your tars or annotations under datasets,
                     your model type (base, small) under model, then: lavis-tldr reduce --cfg-path YOURS

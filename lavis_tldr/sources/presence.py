@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tarfile
 
 from lavis_tldr.sources.images import decode_image, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
-_TAR_BLOCK = 512  # bytes; a member's header is the block before its data
-_TAR_NAME = 100  # bytes of the name in it
+_BLOCK = tarfile.BLOCKSIZE  # a member's header is the block before its data
+_NAME_BYTES = tarfile.LENGTH_NAME
 
 
 def image_problem(location: ImageLocation, image_key: str, *, decode: bool = False) -> str:
@@ -36,7 +37,7 @@ def image_problem(location: ImageLocation, image_key: str, *, decode: bool = Fal
 
 
 def other_member(location: ImageLocation, *names: str) -> str:
-    """The tar member at a place if it is none of those that are expected there, else "".
+    """What a tar has at a place if it is none of the members that are expected there, else "".
 
     A tar that was packed anew has other members at the old offsets, and they may be readable images too: every caption
     would then go with a wrong image, silently.
@@ -49,12 +50,17 @@ def other_member(location: ImageLocation, *names: str) -> str:
         OSError: If the tar can't be read.
     """
     with open(location.path, "rb") as tar:
-        tar.seek(max(location.offset - _TAR_BLOCK, 0))
-        name, end, _ = tar.read(_TAR_BLOCK)[:_TAR_NAME].partition(b"\0")
-    if not end or not name.isascii():
+        tar.seek(max(location.offset - _BLOCK, 0))
+        header = tar.read(_BLOCK)
+    try:
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return "another member's data"
+    if member.size != location.size:
+        return member.name
+    if b"\0" not in header[:_NAME_BYTES] or not member.name.isascii():
         return ""  # cut off here, or spelled otherwise in the key
-    found = _stem(name.decode())
-    return "" if found in map(_stem, names) else found
+    return "" if _stem(member.name) in map(_stem, names) else member.name
 
 
 def _stem(name: str) -> str:

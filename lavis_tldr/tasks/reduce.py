@@ -14,7 +14,7 @@ from lavis_tldr.models.weights_digest import weights_digest
 from lavis_tldr.reduction.recipes import CONFIG
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.tasks.captioner_start import barrier
-from lavis_tldr.tasks.reduce_config import ReduceConfig
+from lavis_tldr.tasks.reduce_config import SHARED_STAGES, ReduceConfig
 from lavis_tldr.tasks.stages import STAGES, build, repair
 from lavis_tldr.tasks.stages.context import Context
 from lavis_tldr.tasks.summary import closing_summary
@@ -94,12 +94,14 @@ class ReduceTask(BaseTask):
         if "tldr_source" not in datasets:
             raise ValueError(f"a reduction reads the dataset tldr_source; found {sorted(datasets)}.")
         context = self.context(model, datasets, run_cfg, config)
+        names = self.chosen(config)
         # Opened now, so that a wrong folder is known before hours of encoding.
-        if "score" in self.chosen(config):
+        if "score" in names:
             _ = context.sentence_encoder
-        self._keep_config(context)
+        if set(names) - set(SHARED_STAGES):
+            self._keep_config(context)
         self.restart(context, config.restart)
-        return self.run_stages(context, self.chosen(config))
+        return self.run_stages(context, names)
 
     def context(self, model, datasets: dict, run_cfg, config: ReduceConfig) -> Context:
         return Context(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
@@ -157,6 +158,6 @@ def _understudies(context: Context, clusters: np.ndarray, above: int, up_to: int
         (table,) = iter_ledger(stage.part_path(name), ["key", "cluster", "understudy", *_PLACE])
         rank = table["understudy"]
         wanted = pc.and_(pc.greater(rank, above), pc.less_equal(rank, up_to))
-        wanted = pc.and_(wanted, pc.is_in(table["cluster"], clusters.astype(np.int32)))
+        wanted = pc.and_(wanted, pc.is_in(table["cluster"], pa.array(clusters, pa.int32())))
         for row in table.filter(wanted).to_pylist():
             yield name, row

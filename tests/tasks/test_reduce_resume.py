@@ -33,7 +33,7 @@ def test_one_stage_alone_needs_those_before_it(configure, tmp_path):
         reduce_set(config, "run.stages=[cluster]")
     assert list(reduce_set(config, "run.stages=[encode]")["stages"]) == ["encode"]
     assert list(reduce_set(config, "run.stages=cluster")["stages"]) == ["encode", "cluster"]
-    figures = reduce_set(config, "run.stages=[build,select,refine]")
+    figures = reduce_set(config, "run.stages=[build,select,ledger,refine]")
     assert figures["counts"]["kept"] == 11
 
 

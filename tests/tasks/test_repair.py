@@ -1,0 +1,185 @@
+"""Images that go missing after a reduction are replaced by understudies, and nothing else changes."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from reductions import annotations, files_of, ledger_rows, reduce_set, write_captioner
+
+from lavis_tldr import cli
+from lavis_tldr.repair import repair
+
+
+@pytest.fixture
+def gallery(tmp_path, album):
+    """A copy of the album, one pair an image, that may lose images."""
+    folder = tmp_path / "gallery"
+    shutil.copytree(album.folder / "images", folder / "images")
+    rows = [{"image": row["image"], "caption": row["caption"][0]} for row in album.rows]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    source = {
+        "format": "lavis_json",
+        "annotations": str(folder / "rows.json"),
+        "image_root": str(folder / "images"),
+        "part_size": 5,
+    }
+    return SimpleNamespace(folder=folder, source=source, captioner=album.captioner, rows=rows)
+
+
+@pytest.fixture
+def in_place(configure, gallery, tmp_path):
+    """A finished reduction that keeps half of the gallery where it lies; its recipe's folder."""
+    reduce_set(configure(of=gallery, images="in_place", num_clusters=2, keep_ratio=0.5))
+    return tmp_path / "out/reduced"
+
+
+def told_of(rows):
+    return json.dumps(rows, sort_keys=True)  # NaN is NaN
+
+
+def kept_of(rows):
+    return {key for key, row in rows.items() if row["kept"]}
+
+
+def kept_keys(recipe):
+    return kept_of(ledger_rows(recipe))
+
+
+def test_nothing_lost_changes_nothing(in_place, tmp_path):
+    before = files_of(tmp_path / "out")
+    found = repair(tmp_path / "out")
+    assert found == {"checked": 6, "lost": 0, "replaced": 0, "without_stand_in": 0, "understudies_lost": 0}
+    assert files_of(tmp_path / "out") == before
+
+
+def test_the_next_of_the_cluster_stands_in(in_place, gallery, tmp_path):
+    before = ledger_rows(in_place)
+    by_rank = sorted((row["cluster"], row["understudy"], key) for key, row in before.items() if row["understudy"])
+    lost = min(kept_keys(in_place))
+    cluster = before[lost]["cluster"]
+    first, second = [key for own, _, key in by_rank if own == cluster][:2]
+    # The lost one, and the understudy that would have stepped in.
+    for key in (lost, first):
+        (gallery.folder / "images" / key).unlink()
+    told = repair(tmp_path / "out", dry_run=True)
+    assert told == {"checked": 6, "lost": 1, "replaced": 1, "without_stand_in": 0, "understudies_lost": 1}
+    assert told_of(ledger_rows(in_place)) == told_of(before)
+    assert repair(tmp_path / "out") == told
+
+    after = ledger_rows(in_place)
+    assert kept_keys(in_place) == kept_of(before) - {lost} | {second}
+    assert after[lost]["reason"] == "dropped: image gone missing"
+    assert after[second]["reason"] == f"kept: stands in for {lost}"
+    assert after[second]["caption_from"] == "original_generated"
+    assert after[second]["caption"] == f"{after[second]['caption_original']}; {after[second]['caption_generated']}"
+    assert after[second]["caption_generated"]
+    unchanged = set(before) - {lost, second}
+    assert told_of({key: after[key] for key in unchanged}) == told_of({key: before[key] for key in unchanged})
+    assert {row["key"] for row in annotations(in_place / "build")} == kept_keys(in_place)
+    assert json.loads((in_place / "repaired.json").read_text())["replaced"] == {lost: second}
+
+    # A second loss, of the stand-in.
+    (gallery.folder / "images" / second).unlink()
+    again = repair(tmp_path / "out")
+    assert again["lost"] == 1
+    final = ledger_rows(in_place)
+    assert final[lost]["reason"] == final[second]["reason"] == "dropped: image gone missing"
+    stand_in = json.loads((in_place / "repaired.json").read_text())["replaced"][second]
+    assert (final[stand_in]["reason"] if stand_in else "") == (f"kept: stands in for {second}" if stand_in else "")
+    assert repair(tmp_path / "out")["lost"] == 0
+
+
+def test_a_repair_does_not_depend_on_what_was_lost_first(in_place, gallery, configure, tmp_path):
+    lost = sorted(kept_keys(in_place))[:2]
+    for key in lost:
+        (gallery.folder / "images" / key).rename(tmp_path / f"{lost.index(key)}.jpg")
+    repair(tmp_path / "out")
+    once = files_of(tmp_path / "out")
+    repair(tmp_path / "out")
+    assert files_of(tmp_path / "out") == once
+
+
+def test_a_cluster_that_has_no_other_shrinks(configure, gallery, tmp_path):
+    reduce_set(configure(of=gallery, images="in_place", num_clusters=2, keep_ratio=1))
+    lost = gallery.rows[0]["image"]
+    (gallery.folder / "images" / lost).unlink()
+    found = repair(tmp_path / "out")
+    assert found == {"checked": 12, "lost": 1, "replaced": 0, "without_stand_in": 1, "understudies_lost": 0}
+    assert len(annotations(tmp_path / "out/reduced/build")) == 11
+
+
+def test_a_copy_outlives_its_source(configure, gallery, tmp_path):
+    reduce_set(configure(of=gallery, images="export", num_clusters=2, keep_ratio=0.5))
+    recipe = tmp_path / "out/reduced"
+    first, second = sorted(kept_keys(recipe))[:2]
+    shutil.rmtree(gallery.folder / "images")
+    assert repair(tmp_path / "out")["lost"] == 0
+    copy = next((recipe / "build/images").glob(f"*/{second}"))
+    copy.unlink()
+    # No understudy has a source any more either.
+    found = repair(tmp_path / "out")
+    assert (found["lost"], found["replaced"]) == (1, 0)
+    assert found["understudies_lost"] > 0
+    assert {row["key"] for row in annotations(recipe / "build")} == kept_keys(recipe)
+    assert second not in kept_keys(recipe)
+    assert all((recipe / "build/images" / row["image"]).is_file() for row in annotations(recipe / "build"))
+
+
+def test_rotten_images_are_found_by_decoding(in_place, gallery, tmp_path):
+    lost = min(kept_keys(in_place))
+    (gallery.folder / "images" / lost).write_bytes(b"\xff\xd8 rotten")
+    assert repair(tmp_path / "out")["lost"] == 0
+    assert repair(tmp_path / "out", decode=True)["lost"] == 1
+
+
+def test_a_tar_packed_anew_has_lost_what_was_in_it(configure, pool, tmp_path):
+    tars = tmp_path / "tars"
+    shutil.copytree(pool.folder / "tars", tars)
+    source = {"format": "webdataset", "tars": str(tars / "*.tar")}
+    of = SimpleNamespace(source=source, captioner=pool.captioner)
+    reduce_set(configure(of=of, images="in_place", keep_ratio=0.5))
+    recipe = tmp_path / "out/reduced"
+    shutil.copyfile(tars / "00001.tar", tars / "00000.tar")
+    in_tar = {key for key in kept_keys(recipe) if key.startswith("00000")}
+    found = repair(tmp_path / "out")
+    assert found["lost"] == len(in_tar) > 0
+    assert not [key for key in kept_keys(recipe) if key.startswith("00000")]
+    assert found["replaced"] + found["without_stand_in"] == len(in_tar)
+
+
+def test_a_reduction_after_a_repair_finds_all_done(in_place, gallery, configure, tmp_path):
+    lost = min(kept_keys(in_place))
+    (gallery.folder / "images" / lost).rename(tmp_path / "kept.jpg")
+    repair(tmp_path / "out")
+    before = files_of(tmp_path / "out")
+    (tmp_path / "kept.jpg").rename(gallery.folder / "images" / lost)  # else encode asks for it
+    config = tmp_path / "reduce.yaml"
+    reduce_set(config)
+    assert files_of(tmp_path / "out") == before
+    # Another selection forgets the repair.
+    reduce_set(config, "run.keep_ratio=0.25", "run.restart=select")
+    assert not (in_place / "repaired.json").exists()
+    assert all(row["reason"] != "dropped: image gone missing" for row in ledger_rows(in_place).values())
+
+
+def test_command_line_says_what_it_did(in_place, gallery, tmp_path, capsys):
+    lost = min(kept_keys(in_place))
+    (gallery.folder / "images" / lost).unlink()
+    assert cli.main(["repair", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert "would repair" in capsys.readouterr().out
+    assert cli.main(["repair", str(tmp_path / "out")]) == 0
+    assert "lost 1" in capsys.readouterr().out
+    assert cli.main(["repair", str(tmp_path / "elsewhere")]) == 2
+    assert "there is no run folder" in capsys.readouterr().err
+
+
+def test_an_unfinished_reduction_or_another_captioner_is_refused(configure, gallery, tmp_path, pool):
+    config = configure(of=gallery, images="in_place", num_clusters=2)
+    reduce_set(config, "run.stages=[encode,cluster]")
+    with pytest.raises(ValueError, match="is not finished: run `lavis-tldr reduce` to its end"):
+        repair(tmp_path / "out")
+    reduce_set(config)
+    other = write_captioner(tmp_path, sorted(fact["true_caption"] for fact in pool.truth.values()), seed=1)
+    with pytest.raises(ValueError, match="made by another captioner"):
+        repair(tmp_path / "out", options=[f"model.finetuned={other}"])
