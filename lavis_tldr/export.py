@@ -61,7 +61,7 @@ def export_set(
         num_workers: Processes that write parts.
 
     Returns:
-        Counts: ``read`` and ``kept`` pairs, ``parts`` of the ledger, and ``files_written`` by this call.
+        Counts: ``read`` and ``kept`` pairs, ``parts`` of the ledger, and ``files_written`` with pairs by this call.
 
     Raises:
         ValueError: If there is no finished reduction, or ``out`` holds something else; if pairs have no such
@@ -75,7 +75,7 @@ def export_set(
     kept_pairs(first.load(), caption)  # a caption that the recipe never made is found before anything is written
     stage = _open_stage(Path(os.path.abspath(out)), {"format": format, "caption": caption}, ledger)
     written = 0
-    if not stage.is_done():
+    if not _is_done(stage):
         started = time.monotonic()
         if format in PART_FORMATS:
             written = _write_parts(stage, ledger, format, caption, num_workers)
@@ -166,6 +166,15 @@ def _open_stage(out: Path, config: dict, ledger: _Ledger) -> Stage:
     return stage
 
 
+def _is_done(stage: Stage) -> bool:
+    try:
+        return stage.is_done()
+    except ValueError as error:
+        raise ValueError(
+            f"{error}\nOf an export, delete the changed file instead, and run the same command again to write it anew."
+        ) from error
+
+
 def _json(path: Path) -> dict | None:
     """A JSON file's content, None if there is no such file."""
     try:
@@ -201,6 +210,9 @@ def _write_parts(stage: Stage, ledger: _Ledger, format: str, caption: str, num_w
 
     A part that keeps nothing gets no file: WebDataset takes an empty tar for an error.
     """
+    for file_name, text in PART_FORMATS[format].beside.items():
+        with stage.write(file_name) as path:
+            path.write_text(text, encoding="utf-8")
     full = {part.name: part for part in ledger.parts if part.num_kept}
     pending = stage.pending(list(full), PART_FORMATS[format].suffix)
     jobs = [PartJob(stage, full[name].path, full[name].num_read, format, caption) for name in pending]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lavis_tldr.files import TEMPORARY_PREFIX
 from lavis_tldr.reduction.run_folder import MANIFEST, Stage
 
 DONE, UNFINISHED, INCOMPLETE, NOT_BEGUN = "done", "unfinished", "incomplete", "not begun"
@@ -46,7 +47,8 @@ def stage_record(folder: Path, part_names: list[str] | None = None) -> dict:
     if stage is None:
         return {"state": NOT_BEGUN}
     manifest = stage.manifest
-    present = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    # Temporary files come and go while a run is at work.
+    whole = [path for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)]
     record = {
         "package_version": manifest.get("package_version"),
         "config": stage.config,
@@ -57,6 +59,7 @@ def stage_record(folder: Path, part_names: list[str] | None = None) -> dict:
     }
     if manifest.get("done"):
         outputs = manifest["outputs"]
+        present = {path.name for path in whole}
         missing = sorted(name for name in outputs if name not in present and not (folder / name).is_file())
         return {
             "state": INCOMPLETE if missing else DONE,
@@ -67,17 +70,16 @@ def stage_record(folder: Path, part_names: list[str] | None = None) -> dict:
             "missing": missing,
             "num_parts": len(manifest.get("parts", {})),
         }
-    whole = {name: size for name, size in present.items() if name.endswith(".parquet") and not name.startswith(".")}
-    notes = {name: note for name, note in stage.notes().items() if f"{name}.parquet" in whole}
-    known = part_names or []
+    parts = {path.stem: path.stat().st_size for path in sorted(whole) if path.suffix == ".parquet"}
+    notes = stage.notes()
     return {
         "state": UNFINISHED,
         **record,
-        "parts": {Path(name).stem: notes.get(Path(name).stem, {}) for name in sorted(whole)},
-        "files": len(whole),
-        "bytes": sum(whole.values()),
-        "missing": [name for name in known if f"{name}.parquet" not in whole],
-        "num_parts": len(known) or None,
+        "parts": {name: notes.get(name, {}) for name in parts},
+        "files": len(parts),
+        "bytes": sum(parts.values()),
+        "missing": [name for name in part_names or [] if name not in parts],
+        "num_parts": len(part_names) if part_names else None,
     }
 
 

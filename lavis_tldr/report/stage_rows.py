@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from lavis_tldr.files import TEMPORARY_PREFIX
+
 from .key_lookup import find_key
 from .stage_record import open_stage
 
 
 def parts_of(folder: Path) -> list[Path]:
     """The Parquet parts of a stage that are whole, in the order of their names."""
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith(TEMPORARY_PREFIX))
 
 
 def row_in(folder: Path, part: str, key: str) -> dict:

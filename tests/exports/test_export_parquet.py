@@ -33,6 +33,14 @@ def test_the_library_reads_the_ledgers_pairs(run, tmp_path, load):
     assert found.cast_column("image", ImageFeature(decode=False))[1]["image"]["bytes"] == picture(2)
 
 
+@pytest.mark.parametrize("part_size", [1, 10])
+def test_the_folder_is_a_dataset(tmp_path, part_size):
+    run = file_run(tmp_path / "run", {str(i): i for i in range(10)}, part_size=part_size)
+    export_set(run, tmp_path / "out", "parquet")
+    found = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert [row["image"].getpixel((0, 0))[0] for row in found["train"]] == list(range(10))
+
+
 def test_hostile_keys_come_back(tmp_path, load):
     greys = {key: i for i, key in enumerate(HOSTILE_KEYS)}
     export_set(file_run(tmp_path / "run", greys), tmp_path / "out", "parquet")

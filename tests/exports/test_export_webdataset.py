@@ -1,10 +1,14 @@
 import io
 import json
+import re
 import tarfile
 
 import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
 from ledgers import HOSTILE_KEYS, file_run, files_in, ledger_row, picture, sample, tar_run, write_run, write_tar
 from PIL import Image
+from webdataset.tariterators import base_plus_ext
 
 from lavis_tldr.export import export_set
 from lavis_tldr.sources import ImageLocation, WebDatasetSource
@@ -91,6 +95,16 @@ def test_stems_by_hand():
     assert member_stem("../x") == "%2E./x"
     assert member_stem("__x__/y") == "%5F_x__/y"
     assert member_stem(".") == "%2E" != member_stem("%2E")
+
+
+@given(st.lists(st.text(alphabet="a._/-%\\\n#~é", max_size=12), unique=True))
+def test_any_keys_are_apart_and_split_by_the_library_as_meant(keys):
+    stems = [member_stem(key) for key in keys]
+    assert len(set(stems)) == len(keys)
+    for stem in stems:
+        assert base_plus_ext(f"{stem}.jpg") == (stem, "jpg")
+        assert not re.match(r"__[^/]*__($|/)", stem)  # what the library passes over
+        assert not {"", ".", ".."} & set(stem.split("/"))
 
 
 def test_no_score_is_null(tmp_path):

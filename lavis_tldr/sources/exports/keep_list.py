@@ -39,7 +39,7 @@ def write_keep_list(
 ) -> int:
     """Write the four files of a keep-list.
 
-    Memory: one part, and 16 bytes for each pair.
+    Memory: one part, and 40 bytes for each pair while the index is sorted.
 
     Args:
         parts: Name and kept ledger rows of each source part.
@@ -85,8 +85,10 @@ def _tar_of(rows: pa.Table) -> str:
 
 def _sorted_index(hashes: np.ndarray) -> np.ndarray:
     """(2, N), uint64: the hashes in ascending order, and the row of each."""
-    rows = np.argsort(hashes, kind="stable")
-    return np.stack([hashes[rows], rows.astype(np.uint64)])
+    index = np.empty((2, len(hashes)), dtype=np.uint64)
+    index[1] = np.argsort(hashes, kind="stable")
+    np.take(hashes, index[1].view(np.int64), out=index[0])
+    return index
 
 
 def _refuse_doubled(index: np.ndarray, pairs: Path) -> None:

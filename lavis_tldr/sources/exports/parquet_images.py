@@ -16,6 +16,9 @@ from lavis_tldr.sources.exports.pairs import Pair
 MAX_GROUP_ROWS = 1000
 MAX_GROUP_BYTES = 64 * 2**20
 
+# A dataset card: it tells `datasets` which files of the folder are data, and which are not.
+CARD_NAME, CARD = "README.md", '---\nconfigs:\n- config_name: default\n  data_files: "*.parquet"\n---\n'
+
 _TEXTS = ("caption", "caption_original", "caption_generated", "caption_from")
 _FEATURES = {
     "key": {"dtype": "string", "_type": "Value"},

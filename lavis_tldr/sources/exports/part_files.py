@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources.exports.pairs import COLUMNS, LostImages, Pair, kept_pairs, read_pairs
-from lavis_tldr.sources.exports.parquet_images import write_parquet
+from lavis_tldr.sources.exports.parquet_images import CARD, CARD_NAME, write_parquet
 from lavis_tldr.sources.exports.webdataset_tar import write_tar
 
 
 @dataclass(frozen=True)
 class PartFormat:
-    """What a part's file is called, and what writes its pairs there and counts them."""
+    """A format.
+
+    Args:
+        suffix: Of a part's file.
+        write: Writes pairs to it and counts them.
+        beside: Text of each file that the parts' folder needs besides.
+    """
 
     suffix: str
     write: Callable[[Iterable[Pair], Path], int]
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
-PART_FORMATS = {"webdataset": PartFormat(".tar", write_tar), "parquet": PartFormat(".parquet", write_parquet)}
+PART_FORMATS = {
+    "webdataset": PartFormat(".tar", write_tar),
+    "parquet": PartFormat(".parquet", write_parquet, {CARD_NAME: CARD}),
+}
 
 
 @dataclass(frozen=True)
