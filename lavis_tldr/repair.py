@@ -33,8 +33,8 @@ def repair(
     config = recipe / CONFIG
     if not config.is_file():
         raise ValueError(
-            f"{recipe} lacks {CONFIG}, which a reduction leaves there: run `lavis-tldr reduce` with its config once more; "
-            "it does nothing over again."
+            f"{recipe} lacks {CONFIG}, which a reduction leaves there: run `lavis-tldr reduce` with its config once "
+            "more; it does nothing over again."
         )
     here = Path(os.path.abspath(recipe))
     settings = {

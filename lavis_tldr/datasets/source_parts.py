@@ -31,7 +31,7 @@ class LoadedImage:
 
 
 class LocatedImages(Dataset):
-    """Images by key and place: what a loader is asked for is ``(key, ImageLocation)``, so it needs no list of them all."""
+    """Images by key and place: a loader asks for ``(key, ImageLocation)``, so no list of them all is needed."""
 
     def __init__(self, vis_processor: Callable):
         self.vis_processor = vis_processor

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lavis_tldr.files import TEMPORARY_PREFIX
+
 from .outcome import DROPPED, FAILED, KEPT, reasons
 from .tables import check_keys, join_by_key
 

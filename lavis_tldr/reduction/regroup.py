@@ -1,7 +1,7 @@
 """Tables turned over on disk: written by source part, read by cluster, and back, in bounded memory.
 
-A file holds a table cut in bins, one record batch each, so that one bin of it is read alone. Files by part with a bin for
-each group of clusters give, read across, all samples of a group; files by group with a bin for each part lead back.
+A file holds a table cut in bins, one record batch each, so that one bin of it is read alone. Files by part with a bin
+for each group of clusters give, read across, all samples of a group; files by group with a bin for each part lead back.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Stage:
         self.inputs = normalise(inputs)
 
     @classmethod
-    def as_made(cls, root: Path | str, name: str) -> "Stage":
+    def as_made(cls, root: Path | str, name: str) -> Stage:
         """The finished stage in this folder, whatever it was made with.
 
         Raises:
@@ -49,7 +49,7 @@ class Stage:
         stage = cls(root, name, {}, {})
         manifest = stage._read()
         if manifest is None or not manifest["done"]:
-            raise ValueError(f"stage {name} in {stage.folder} is not finished: run `lavis-tldr reduce` to its end first.")
+            raise ValueError(f"stage {name} in {stage.folder} is not finished: run `lavis-tldr reduce` first.")
         stage.config, stage.inputs = manifest["config"], manifest["inputs"]
         return stage
 
@@ -126,8 +126,12 @@ class Stage:
             write(temporary)
             # Digested by who wrote it, while it is in memory. The note comes first: a part that is there has one.
             written = {"bytes": temporary.stat().st_size, "digest": file_digest(temporary)}
-            with self.write(part_name + _NOTE_SUFFIX) as note:
-                note.write_text(_dump(normalise({**info, **written})), encoding="utf-8")
+            self.note_part(part_name, {**info, **written})
+
+    def note_part(self, part_name: str, info: dict) -> None:
+        """Remember counts or seconds of a part for the manifest; they are no part of the stage's digest."""
+        with self.write(part_name + _NOTE_SUFFIX) as temporary:
+            temporary.write_text(_dump(normalise(info)), encoding="utf-8")
 
     def notes(self) -> dict[str, dict]:
         """What ``write_part`` remembered, by part, whichever process or earlier run noted it."""

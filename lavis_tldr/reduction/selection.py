@@ -4,8 +4,8 @@ Only usable records take part: those with an error belong to no cluster. Chance 
 alone (``draw_priority``), so neither the order of the rows nor the number of processes changes what is kept.
 
 A selection is two things: how the samples of each cluster stand, best first (``stand``), which needs that cluster's
-samples alone, and how many of each cluster are kept (``count_kept``), which needs little more than sizes. So a set of any
-size is selected from by groups of clusters (``regroup``), and the next best of each cluster are known as well.
+samples alone, and how many of each cluster are kept (``count_kept``), which needs little more than sizes. So a set of
+any size is selected from by groups of clusters (``regroup``), and the next best of each cluster are known as well.
 
 Shapes: N usable samples, C clusters, T = 2 tiers.
 """
@@ -179,8 +179,8 @@ def count_kept(
     """How many samples of each tier and cluster are kept: the first by their place.
 
     The budget goes to the scored samples first, and what they leave to the unscored ones by the same rule. The share
-    ``balance`` of it is given out by cluster, in proportion to its size; the rest goes to the best of all that are left,
-    which are the next of their clusters as well.
+    ``balance`` of it is given out by cluster, in proportion to its size; the rest goes to the best of all that are
+    left, which are the next of their clusters as well.
 
     Args:
         sizes: (T, C), of ``tier_sizes``.
@@ -315,7 +315,5 @@ def _check_clusters(keys: Sequence[str], cluster_ids: np.ndarray) -> np.ndarray:
         raise ValueError(f"cluster_ids has shape {cluster_ids.shape} for {len(keys)} keys; expected one each.")
     if len(keys) and cluster_ids.min() < 0:
         row = int((cluster_ids < 0).argmax())
-        raise ValueError(
-            f"sample {keys[row]!r} has no cluster ({cluster_ids[row]}): pass only usable samples."
-        )
+        raise ValueError(f"sample {keys[row]!r} has no cluster ({cluster_ids[row]}): pass only usable samples.")
     return cluster_ids

@@ -5,4 +5,12 @@ from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, ScoreTas
 from lavis_tldr.tasks.repair import RepairTask
 from lavis_tldr.tasks.retrieval_proxy import RetrievalProxyTask
 
-__all__ = ["CodebookCaptioningTask", "EncodeTask", "ReduceTask", "RefineTask", "RepairTask", "RetrievalProxyTask", "ScoreTask"]
+__all__ = [
+    "CodebookCaptioningTask",
+    "EncodeTask",
+    "ReduceTask",
+    "RefineTask",
+    "RepairTask",
+    "RetrievalProxyTask",
+    "ScoreTask",
+]

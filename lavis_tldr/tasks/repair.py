@@ -133,7 +133,9 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
 
     replaced, passed_over = replace_lost(lost, ranked, is_there, num_gaps=len(before))
     for key in sorted(replaced)[:_TOLD]:
-        logging.info("%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other")
+        logging.info(
+            "%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other"
+        )
     if len(replaced) > _TOLD:
         logging.info("... and %d more: %s", len(replaced) - _TOLD, repair.plan_path(context))
     if replaced and not dry_run:

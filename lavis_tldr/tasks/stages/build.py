@@ -78,9 +78,9 @@ def _export(kept: pa.Table, images: Path, part_name: str) -> dict[str, str]:
     lost = [key for key, name in files.items() if not name]
     if lost:
         raise ValueError(
-            f"{len(lost)} kept images of part {part_name} have gone missing since they were encoded (first: {lost[0]!r}, "
-            f"{exported.errors[lost[0]]}). Restore them, or let others of their clusters stand in: `lavis-tldr repair "
-            "RUN`."
+            f"{len(lost)} kept images of part {part_name} have gone missing since they were encoded (first: "
+            f"{lost[0]!r}, {exported.errors[lost[0]]}). Restore them, or let others of their clusters stand in: "
+            "`lavis-tldr repair RUN`."
         )
     _remove_others(images / part_name, set(files.values()))
     return {key: f"{part_name}/{name}" for key, name in files.items()}

@@ -46,10 +46,11 @@ def run(context: Context, stage: Stage) -> None:
     """
     config = context.config
     statistics = encode.statistics(context)
-    if statistics.num_usable < config.num_clusters:
+    usable = statistics.num_usable
+    if usable < config.num_clusters:
         raise ValueError(
-            f"run.num_clusters is {config.num_clusters}, but only {statistics.num_usable} samples can be used. Set it to "
-            f"{max(1, statistics.num_usable // 20)} or so (the paper has about 900 samples a cluster), or give more data."
+            f"run.num_clusters is {config.num_clusters}, but only {usable} samples can be used. Set it to "
+            f"{max(1, usable // 20)} or so (the paper has about 900 samples a cluster), or give more data."
         )
     represented = Representer(context, statistics)
     path = stage.folder / CENTROIDS

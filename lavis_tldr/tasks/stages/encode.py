@@ -57,8 +57,8 @@ def run(context: Context, stage: Stage) -> None:
     """Write ``encode/<part>.parquet`` for each part that is not there yet.
 
     Raises:
-        ValueError: If no record of the source can be used, if two parts have a key in common, or if a part changes while
-            it is read.
+        ValueError: If no record of the source can be used, if two parts have a key in common, or if a part changes
+            while it is read.
     """
     _check_image_size(context)
     context.model.to(context.device).eval()
@@ -116,9 +116,7 @@ class _PartWork:
 def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
     """The table of each part, in order; the loader is already reading the next part's images while one is encoded."""
     opened: deque[_PartWork] = deque()
-    batches = load_images(
-        _batches(context, parts, opened), context.parts.vis_processor, context.config.num_workers
-    )
+    batches = load_images(_batches(context, parts, opened), context.parts.vis_processor, context.config.num_workers)
     for part in parts:
         unreadable: dict[str, str] = {}
         for batch in batches:
@@ -138,7 +136,9 @@ def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
         yield _table(context, work)
 
 
-def _batches(context: Context, parts: list[Part], opened: deque[_PartWork]) -> Iterator[list[tuple[str, ImageLocation]]]:
+def _batches(
+    context: Context, parts: list[Part], opened: deque[_PartWork]
+) -> Iterator[list[tuple[str, ImageLocation]]]:
     """Batches of images to load, part after part, each part closed by an empty batch; says what it opens."""
     cached = context.cached_features or {}
     size = context.config.batch_size_eval

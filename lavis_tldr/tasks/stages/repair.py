@@ -31,8 +31,8 @@ def load_plan(context: Context) -> dict[str, str]:
         return json.loads(path.read_text(encoding="utf-8"))["replaced"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} should say which images were replaced, and can't be read ({error}). Delete it, and run `lavis-tldr "
-            "reduce` with `--restart ledger` and then `lavis-tldr repair` again."
+            f"{path} should say which images were replaced, and can't be read ({error}). Delete it, and run "
+            "`lavis-tldr reduce` with `--restart ledger` and then `lavis-tldr repair` again."
         ) from error
 
 

@@ -247,8 +247,8 @@ def _warn_of_shortage(context: Context, num_samples: int, num_kept: int) -> None
     budget = keep_budget(num_samples, context.config.keep_ratio)
     if num_kept < budget:
         logging.warning(
-            "Only %d samples are no near duplicates, fewer than the %d to keep: all are kept, whatever their alignment. "
-            "Raise run.duplicate_threshold (%s), or lower run.keep_ratio.",
+            "Only %d samples are no near duplicates, fewer than the %d to keep: all are kept, whatever their "
+            "alignment. Raise run.duplicate_threshold (%s), or lower run.keep_ratio.",
             num_kept,
             budget,
             context.config.duplicate_threshold,
