@@ -46,7 +46,7 @@ def crawl(forked_ranks, pool, tmp_path_factory):
     before = listing(base, but=out)
     outcome = forked_ranks.reduce(config, ranks=2)
     assert outcome.succeeded, outcome.log
-    ledger = ledger_rows(out / "reduced/build")
+    ledger = ledger_rows(out / "reduced")
     return SimpleNamespace(base=base, out=out, sets=sets, before=before, ledger=ledger)
 
 
