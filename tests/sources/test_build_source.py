@@ -30,8 +30,10 @@ def test_formats_are_built_from_plain_and_omegaconf_mappings(tmp_path, make_tar,
 @pytest.mark.parametrize(
     "config, message",
     [
-        ({}, "has no 'format'; the formats are webdataset, lavis_json"),
-        ({"format": "parquet"}, "has format 'parquet'; the formats are webdataset, lavis_json"),
+        ({}, "has no 'format'; the formats are webdataset, lavis_json, parquet"),
+        ({"format": "csv"}, "has format 'csv'; the formats are webdataset, lavis_json, parquet"),
+        ({"format": "parquet", "tables": "a.parquet"}, "lacks 'image_root'"),
+        ({"format": "parquet", "images": "x"}, "Unknown key 'images' .* did you mean 'image'?"),
         ({"format": "webdataset"}, "lacks 'tars'"),
         ({"format": "webdataset", "tars": []}, "lacks 'tars'"),
         ({"format": "webdataset", "tar": "x.tar"}, "Unknown key 'tar' .* did you mean 'tars'?"),
