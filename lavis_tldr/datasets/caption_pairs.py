@@ -9,7 +9,6 @@ datasets:
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from tempfile import gettempdir
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +21,8 @@ from torch.utils.data import Dataset
 
 from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.sources import ImageLocation, Part, build_source, decode_image, read_image_bytes
+from lavis_tldr.sources import ImageLocation, Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.unique_keys import check_unique_keys
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
 SPLITS = ("train", "val", "test")
@@ -173,7 +171,7 @@ def read_items(
                 usable[record.key] = (record.image_key, record.location, record.caption)
             yield record.key
 
-    num_records = check_unique_keys(lambda: ((part.name, keys_of(part)) for part in source.parts), gettempdir())
+    num_records = check_unique_keys(lambda: ((part.name, keys_of(part)) for part in source.parts))
     if failed:
         key, error = next(iter(failed.items()))
         logging.warning("%d of %d records can't be used (first: %s: %s).", len(failed), num_records, key, error)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lavis_tldr.sources.images import decode_image, image_suffix, read_image_bytes
-from lavis_tldr.sources.keys import check_unique_keys
 from lavis_tldr.sources.lavis_json import LavisJsonSource
 from lavis_tldr.sources.parquet import ParquetSource
 from lavis_tldr.sources.record import ImageLocation, Part, Record, Source
+from lavis_tldr.sources.unique_keys import check_unique_keys
 from lavis_tldr.sources.webdataset import WebDatasetSource
 
 __all__ = [

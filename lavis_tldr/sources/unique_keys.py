@@ -20,7 +20,7 @@ _SUSPECTS = 2**16  # hashes whose keys are compared at once
 KeysByPart = Iterable[tuple[str, Iterable[str]]]
 
 
-def check_unique_keys(keys_by_part: Callable[[], KeysByPart], scratch: str | os.PathLike) -> int:
+def check_unique_keys(keys_by_part: Callable[[], KeysByPart], scratch: str | os.PathLike | None = None) -> int:
     """Check that no key occurs twice in a source.
 
     The keys' hashes are spilled to files, 8 bytes each, and looked through a bucket at a time; only keys behind an
@@ -29,7 +29,7 @@ def check_unique_keys(keys_by_part: Callable[[], KeysByPart], scratch: str | os.
     Args:
         keys_by_part: Gives ``(part name, keys of that part)`` for each part, in the same order whenever it is called:
             a second time where hashes are equal.
-        scratch: Folder for a temporary folder with the hashes.
+        scratch: Folder for a temporary folder with the hashes; None: the system's.
 
     Returns:
         The number of keys.
@@ -37,6 +37,9 @@ def check_unique_keys(keys_by_part: Callable[[], KeysByPart], scratch: str | os.
     Raises:
         ValueError: If a key occurs twice; names it and both parts. Also if there is no room in ``scratch``.
     """
+    if not callable(keys_by_part):  # until the cluster stage gives a callable
+        parts = [(part, list(keys)) for part, keys in keys_by_part]
+        return check_unique_keys(lambda: parts, scratch)
     with TemporaryDirectory(prefix=f"{TEMPORARY_PREFIX}keys-", dir=scratch) as folder:
         hashes = _Hashes(Path(folder))
         for _, keys in keys_by_part():
