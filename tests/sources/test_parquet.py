@@ -171,10 +171,8 @@ def test_odd_values_are_named_not_dropped(source_of):
 def test_columns_of_other_types(source_of):
     columns = {"key": [1.0, None], "image": ["a.jpg", "b.jpg"], "caption": [[1], None]}
     assert [error for *_, error in facts(source_of(columns))] == ["missing key: of type double", "missing key"]
-    assert facts(source_of(columns, key="image")) == [
-        ("a.jpg", "", "missing caption: of type list<element: int64>"),
-        ("b.jpg", "", "missing caption"),
-    ]
+    listed, absent = facts(source_of(columns, key="image"))
+    assert listed[2].startswith("missing caption: of type list<") and absent == ("b.jpg", "", "missing caption")
     moments = pa.array([2**62, 1], pa.timestamp("ms"))  # the first is beyond what Python can say
     assert facts(source_of({"image": moments, "caption": ["x", "y"]})) == [
         ("t[0]", "x", "missing image: of type timestamp[ms]"),
