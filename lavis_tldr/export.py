@@ -7,31 +7,24 @@ missing files, and never mixes two ledgers.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from lavis_tldr.files import TEMPORARY_PREFIX, file_digest
-from lavis_tldr.reduction.ledger import ledger_parts
-from lavis_tldr.reduction.manifest import changes, digest_of
-from lavis_tldr.reduction.recipes import find_recipe
+from lavis_tldr.files import TEMPORARY_PREFIX
+from lavis_tldr.reduction.manifest import changes
 from lavis_tldr.reduction.run_folder import MANIFEST, Stage
 from lavis_tldr.sources.annotations import write_annotations
 from lavis_tldr.sources.exports.annotation_list import annotation_rows
+from lavis_tldr.sources.exports.finished_ledger import FinishedLedger, read_json
 from lavis_tldr.sources.exports.keep_list import write_keep_list
-from lavis_tldr.sources.exports.pairs import CAPTIONS, COLUMNS, LostImages, find_lost, kept_pairs
+from lavis_tldr.sources.exports.pairs import CAPTIONS, LostImages, find_lost
 from lavis_tldr.sources.exports.part_files import PART_FORMATS, PartJob, run_jobs
 
 ANNOTATIONS = "annotations.json"
-
-
 FORMATS = ("lavis", "keys", *PART_FORMATS)
 
 
@@ -68,11 +61,11 @@ def export_set(
             caption; if images can't be read any more, after all other parts are written.
     """
     _check_choices(format, caption, num_workers)
-    ledger = _Ledger(run, name)
+    ledger = FinishedLedger(run, name)
     first = next((part for part in ledger.parts if part.num_kept), None)
     if first is None:
         raise ValueError(f"{ledger.folder} keeps none of its {ledger.num_read} records: there is nothing to export.")
-    kept_pairs(first.load(), caption)  # a caption that the recipe never made is found before anything is written
+    first.kept_pairs(caption)  # a caption that the recipe never made is found before anything is written
     stage = _open_stage(Path(os.path.abspath(out)), {"format": format, "caption": caption}, ledger)
     written = 0
     if not _is_done(stage):
@@ -95,53 +88,7 @@ def _check_choices(format: str, caption: str, num_workers: int) -> None:
         raise ValueError(f"num_workers is {num_workers!r}; give a whole number of at least 1.")
 
 
-@dataclass(frozen=True)
-class _Part:
-    path: Path
-    num_read: int
-    num_kept: int
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
-
-    def load(self) -> pa.Table:
-        return pq.read_table(self.path, columns=list(COLUMNS))
-
-
-class _Ledger:
-    """A finished ledger and its parts.
-
-    Raises:
-        ValueError: If there is none, or it is not finished.
-    """
-
-    def __init__(self, run: Path, name: str | None):
-        self.run = run
-        recipe = find_recipe(run, name)
-        paths = ledger_parts(recipe)
-        self.folder = paths[0].parent
-        manifest = _json(self.folder / MANIFEST)
-        if manifest is not None and not manifest.get("done"):
-            raise ValueError(f"the ledger in {self.folder} is not finished: run the reduction to its end, then export.")
-        kept = [pq.read_table(path, columns=["kept"])["kept"] for path in paths]
-        self.parts = [_Part(p, len(k), pc.sum(k).as_py() or 0) for p, k in zip(paths, kept, strict=True)]
-        self.num_read = sum(part.num_read for part in self.parts)
-        self.num_kept = sum(part.num_kept for part in self.parts)
-        # How the source was read, as the encode stage noted it.
-        encode = _json(Path(os.path.abspath(recipe)).parent / "encode" / MANIFEST) or {}
-        self.key_prefix = bool(encode.get("config", {}).get("source", {}).get("key_prefix"))
-
-    def digest(self) -> str:
-        return digest_of({part.name: file_digest(part.path) for part in self.parts})
-
-    def iter_kept(self, caption: str) -> Iterator[tuple[str, pa.Table]]:
-        """Name and kept pairs of each part."""
-        for part in self.parts:
-            yield part.name, kept_pairs(part.load(), caption)
-
-
-def _open_stage(out: Path, config: dict, ledger: _Ledger) -> Stage:
+def _open_stage(out: Path, config: dict, ledger: FinishedLedger) -> Stage:
     """The export's folder, opened.
 
     Raises:
@@ -150,7 +97,7 @@ def _open_stage(out: Path, config: dict, ledger: _Ledger) -> Stage:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder to export to.")
     stage = Stage(out.parent, out.name, config, {"ledger": ledger.digest()})
-    found = _json(out / MANIFEST)
+    found = read_json(out / MANIFEST)
     if found is not None:
         lines = changes(found.get("config", {}), stage.config)
         if found.get("inputs") != stage.inputs:
@@ -175,17 +122,7 @@ def _is_done(stage: Stage) -> bool:
         ) from error
 
 
-def _json(path: Path) -> dict | None:
-    """A JSON file's content, None if there is no such file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}): it was damaged. Restore it, or delete its folder.") from error
-
-
-def _write_as_one(stage: Stage, ledger: _Ledger, format: str, caption: str) -> int:
+def _write_as_one(stage: Stage, ledger: FinishedLedger, format: str, caption: str) -> int:
     """Write a format whose files each hold all parts; the number of files."""
     parts = ledger.iter_kept(caption)
     if format == "keys":
@@ -205,7 +142,7 @@ def _annotations(parts: Iterable[tuple[str, pa.Table]], lost: dict[str, LostImag
         yield from annotation_rows(table)
 
 
-def _write_parts(stage: Stage, ledger: _Ledger, format: str, caption: str, num_workers: int) -> int:
+def _write_parts(stage: Stage, ledger: FinishedLedger, format: str, caption: str, num_workers: int) -> int:
     """Write the missing parts; their number.
 
     A part that keeps nothing gets no file: WebDataset takes an empty tar for an error.
@@ -215,13 +152,13 @@ def _write_parts(stage: Stage, ledger: _Ledger, format: str, caption: str, num_w
             path.write_text(text, encoding="utf-8")
     full = {part.name: part for part in ledger.parts if part.num_kept}
     pending = stage.pending(list(full), PART_FORMATS[format].suffix)
-    jobs = [PartJob(stage, full[name].path, full[name].num_read, format, caption) for name in pending]
+    jobs = [PartJob(stage, full[name], format, caption) for name in pending]
     found = dict(zip(pending, run_jobs(jobs, num_workers), strict=True))
     _refuse_lost({name: lost for name, lost in found.items() if lost.count}, ledger)
     return len(pending)
 
 
-def _refuse_lost(lost: dict[str, LostImages], ledger: _Ledger) -> None:
+def _refuse_lost(lost: dict[str, LostImages], ledger: FinishedLedger) -> None:
     if not lost:
         return
     examples = [text for found in lost.values() for text in found.first][:5]
@@ -229,6 +166,6 @@ def _refuse_lost(lost: dict[str, LostImages], ledger: _Ledger) -> None:
         f"{sum(found.count for found in lost.values())} kept images in {len(lost)} of {len(ledger.parts)} parts can't "
         "be read any more:\n"
         + "".join(f"  {text}\n" for text in examples)
-        + "Put them back and run the same command again (parts without such images are written), or let others step "
-        f"in by `lavis-tldr repair {ledger.run}` and export to a new folder."
+        + "Put them back and run the same command again, which writes what is still missing; or let others step in by "
+        f"`lavis-tldr repair {ledger.run}` and export to a new folder."
     )

@@ -82,13 +82,32 @@ def create_whole(path: Path, text: str) -> bool:
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """A new name in the same folder, gone when the block ends; a block that ran out of room says so."""
+    """A new name in the same folder, gone when the block ends."""
     # Not the whole name: with something before it, it might be too long.
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
     try:
-        yield temporary
+        with explain_full_disk(path, temporary):
+            yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_full_disk(path: Path, written: Path | None = None) -> Iterator[None]:
+    """Raise an error that says what to do, where the block ends with one because a disk is full.
+
+    Args:
+        path: The file that the block is to write.
+        written: Under which temporary name it is written so far, if so. It may be written to once more, to see
+            whether there is room.
+
+    Raises:
+        ValueError: If there is no room for the file: disk, quota or the limit on a file's size.
+    """
+    try:
+        yield
     except (OSError, RuntimeError) as error:
-        if (no_room := _no_room(error, temporary)) is None:
+        if (no_room := _no_room(error, written)) is None:
             raise
         limit = ", or raise the limit on a file's size (ulimit -f)" if no_room.errno == errno.EFBIG else ""
         left = shutil.disk_usage(path.parent).free / 2**20
@@ -96,18 +115,16 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
             f"cannot write {path}: {os.strerror(no_room.errno)} (its file system has {left:.1f} MiB left). "
             f"Free some space{limit} and run the same command again: finished parts are kept."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def _no_room(error: Exception, temporary: Path) -> OSError | None:
+def _no_room(error: Exception, written: Path | None) -> OSError | None:
     """The error of a full disk, quota or file size limit, if that is why writing failed."""
     if isinstance(error, OSError) and error.errno is not None:
         return error if error.errno in _NO_ROOM else None
     # NumPy and PyTorch raise errors that no longer say why: see whether the file can still grow.
     try:
-        if temporary.is_file():
-            with open(temporary, "ab") as file:
+        if written is not None and written.is_file():
+            with open(written, "ab") as file:
                 file.write(bytes(_PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())

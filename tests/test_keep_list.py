@@ -1,6 +1,9 @@
 import json
 import logging
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -195,3 +198,8 @@ def test_pickles_are_never_loaded(make, tmp_path, capsys):
     with pytest.raises(ValueError, match="holds no keep-list"):
         KeepList(tmp_path)
     assert "unpickled" not in capsys.readouterr().out
+
+
+def test_loader_workers_need_not_import_torch():
+    program = "import sys, lavis_tldr.keep_list; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "LAVIS_TLDR_NO_REGISTER": "1"})

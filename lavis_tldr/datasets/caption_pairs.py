@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.sources import ImageLocation, build_source, check_unique_keys, decode_image, read_image_bytes
+from lavis_tldr.sources import ImageLocation, Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.patterns import find_files
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
@@ -159,23 +159,25 @@ def read_items(
         only: Keys of the pairs to take, or None for all.
     """
     source = build_source(config)
-    found: dict[str, tuple[str, ImageLocation, list[str]]] = {}
-    failed: list[str] = []
+    usable: dict[str, tuple[str, ImageLocation, str]] = {}  # by pair
+    failed: dict[str, str] = {}
 
-    def keys_of(part) -> Iterator[str]:
+    def keys_of(part: Part) -> Iterator[str]:
+        # Run again where keys are compared, so it may only set what it has set before.
         for record in source.read(part, images=False):
-            yield record.key
             if record.error:
-                failed.append(f"{record.key}: {record.error}")
-                continue
-            if only is not None and record.key not in only:
-                continue
-            key = record.image_key if by_image else record.key
-            found.setdefault(key, (record.image_key, record.location, []))[2].append(record.caption)
+                failed[record.key] = record.error
+            elif only is None or record.key in only:
+                usable[record.key] = (record.image_key, record.location, record.caption)
+            yield record.key
 
-    num_records = check_unique_keys((part.name, keys_of(part)) for part in source.parts)
+    num_records = check_unique_keys(lambda: ((part.name, keys_of(part)) for part in source.parts))
     if failed:
-        logging.warning("%d of %d records can't be used (first: %s).", len(failed), num_records, failed[0])
+        key, error = next(iter(failed.items()))
+        logging.warning("%d of %d records can't be used (first: %s: %s).", len(failed), num_records, key, error)
+    found: dict[str, tuple[str, ImageLocation, list[str]]] = {}
+    for key, (image_key, location, caption) in usable.items():
+        found.setdefault(image_key if by_image else key, (image_key, location, []))[2].append(caption)
     return [found[key] for key in sorted(found)]
 
 

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lavis_tldr.sources.images import decode_image, image_suffix, read_image_bytes
-from lavis_tldr.sources.keys import check_unique_keys
 from lavis_tldr.sources.lavis_json import LavisJsonSource
+from lavis_tldr.sources.parquet import ParquetSource
 from lavis_tldr.sources.record import ImageLocation, Part, Record, Source
+from lavis_tldr.sources.unique_keys import check_unique_keys
 from lavis_tldr.sources.webdataset import WebDatasetSource
 
 __all__ = [
     "ImageLocation",
     "LavisJsonSource",
+    "ParquetSource",
     "Part",
     "Record",
     "Source",
@@ -37,6 +39,7 @@ class _Format:
 FORMATS = {
     "webdataset": _Format(WebDatasetSource, ("tars",), ("key_prefix",)),
     "lavis_json": _Format(LavisJsonSource, ("annotations", "image_root"), ("part_size",)),
+    "parquet": _Format(ParquetSource, ("tables", "image_root"), ("image", "caption", "key", "part_size")),
 }
 
 
@@ -46,7 +49,9 @@ def build_source(config: Mapping) -> Source:
     Args:
         config: ``{"format": "webdataset", "tars": path, glob, {00000..00007} pattern or list of them}``
             and optionally ``key_prefix``; or ``{"format": "lavis_json", "annotations": path or list,
-            "image_root": folder}`` and optionally ``part_size``.
+            "image_root": folder}`` and optionally ``part_size``; or ``{"format": "parquet", "tables": path,
+            pattern or list, "image_root": folder}`` and optionally ``image``, ``caption``, ``key`` and
+            ``part_size``.
 
     Raises:
         ValueError: If a key is missing or unknown, or what it names is not there.

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
-from lavis_tldr.files import open_whole as write_whole
+from lavis_tldr.files import open_whole
 from lavis_tldr.sources.images import FILE_SUFFIXES, image_suffix, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
@@ -33,7 +33,7 @@ def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:
         ValueError: If an entry holds NaN or infinity, which JSON has no word for.
     """
     count = 0
-    with write_whole(path) as file:
+    with open_whole(path) as file:
         file.write(b"[")
         for row in rows:
             file.write((",\n" if count else "\n").encode() + json.dumps(dict(row), allow_nan=False).encode("ascii"))
@@ -97,7 +97,7 @@ def export_images(images: Iterable[tuple[str, ImageLocation]], out_dir: str | os
         if target.is_file() and not target.is_symlink() and target.read_bytes() == data:
             done.num_skipped += 1
         else:
-            with write_whole(target) as file:
+            with open_whole(target) as file:
                 file.write(data)
             done.num_written += 1
         taken.add(name)

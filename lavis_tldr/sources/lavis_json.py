@@ -16,6 +16,7 @@ from hashlib import blake2b
 from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.keys import KeyRegister
+from lavis_tldr.sources.part_names import check_part_size
 from lavis_tldr.sources.patterns import find_files
 from lavis_tldr.sources.record import Part, Record
 from lavis_tldr.sources.text import clean_caption, clean_key
@@ -43,10 +44,8 @@ class LavisJsonSource:
     """
 
     def __init__(self, annotations: str | Iterable[str], image_root: str, *, part_size: int = 10_000) -> None:
-        if isinstance(part_size, bool) or not isinstance(part_size, int) or part_size < 1:
-            raise ValueError(f"part_size is {part_size!r}; give a whole number of at least 1 (10000 suits most).")
         self.annotations = annotations if isinstance(annotations, str) else [str(path) for path in annotations]
-        self.part_size = part_size
+        self.part_size = check_part_size(part_size)
         paths = find_files(self.annotations, "annotation file")
         self._folder = ImageFolder(image_root)
         self._files = SourceFiles(paths)

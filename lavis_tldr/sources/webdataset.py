@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.keys import KeyRegister
+from lavis_tldr.sources.part_names import part_names
 from lavis_tldr.sources.patterns import find_files
 from lavis_tldr.sources.record import ImageLocation, Part, Record
 from lavis_tldr.sources.tar_walk import Member, TarWalk
@@ -53,9 +52,8 @@ class WebDatasetSource:
         for path in paths:
             _refuse_compressed(path)
         self._files = SourceFiles(paths)
-        self.parts = [
-            Part(index, name, path) for index, (name, path) in enumerate(zip(_part_names(paths), paths, strict=True))
-        ]
+        names = part_names([os.path.basename(path).removesuffix(".tar") for path in paths])
+        self.parts = [Part(index, name, path) for index, (name, path) in enumerate(zip(names, paths, strict=True))]
 
     def read(self, part: Part, images: bool = True) -> Iterator[Record]:
         """Records of one tar, read once from front to back; without ``images``, over their bytes.
@@ -170,10 +168,3 @@ def _refuse_compressed(path: str) -> None:
                 f"{path} is compressed ({name}). Images are read in place, so tars must be plain: decompress "
                 f"it and name the result."
             )
-
-
-def _part_names(paths: list[str]) -> list[str]:
-    """The tars' own names where they are distinct, else numbered: adding a tar then renames no other part."""
-    stems = [re.sub(r"[^A-Za-z0-9_-]", "_", re.sub(r"\.tar$", "", os.path.basename(path))) for path in paths]
-    count = Counter(stem.lower() for stem in stems)
-    return [stem if count[stem.lower()] == 1 else f"{index:05d}_{stem}" for index, stem in enumerate(stems)]

@@ -3,7 +3,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from lavis_tldr.sources import LavisJsonSource, WebDatasetSource, build_source, check_unique_keys
+from lavis_tldr.sources import LavisJsonSource, WebDatasetSource, build_source
 from lavis_tldr.sources.digest import content_digest
 from lavis_tldr.sources.patterns import expand_braces, find_files
 
@@ -30,8 +30,10 @@ def test_formats_are_built_from_plain_and_omegaconf_mappings(tmp_path, make_tar,
 @pytest.mark.parametrize(
     "config, message",
     [
-        ({}, "has no 'format'; the formats are webdataset, lavis_json"),
-        ({"format": "parquet"}, "has format 'parquet'; the formats are webdataset, lavis_json"),
+        ({}, "has no 'format'; the formats are webdataset, lavis_json, parquet"),
+        ({"format": "csv"}, "has format 'csv'; the formats are webdataset, lavis_json, parquet"),
+        ({"format": "parquet", "tables": "a.parquet"}, "lacks 'image_root'"),
+        ({"format": "parquet", "images": "x"}, "Unknown key 'images' .* did you mean 'image'?"),
         ({"format": "webdataset"}, "lacks 'tars'"),
         ({"format": "webdataset", "tars": []}, "lacks 'tars'"),
         ({"format": "webdataset", "tar": "x.tar"}, "Unknown key 'tar' .* did you mean 'tars'?"),
@@ -76,14 +78,6 @@ def test_a_missing_tar_of_a_range_is_named(tmp_path):
     (tmp_path / "0.tar").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"1.tar' \(2 of the paths"):
         find_files(f"{tmp_path}/{{0..2}}.tar", "tars")
-
-
-def test_check_unique_keys():
-    assert check_unique_keys([("p", ["a", "b"]), ("q", iter(["c"]))]) == 3
-    with pytest.raises(ValueError, match="Key 'b' occurs twice, in part p and in part q.*key_prefix: true"):
-        check_unique_keys([("p", ["a", "b"]), ("q", ["c", "b"])])
-    with pytest.raises(ValueError, match="in part p and in part p"):
-        check_unique_keys([("p", ["a", "a"])])
 
 
 def test_large_files_are_sampled_from_end_to_end(tmp_path):

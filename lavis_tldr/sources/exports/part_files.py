@@ -10,10 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.sources.exports.pairs import COLUMNS, LostImages, Pair, kept_pairs, read_pairs
+from lavis_tldr.sources.exports.finished_ledger import LedgerPart
+from lavis_tldr.sources.exports.pairs import LostImages, Pair, read_pairs
 from lavis_tldr.sources.exports.parquet_images import CARD, CARD_NAME, write_parquet
 from lavis_tldr.sources.exports.webdataset_tar import write_tar
 
@@ -45,31 +44,28 @@ class PartJob:
 
     Args:
         stage: The export's folder, open.
-        ledger_part: The ledger's file; the part has its name.
-        num_read: Rows of it.
+        part: The ledger's.
         format: One of :data:`PART_FORMATS`.
-        caption: As of :func:`kept_pairs`.
+        caption: The caption to choose.
     """
 
     stage: Stage
-    ledger_part: Path
-    num_read: int
+    part: LedgerPart
     format: str
     caption: str
 
     def run(self) -> LostImages:
         """Write the part, unless images are lost."""
         started = time.monotonic()
-        name, writer, lost = self.ledger_part.stem, PART_FORMATS[self.format], LostImages()
-        pairs = kept_pairs(pq.read_table(self.ledger_part, columns=list(COLUMNS)), self.caption)
+        name, writer, lost = self.part.name, PART_FORMATS[self.format], LostImages()
         try:
             with self.stage.write(name + writer.suffix) as path:
-                count = writer.write(read_pairs(pairs, lost), path)
+                count = writer.write(read_pairs(self.part.kept_pairs(self.caption), lost), path)
                 if lost.count:
                     raise _Incomplete
                 # The note first: a part that is there always has one.
                 seconds = round(time.monotonic() - started, 3)
-                self.stage.note_part(name, {"read": self.num_read, "written": count, "seconds": seconds})
+                self.stage.note_part(name, {"read": self.part.num_read, "written": count, "seconds": seconds})
         except _Incomplete:
             pass
         return lost

@@ -14,7 +14,8 @@ from random import Random
 
 from PIL import ImageEnhance
 
-from lavis_tldr.sources.annotations import write_annotations, write_whole
+from lavis_tldr.files import open_whole
+from lavis_tldr.sources.annotations import write_annotations
 from lavis_tldr.sources.scenes.captions import alt_text, caption
 from lavis_tldr.sources.scenes.drawing import draw_scene
 from lavis_tldr.sources.scenes.layout import Scene, build_world, jitter, random_scene, unlike
@@ -124,7 +125,7 @@ def draw_scenes(
     for index, name in enumerate(names):
         _write_tar(out_dir / name, samples[index * part_size : (index + 1) * part_size], image_size)
     table = {key: asdict(fact) for key, fact in truth.items()}
-    with write_whole(out_dir / "truth.json") as file:
+    with open_whole(out_dir / "truth.json") as file:
         file.write((json.dumps(table, indent=0) + "\n").encode())
     return table
 
@@ -168,7 +169,7 @@ def draw_clean_set(
         split = "dev" if i < num_dev else "finetune"
         scene = random_scene(rng, world)
         image = f"{split}/{len(rows[split]):06d}.jpg"
-        with write_whole(out_dir / "images" / image) as file:
+        with open_whole(out_dir / "images" / image) as file:
             file.write(_jpeg(scene, image_size, rng, altered=False))
         rows[split].append((image, _captions(scene, rng, _CAPTIONS_PER_IMAGE[split])))
     finetune = [
@@ -245,7 +246,7 @@ def _damage(data: bytes, rng: Random) -> bytes:
 
 
 def _write_tar(path: Path, samples: list[tuple[str, bytes, str]], image_size: int) -> None:
-    with write_whole(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with open_whole(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for key, image, text in samples:
             fields = {
                 "key": key,

@@ -70,7 +70,8 @@ def run(context: Context, stage: Stage) -> None:
             "files and captions, then run again with `--restart encode`."
         )
     if is_main_process():
-        check_unique_keys(_keys_by_part(context, stage))
+        stage.scratch.mkdir(exist_ok=True)
+        check_unique_keys(lambda: _keys_by_part(context, stage), stage.scratch)
     finish_on_first(stage, counts, seconds)
 
 
