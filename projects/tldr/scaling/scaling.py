@@ -1,0 +1,245 @@
+"""Time and peak memory of a reduction's stages as the set grows, on drawn codes: no images, no captioner, no GPU.
+
+    python projects/tldr/scaling/scaling.py runs/scaling [--samples 100000 1000000 10000000]
+
+What encode, score and refine would have written is drawn; cluster, select, ledger and build then run as in any reduction,
+each in a process of its own, whose peak resident memory the operating system tells. Writes scaling.csv and scaling.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
+from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.sources import Part
+from lavis_tldr.tasks.reduce_config import ReduceConfig
+from lavis_tldr.tasks.stages import STAGES, encode, refine, score
+from lavis_tldr.tasks.stages.context import Context, write_table
+
+NUM_CODES, NUM_PATCHES, WIDTH = 3000, 196, 384
+NUM_TOPICS, CODES_OF_TOPIC = 4000, 64
+PART_SIZE = 10_000  # as img2dataset writes them
+WORDS = [
+    "a",
+    "the",
+    "small",
+    "large",
+    "red",
+    "blue",
+    "old",
+    "new",
+    "dog",
+    "cat",
+    "man",
+    "woman",
+    "child",
+    "car",
+    "boat",
+    "tree",
+    "house",
+    "street",
+    "beach",
+    "field",
+]
+MEASURED = ("cluster", "select", "ledger", "build")
+STEPS = ("draw", "cluster", "select", "draw_captions", "ledger", "build")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", type=Path, help="folder for the runs and the table")
+    parser.add_argument("--samples", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], metavar="N")
+    parser.add_argument("--representation", default="embedding", choices=("embedding", "histogram", "index"))
+    parser.add_argument("--num-clusters", type=int, default=3000, metavar="C")
+    parser.add_argument("--keep", action="store_true", help="do not delete the runs (10 million samples: 8 GB)")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # what the process of one step is told
+    args = parser.parse_args()
+    if args.step:
+        run_step(args)
+        return
+    rows = []
+    for count in args.samples:
+        args.samples = [count]
+        for step in STEPS:
+            rows += [{"samples": count, **row} for row in measured(args, step)]
+            write_results(rows, args.out)
+        if not args.keep:
+            shutil.rmtree(run_folder(args))
+    print((args.out / "scaling.md").read_text())
+
+
+def run_folder(args: argparse.Namespace) -> Path:
+    return args.out / f"{args.representation}-{args.samples[0]}"
+
+
+def measured(args: argparse.Namespace, step: str) -> list[dict]:
+    """Run a step in a process of its own; its row, if it is one that is measured."""
+    command = [sys.executable, __file__, str(args.out), "--samples", str(args.samples[0]), "--step", step]
+    command += ["--representation", args.representation, "--num-clusters", str(args.num_clusters)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    seconds, before, peak = map(float, told[-3:])
+    print(f"{args.samples[0]:>11,} {step:14} {seconds:8.1f} s  {peak / 1024:7.0f} MiB", flush=True)
+    if step not in MEASURED:
+        return []
+    return [
+        {
+            "stage": step,
+            "seconds": round(seconds, 1),
+            "peak_mib": round(peak / 1024),
+            "of_imports_mib": round(before / 1024),
+        }
+    ]
+
+
+def run_step(args: argparse.Namespace) -> None:
+    """Do one step; prints seconds, and peak memory before and after in KiB."""
+    logging.disable(logging.INFO)
+    context = context_of(args)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    if args.step == "draw":
+        draw(context, args.samples[0])
+    elif args.step == "draw_captions":
+        draw_captions(context)
+    else:
+        stage = STAGES[args.step].stage_of(context)
+        stage.open()
+        STAGES[args.step].run(context, stage)
+    print(time.monotonic() - started, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def context_of(args: argparse.Namespace) -> Context:
+    """A reduction whose captioner has nothing but a codebook, and whose source has nothing but parts."""
+    config = ReduceConfig.from_run(
+        {
+            "name": "best",
+            "representation": args.representation,
+            "num_clusters": args.num_clusters,
+            "selection": "aligned",
+            "alignment": "contrastive",
+            "similarity_weights": "drawn",
+            "images": "in_place",
+        }
+    )
+    codebook = torch.randn(NUM_CODES, WIDTH, generator=torch.Generator().manual_seed(0))
+    quantizer = SimpleNamespace(num_codes=NUM_CODES, codebook=codebook)
+    model = SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH)
+    parts = [Part(i, f"{i:05d}", f"{i:05d}.tar") for i in range(-(-args.samples[0] // PART_SIZE))]
+    source = SimpleNamespace(source=SimpleNamespace(parts=parts))
+    drawn = ("encode", "score", "refine")
+    return Context(run_folder(args), config, source, model, "drawn", "cpu", as_made=drawn)
+
+
+def draw(context: Context, num_samples: int) -> None:
+    """What encode and score would have written: images of topics, which favour some of the codes."""
+    favoured = np.random.default_rng(0).integers(NUM_CODES, size=(NUM_TOPICS, CODES_OF_TOPIC))
+    stages = [Stage(context.root, name, {}, {}) for name in ("encode", "score")]
+    for stage in stages:
+        stage.open()
+    for part in context.parts.source.parts:
+        rng = np.random.default_rng([1, part.index])
+        n = min(PART_SIZE, num_samples - part.index * PART_SIZE)
+        topics = rng.integers(NUM_TOPICS, size=n)
+        of_topic = favoured[topics[:, None], rng.integers(CODES_OF_TOPIC, size=(n, NUM_PATCHES))]
+        anything = rng.integers(NUM_CODES, size=(n, NUM_PATCHES))
+        codes = np.where(rng.random((n, NUM_PATCHES)) < 0.7, of_topic, anything).astype(np.uint16)
+        failed = rng.random(n) < 0.01
+        keys = [f"{part.name}{i:04d}" for i in range(n)]
+        table = pa.table(
+            {
+                "key": keys,
+                "image_key": keys,
+                "caption_original": captions(rng, n),
+                "error": np.where(failed, "unreadable image: drawn", "").tolist(),
+                "image_path": [part.path] * n,
+                "image_offset": np.arange(n) * 2**15,
+                "image_size": np.full(n, 2**15 - 512),
+                "codes": list_column(codes[~failed], ~failed),
+                # Read by the contrastive scorer alone, which does not run here.
+                "feature": list_column(np.zeros((n - failed.sum(), 0), np.float16), ~failed),
+            },
+            schema=encode.SCHEMA,
+        )
+        table = with_code_statistics(table, codes[~failed], NUM_CODES)
+        write_part(stages[0], part.name, table)
+        usable = table["key"].filter(pa.array(~failed))
+        nothing = np.full(len(usable), np.nan, np.float32)
+        scores = {"contrast": rng.normal(size=len(usable)), "likelihood_gain": nothing, "similarity": nothing}
+        drawn = {"key": usable, "caption_generated": [""] * len(usable), **scores}
+        write_part(stages[1], part.name, pa.table(drawn, schema=score.SCHEMA))
+    for stage in stages:
+        stage.finish({"read": num_samples}, 1.0)
+
+
+def draw_captions(context: Context) -> None:
+    """What refine would have written, of the kept samples."""
+    stage = Stage(context.recipe_root, "refine", {}, {})
+    stage.open()
+    selection = context.recipe_root / "select"
+    for part in context.parts.source.parts:
+        table = pq.read_table(selection / f"{part.name}.parquet", columns=["key", "kept"])
+        keys = table["key"].filter(table["kept"])
+        text = captions(np.random.default_rng([2, part.index]), len(keys))
+        origin = ["original_generated"] * len(keys)
+        columns = {"key": keys, "caption_generated": text, "caption": text, "caption_from": origin}
+        write_part(stage, part.name, pa.table(columns, schema=refine.SCHEMA))
+    stage.finish({"read": 0}, 1.0)
+
+
+def captions(rng: np.random.Generator, count: int) -> list[str]:
+    """Captions of 12 words, about 50 bytes each."""
+    words = pa.array(WORDS).take(rng.integers(len(WORDS), size=count * 12))
+    lists = pa.ListArray.from_arrays(np.arange(0, count * 12 + 1, 12, dtype=np.int32), words)
+    return pc.binary_join(lists, " ")
+
+
+def write_part(stage: Stage, name: str, table: pa.Table) -> None:
+    stage.write_part(name, lambda path: write_table(table, path), {"read": table.num_rows})
+
+
+def write_results(rows: list[dict], out: Path) -> None:
+    """The table so far, as CSV and as Markdown."""
+    if not rows:
+        return
+    with open(out / "scaling.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = {(row["stage"], row["samples"]): row for row in rows}
+    counts = sorted({row["samples"] for row in rows})
+    lines = [
+        "| stage | " + " | ".join(f"{count:,} samples" for count in counts) + " |",
+        "| --- |" + " --- |" * len(counts),
+    ]
+    for stage in MEASURED:
+        cells = [found.get((stage, count)) for count in counts]
+        told = [f"{cell['seconds']:g} s, {cell['peak_mib']:,} MiB" if cell else "" for cell in cells]
+        lines.append(f"| {stage} | " + " | ".join(told) + " |")
+    imports = max(row["of_imports_mib"] for row in rows)
+    lines.append(
+        f"\nTime and peak resident memory; {imports:,} MiB of it are the imported libraries. {os.cpu_count()} cores "
+        f"({platform.machine()})."
+    )
+    (out / "scaling.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
