@@ -151,7 +151,8 @@ def stand(
     tier = np.where(np.isnan(scores), UNSCORED, SCORED).astype(np.int8)
     if duplicate_of is not None:
         tier[np.fromiter((bool(twin) for twin in duplicate_of), bool, count)] = TWIN
-    score, priority = ordered_bits(np.where(np.isnan(scores), 0, -scores)), draw_priority(keys, seed)
+    score = ordered_bits(np.where(np.isnan(scores), np.inf, -scores))
+    priority = draw_priority(keys, seed)
     order = np.lexsort((priority, score, tier, cluster_ids))
     place = np.empty(count, np.int64)
     place[order] = _places(cluster_ids[order] * 3 + tier[order])
