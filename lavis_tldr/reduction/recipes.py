@@ -8,8 +8,9 @@ from pathlib import Path
 from .run_folder import MANIFEST
 
 SHARED_STAGES = ("encode", "score")
-RECIPE_STAGES = ("cluster", "select", "refine", "ledger", "build")
+RECIPE_STAGES = ("cluster", "select", "refine", "repair", "ledger", "build")
 CONFIG = "config.yaml"
+REPAIR_PLAN = "repaired.json"
 
 
 def is_recipe(folder: Path | str) -> bool:

@@ -15,7 +15,6 @@ from lavis_tldr.reduction.selection import draw_priority
 
 from .key_lookup import open_parquet
 
-STANDS_IN = "kept: stands in for "
 _COLUMNS = ("key", "cluster", "distance", "alignment", "kept", "reason", "duplicate_of")
 
 
@@ -29,27 +28,22 @@ def cluster_standing(paths: Sequence[Path], row: dict, draw_seed: int | None = N
 
     Returns:
         ``size`` of the cluster and ``distance_rank``, 1 the nearest. With a ledger or a selection also ``kept``: how
-        many of the cluster; with a seed ``draw_rank``, 1 the first drawn; with a ledger ``stand_in``: the key of the
-        sample that stands in for this one, or "". For a sample with an alignment ``alignment_rank``, 1 the best, of
-        ``num_ranked``, which leaves out the ``num_repeats`` near duplicates of others, and ``lowest_kept``: the lowest
-        alignment that is kept, None where none is.
+        many of the cluster; with a seed ``draw_rank``, 1 the first drawn. For a sample with an alignment
+        ``alignment_rank``, 1 the best, of ``num_ranked``, which leaves out the ``num_repeats`` near duplicates of
+        others, and ``lowest_kept``: the lowest alignment that is kept, None where none is.
     """
     standing = {"size": 0, "distance_rank": 1}
     for members in _members(paths, row["cluster"]):
-        columns = members.column_names
         standing["size"] += members.num_rows
         standing["distance_rank"] += int((members["distance"].to_numpy() < row["distance"]).sum())
         if draw_seed is not None:
             keys = members["key"].to_pylist()
             first = draw_priority(keys, draw_seed) < draw_priority([row["key"]], draw_seed)
             standing["draw_rank"] = standing.get("draw_rank", 1) + int(first.sum())
-        if "kept" in columns:
+        if "kept" in members.column_names:
             standing["kept"] = standing.get("kept", 0) + int(members["kept"].to_numpy().sum())
             if not math.isnan(row.get("alignment", math.nan)):
                 _add_ranks(standing, members, row)
-        if "reason" in columns:
-            found = pc.index(members["reason"], STANDS_IN + row["key"]).as_py()
-            standing["stand_in"] = members["key"][found].as_py() if found >= 0 else standing.get("stand_in", "")
     return standing
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, SHARED_STAGES, locate_run
 
+from .repairs import Repairs
+from .resuming import resume_command
 from .stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
 
 SUMMARY = "summary.json"
@@ -22,9 +23,9 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
 
     Returns:
         ``run``; ``package_versions``; ``stages``: those that the recipes share, by name; ``recipes`` by name, each
-        with ``stages``, ``config`` (the path of the config that started it, or None), ``summary`` (its closing
-        figures, or None) and ``next`` (what to run where it is not finished, else None). A stage is a
-        `stage_record` with ``changed_inputs``: stages before it that have been made anew since.
+        with ``stages``, ``config`` (the path of the config that started it, or None), ``repairs`` (`Repairs.counts`,
+        or None), ``summary`` (its closing figures, or None) and ``next`` (what to run where it is not finished, else
+        None). A stage is a `stage_record` with ``changed_inputs``: stages before it that have been made anew since.
 
     Raises:
         ValueError: If there is no such run or recipe, or a manifest is damaged.
@@ -45,17 +46,20 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
 
 def _recipe(folder: Path, shared_folders: dict[str, Path], shared: dict[str, dict], parts: list[str]) -> dict:
     folders = shared_folders | {stage: folder / stage for stage in RECIPE_STAGES}
-    stages = {stage: _record(folders[stage], folders, parts) for stage in RECIPE_STAGES}
+    repairs = Repairs.load(folder)
+    # Only a recipe that has lost images has a repair.
+    names = [name for name in RECIPE_STAGES if name != "repair" or repairs.replaced]
+    stages = {name: _record(folders[name], folders, parts) for name in names}
     # Not every recipe needs scores, but scores that were begun are needed.
     begun = [stage for name, stage in shared.items() if name == "encode" or stage["state"] != NOT_BEGUN]
     finished = all(stage["state"] == DONE for stage in [*begun, *stages.values()])
     config = str(folder / CONFIG) if (folder / CONFIG).is_file() else None
-    what = shlex.quote(config) if config else "CONFIG (the one of before)"
     return {
         "config": config,
         "stages": stages,
+        "repairs": repairs.counts() if repairs.replaced else None,
         "summary": _summary(folder / SUMMARY),
-        "next": None if finished else f"lavis-tldr reduce --cfg-path {what}",
+        "next": None if finished else resume_command(folder / CONFIG),
     }
 
 

@@ -27,6 +27,12 @@ def inspection_lines(facts: dict, with_parts: bool = False) -> list[str]:
             lines += _stage_lines(name, stage, digests if with_parts else None)
         if its["next"]:
             lines.append(label("to do", 0) + its["next"])  # in one line, to be copied
+        if repairs := its["repairs"]:
+            lost = f"{count(repairs['lost'])} kept image{'' if repairs['lost'] == 1 else 's'} lost since"
+            told = (
+                f"{lost}: {count(repairs['replaced'])} replaced, {count(repairs['without_stand_in'])} without stand-in"
+            )
+            lines += entry("repaired", told, 0)
         if its["summary"]:
             lines += _summary_lines(its["summary"])
     return lines

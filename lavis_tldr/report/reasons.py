@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from lavis_tldr.reduction.outcome import FAILED, KEPT, LOW_ALIGNMENT, NEAR_DUPLICATE, NOT_DRAWN
+from collections.abc import Sequence
 
-from .cluster_standing import STANDS_IN
+from lavis_tldr.reduction.outcome import FAILED, KEPT, LOST, LOW_ALIGNMENT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN
+
 from .texts import printable
 from .units import count, number, ordinal, place
 
-GONE_MISSING = "dropped: image gone missing"
 
-
-def explain_outcome(reason: str, standing: dict, *, alignment: float | None, seed: int | None, twin: str) -> str:
+def explain_outcome(
+    reason: str,
+    standing: dict,
+    *,
+    alignment: float | None,
+    seed: int | None = None,
+    twin: str = "",
+    stand_ins: Sequence[str] = (),
+    is_passed_over: bool = False,
+) -> str:
     """Why a sample was kept or not.
 
     Args:
@@ -20,26 +28,43 @@ def explain_outcome(reason: str, standing: dict, *, alignment: float | None, see
         alignment: The sample's, None where it has none.
         seed: Of a uniform draw; None where alignment decided.
         twin: The reason of the sample that is named in ``reason``, "" where there is none.
+        stand_ins: Who has stood in for the sample since it was lost (`Repairs.stand_ins`).
+        is_passed_over: Whether it was to step in for another, and its own image was lost.
     """
+    told = _explain(reason, standing, alignment, seed, printable(twin) or "not in the ledger", stand_ins)
+    if is_passed_over:
+        told += "; it was to stand in for a lost one, but its own image has gone missing as well"
+    return told
+
+
+def _explain(
+    reason: str, standing: dict, alignment: float | None, seed: int | None, twin: str, stand_ins: Sequence[str]
+) -> str:
+    shown = printable(reason)
     if reason.startswith(FAILED):
-        return f"{printable(reason)}; so it was neither clustered nor scored"
-    twin = printable(twin) or "not in the ledger"
+        return f"{shown}; so it was neither clustered nor scored"
     if reason.startswith(NEAR_DUPLICATE):
-        return f"{printable(reason)}, which has the better claim; that one: {twin}"
+        return f"{shown}, which has the better claim; that one: {twin}"
     if reason.startswith(STANDS_IN):
-        return f"{printable(reason)}, as the next understudy of its cluster; that one: {twin}"
-    if reason == GONE_MISSING:
-        stand_in = standing.get("stand_in", "")
-        instead = f"{printable(stand_in)} stands in for it" if stand_in else "no understudy was left to stand in"
-        return f"{reason}: {instead}"
+        return f"{shown}, as the next understudy of its cluster; that one: {twin}"
+    if reason == LOST:
+        return f"{shown}: {_stand_ins(stand_ins)}"
     if seed is not None and "draw_rank" in standing:
         drawn = f"{ordinal(standing['draw_rank'])} of {count(standing['size'])} in its cluster's draw (seed {seed})"
-        return f"{printable(reason)}: {drawn}, of which {_kept(standing)}"
+        return f"{shown}: {drawn}, of which {_kept(standing)}"
     if reason == NOT_DRAWN:
-        return f"{reason}: it has no alignment score, and samples with one go first"
+        return f"{shown}: it has no alignment score, and samples with one go first"
     if reason in (KEPT, LOW_ALIGNMENT) and "alignment_rank" in standing:
-        return f"{reason}: {_alignment(standing, alignment, reason == LOW_ALIGNMENT)}"
-    return printable(reason)
+        return f"{shown}: {_alignment(standing, alignment, reason == LOW_ALIGNMENT)}"
+    return shown
+
+
+def _stand_ins(stand_ins: Sequence[str]) -> str:
+    if not stand_ins:
+        return "no understudy was left to stand in for it"
+    *lost, last = map(printable, stand_ins)
+    after = f", after {', '.join(lost)}, lost as well" if lost else ""
+    return f"{last} was taken to stand in for it{after}"
 
 
 def _alignment(standing: dict, alignment: float | None, dropped: bool) -> str:

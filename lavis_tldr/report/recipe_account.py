@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lavis_tldr.reduction.outcome import NEAR_DUPLICATE, reasons
+import numpy as np
 
-from .cluster_standing import STANDS_IN, cluster_standing, count_kept
+from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, STANDS_IN, reasons
+
+from .cluster_standing import cluster_standing, count_kept
 from .key_lookup import find_key
 from .reasons import explain_caption, explain_outcome
+from .repairs import Repairs
 from .stage_rows import config_of, is_done, number_or_none, parts_of, row_in
 
 
@@ -32,42 +35,48 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
         - ``captions``: ``original``, ``generated``, ``final``, ``from`` and ``explanation``
     """
     row = {}
-    for stage in ("cluster", "select", "refine", "ledger"):
+    for stage in ("cluster", "select", "refine", "repair", "ledger"):
         row |= row_in(folder / stage, source["part"], key)
     selection = config_of(folder / "select")
     seed = selection.get("seed") if selection.get("selection") == "uniform" else None
     alignment = number_or_none(row.get("alignment"))
-    reason = _reason(row, source["error"], alignment if selection.get("selection") == "aligned" else None)
+    repairs = Repairs.load(folder)
+    reason = row.get("reason")
+    if reason is None and (source["error"] or "kept" in row):  # the ledger is still to come
+        by = np.array([alignment], float) if selection.get("selection") == "aligned" else None
+        twins, errors = [row.get("duplicate_of") or ""], [source["error"]]
+        kept = np.array([bool(row.get("kept"))])
+        (reason,) = reasons(errors, kept, duplicate_of=twins, alignment=by, keys=[key], replaced=repairs.replaced)
     done = next((folder / stage for stage in ("ledger", "select", "cluster") if is_done(folder / stage)), None)
     table = [] if done is None else parts_of(done)
     is_clustered = row.get("cluster", -1) >= 0 and done is not None
     standing = cluster_standing(table, {**row, "key": key}, seed) if is_clustered else {}
     explanation = "not decided yet"
     if reason is not None:
-        twin = _twin(table, reason)
-        explanation = explain_outcome(reason, standing, alignment=alignment, seed=seed, twin=twin)
+        explanation = explain_outcome(
+            reason,
+            standing,
+            alignment=alignment,
+            seed=seed,
+            twin=_twin(table, reason),
+            stand_ins=repairs.stand_ins(key),
+            is_passed_over=key in repairs.passed_over,
+        )
+    kept = None if reason is None else reason.startswith(KEPT)
     return {
-        "kept": None if reason is None else bool(row.get("kept")),
+        "kept": kept,
         "reason": reason,
         "explanation": explanation,
         "cluster": _cluster(folder, row["cluster"], standing) if is_clustered else None,
         "distance": {"value": row["distance"], "rank": standing["distance_rank"]} if is_clustered else None,
         "alignment": _alignment(alignment, standing),
         "understudy": row.get("understudy") or 0,
-        "captions": _captions(row, source["caption_original"], generated, config_of(folder / "refine"), alignment),
+        "captions": {
+            "original": source["caption_original"],
+            "generated": row.get("caption_generated") or generated or None,
+            **_final(row if kept else {}, source["caption_original"], generated, config_of(folder / "refine")),
+        },
     }
-
-
-def _reason(row: dict, error: str, alignment: float | None) -> str | None:
-    """The ledger's reason, or the one that it will have; None while the selection is not made."""
-    if "reason" in row or not (error or "kept" in row):
-        return row.get("reason")
-    twins = [row.get("duplicate_of") or ""]
-    return reasons([error], [bool(row.get("kept"))], duplicate_of=twins, alignment=_array(alignment))[0]
-
-
-def _array(alignment: float | None) -> list[float] | None:
-    return None if alignment is None else [alignment]
 
 
 def _twin(table: list[Path], reason: str) -> str:
@@ -101,14 +110,11 @@ def _alignment(alignment: float | None, standing: dict) -> dict | None:
     }
 
 
-def _captions(row: dict, original: str, generated: str, refine: dict, alignment: float | None) -> dict:
-    generated = row.get("caption_generated") or generated
-    refined = bool(row.get("kept")) and "caption" in row
-    explanation = explain_caption(row["caption_from"], refine, alignment, original, generated) if refined else ""
-    return {
-        "original": original,
-        "generated": generated or None,
-        "final": row["caption"] if refined else None,
-        "from": row["caption_from"] if refined else None,
-        "explanation": explanation or None,
-    }
+def _final(row: dict, original: str, generated: str, refine: dict) -> dict:
+    """What became of the caption, by a kept sample's row."""
+    if "caption" not in row:
+        return {"final": None, "from": None, "explanation": None}
+    alignment = number_or_none(row.get("alignment"))
+    generated = row["caption_generated"] or generated
+    explanation = explain_caption(row["caption_from"], refine, alignment, original, generated)
+    return {"final": row["caption"], "from": row["caption_from"], "explanation": explanation}

@@ -71,16 +71,23 @@ def stage_record(folder: Path, part_names: list[str] | None = None) -> dict:
             "num_parts": len(manifest.get("parts", {})),
         }
     parts = {path.stem: path.stat().st_size for path in sorted(whole) if path.suffix == ".parquet"}
+    if not parts:  # build's parts are lines of JSON until it has them all
+        parts = {path.stem: path.stat().st_size for path in sorted(stage.scratch.glob("[!.]*.jsonl"))}
     notes = stage.notes()
     return {
         "state": UNFINISHED,
         **record,
-        "parts": {name: notes.get(name, {}) for name in parts},
+        "parts": {name: _without_output(notes.get(name, {})) for name in parts},
         "files": len(parts),
         "bytes": sum(parts.values()),
         "missing": [name for name in part_names or [] if name not in parts],
         "num_parts": len(part_names) if part_names else None,
     }
+
+
+def _without_output(note: dict) -> dict:
+    """A part's counts and seconds; its file's size and digest are in the outputs once the stage is done."""
+    return {name: value for name, value in note.items() if name not in ("bytes", "digest")}
 
 
 def source_parts(encode: dict) -> list[str]:

@@ -20,7 +20,6 @@ def test_by_hand(run, table):
     # Cluster 0, nearest first: 2, 4, 3, 10002, 1. Best first, without 4 which repeats 1: 1, 2, 3, 10002.
     paths = sorted((run / "best" / table).glob("*.parquet"))
     standing = cluster_standing(paths, row_of("000010002"))
-    stand_in = {"stand_in": ""} if table == "ledger" else {}
     assert standing == {
         "size": 5,
         "kept": 2,
@@ -29,7 +28,6 @@ def test_by_hand(run, table):
         "num_ranked": 4,
         "num_repeats": 1,
         "lowest_kept": pytest.approx(0.4),
-        **stand_in,
     }
     # A near duplicate is ranked as if it stayed: after 1, before 2, 3 and 10002.
     of_twin = cluster_standing(paths, row_of("000000004"))
@@ -90,19 +88,3 @@ def test_against_a_naive_oracle(tmp_path, selection):
         assert found["alignment_rank"] == 1 + sum(alignment[j] > alignment[i] for j in ranked)
         kept_scores = [alignment[j] for j in ranked if kept[j]]
         assert found["lowest_kept"] == (min(kept_scores) if kept_scores else None)
-
-
-def test_who_stands_in_is_told(tmp_path):
-    paths = write_ledger(
-        tmp_path,
-        {
-            "key": ["a", "b", "c"],
-            "cluster": [0, 0, 0],
-            "distance": [0.0, 0.0, 0.0],
-            "kept": [False, True, True],
-            "reason": ["dropped: image gone missing", "kept", "kept: stands in for a"],
-        },
-    )
-    row = {"key": "a", "cluster": 0, "distance": 0.0}
-    assert cluster_standing(paths, row)["stand_in"] == "c"
-    assert cluster_standing(paths, row | {"key": "b"})["stand_in"] == ""

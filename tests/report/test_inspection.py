@@ -91,6 +91,42 @@ def test_an_unfinished_stage_says_how_far_it_is_and_what_to_run(tmp_path):
     assert facts["recipes"]["new"]["next"] == f"lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml"
 
 
+def test_a_build_under_way_counts_the_parts_that_are_ready(run):
+    stage = Stage.as_made(run / "best", "build")
+    stage.restart()
+    stage.open()
+    stage.scratch.mkdir()
+    (stage.scratch / "00001.jsonl").write_text("{}\n")
+    (stage.scratch / ".tmp-host-1-00000.jsonl").write_text("{")
+    facts, text = told(run, "best")
+    assert facts["recipes"]["best"]["stages"]["build"]["missing"] == ["00000"]
+    assert "build       unfinished: 1 of 2 parts done, 1 file, 3 B; first missing: 00000" in text
+
+
+def test_notes_of_parts_are_told_without_their_digests(tmp_path):
+    stage = write_encode(tmp_path, done=False, parts={"00000": PARTS["00000"]})
+    stage.note_part("00000", {"read": 5, "seconds": 1.0, "bytes": 7, "digest": "d"})
+    assert inspect_run(tmp_path)["stages"]["encode"]["parts"] == {"00000": {"read": 5, "seconds": 1.0}}
+
+
+def test_a_repair_is_told(run):
+    plan = {"replaced": {"a": "b", "b": "c", "d": ""}, "understudies_lost": ["x"]}
+    (run / "best/repaired.json").write_text(json.dumps(plan))
+    facts, text = told(run)
+    assert facts["recipes"]["best"]["repairs"] == {"lost": 3, "replaced": 2, "without_stand_in": 1}
+    assert facts["recipes"]["paper"]["repairs"] is None
+    assert "repaired    3 kept images lost since: 2 replaced, 1 without stand-in" in text
+    # The plan is there, its captions are not made yet.
+    assert text.count("repair      not begun") == 1
+    assert facts["recipes"]["best"]["next"] is not None
+
+
+def test_a_damaged_plan_of_repairs_is_told(run):
+    (run / "best/repaired.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"best/repaired\.json should say which images were replaced"):
+        inspect_run(run)
+
+
 def test_before_any_recipe(tmp_path):
     write_encode(tmp_path)
     facts, text = told(tmp_path)

@@ -8,8 +8,8 @@ RANKED = {"size": 60, "kept": 15, "alignment_rank": 20, "num_ranked": 60, "num_r
 DRAWN = {"size": 60, "kept": 15, "draw_rank": 23}
 
 
-def explain(reason, standing=RANKED, alignment=0.3, seed=None, twin=""):
-    return explain_outcome(reason, standing, alignment=alignment, seed=seed, twin=twin)
+def explain(reason, standing=RANKED, alignment=0.3, **told):
+    return explain_outcome(reason, standing, alignment=alignment, **told)
 
 
 def test_low_alignment():
@@ -61,12 +61,18 @@ def test_repair():
     assert explain("kept: stands in for k1", twin="dropped: image gone missing") == (
         "kept: stands in for k1, as the next understudy of its cluster; that one: dropped: image gone missing"
     )
-    assert explain("dropped: image gone missing", RANKED | {"stand_in": "k2"}) == (
-        "dropped: image gone missing: k2 stands in for it"
+    lost = "dropped: image gone missing"
+    assert explain(lost) == f"{lost}: no understudy was left to stand in for it"
+    assert explain(lost, stand_ins=["k2"]) == f"{lost}: k2 was taken to stand in for it"
+    assert explain(lost, stand_ins=["k2", "\x1b", "k4"]) == (
+        f"{lost}: k4 was taken to stand in for it, after k2, \\x1b, lost as well"
     )
-    assert explain("dropped: image gone missing", RANKED | {"stand_in": ""}) == (
-        "dropped: image gone missing: no understudy was left to stand in"
-    )
+
+
+def test_an_understudy_whose_own_image_is_lost():
+    told = explain("dropped: low alignment", is_passed_over=True)
+    assert told.startswith("dropped: low alignment: 20th best")
+    assert told.endswith("; it was to stand in for a lost one, but its own image has gone missing as well")
 
 
 def test_failed():

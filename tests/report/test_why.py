@@ -4,8 +4,9 @@ import json
 import shutil
 
 import pytest
-from run_folders import BEST, HOSTILE, PARTS, uniform_outcome, write_cluster, write_encode
+from run_folders import BEST, HOSTILE, PARTS, uniform_outcome, write_cluster, write_encode, write_ledger, write_stage
 
+from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.report.why import why
 from lavis_tldr.report.why_text import why_lines
 
@@ -175,3 +176,47 @@ def test_no_records_at_all(run):
         shutil.rmtree(run / recipe / "ledger")
     with pytest.raises(ValueError, match="has no records yet"):
         why(run, "000000001")
+
+
+@pytest.fixture
+def repaired(run):
+    """Recipe "best" with 000000002 lost: 000000003 was lost too, so 000010002 stands in; the twin of 1 is left."""
+    outcome = dict(BEST)
+    outcome["000000002"] = (0, 0.1, 0.4, False, "dropped: image gone missing", 0)
+    outcome["000010002"] = (0, 0.4, 0.2, True, "kept: stands in for 000000002", 0)
+    plan = {"replaced": {"000000002": "000010002"}, "understudies_lost": ["000000003"]}
+    (run / "best/repaired.json").write_text(json.dumps(plan))
+    refine = Stage.as_made(run / "best", "refine")
+    for stage in ("ledger", "build"):
+        shutil.rmtree(run / "best" / stage)
+    rows = {"key": ["000010002"], "caption_generated": ["g"], "caption": ["c"], "caption_from": ["original"]}
+    write_stage(run / "best/repair", {}, {"refine": refine.digest}, {"00001": rows}, {"read": 1})
+    return run, refine, outcome
+
+
+def explanations(run):
+    return {key: why(run, key, "best")["recipes"]["best"]["explanation"] for key in BEST}
+
+
+def test_a_repaired_recipe(repaired):
+    run, refine, outcome = repaired
+    write_ledger(run / "best", refine, outcome)
+    told = explanations(run)
+    assert told["000000002"] == "dropped: image gone missing: 000010002 was taken to stand in for it"
+    assert told["000010002"] == (
+        "kept: stands in for 000000002, as the next understudy of its cluster; that one: dropped: image gone missing"
+    )
+    assert told["000000003"].endswith("its own image has gone missing as well")
+    account = why(run, "000010002", "best")["recipes"]["best"]
+    assert (account["kept"], account["understudy"], account["captions"]["from"]) == (True, 0, "original")
+    lost = why(run, "000000002", "best")["recipes"]["best"]
+    assert (lost["kept"], lost["captions"]["final"]) == (False, None)
+    assert lost["cluster"] == {"id": 0, "of": 2, "size": 5, "kept": 2, "quota": 2}
+
+
+def test_a_repair_cut_short_before_its_ledger(repaired):
+    run, *_ = repaired
+    assert why(run, "000000002", "best")["recipes"]["best"]["reason"] == "dropped: image gone missing"
+    account = why(run, "000010002", "best")["recipes"]["best"]
+    assert (account["reason"], account["kept"]) == ("kept: stands in for 000000002", True)
+    assert account["captions"]["final"] == "c"
