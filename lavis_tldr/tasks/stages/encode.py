@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
 from lavis_tldr.tasks.image_features import load_images
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts, share
 
+_DIGEST_THREADS = 8
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -48,9 +50,11 @@ def _definition(context: Context) -> tuple[dict, dict[str, str]]:
 
 def _part_digests(context: Context) -> dict[str, str]:
     """Digests of the source's parts; each process reads its share of them."""
-    source = context.parts.source
-    mine = {f"part {part.name}": source.digest(part) for part in share(context.parts_by_name)}
-    return dict(sorted(item for found in from_all_ranks(mine) for item in found.items()))
+    mine = share(context.parts_by_name)
+    with ThreadPoolExecutor(_DIGEST_THREADS) as pool:  # reading and hashing leave the interpreter's lock
+        digests = list(pool.map(context.parts.source.digest, mine))
+    mine = [(f"part {part.name}", digest) for part, digest in zip(mine, digests, strict=True)]
+    return dict(sorted(item for found in from_all_ranks(mine) for item in found))
 
 
 def run(context: Context, stage: Stage) -> None:
