@@ -9,10 +9,8 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import pyarrow as pa
 
 from lavis_tldr.files import TEMPORARY_PREFIX
 from lavis_tldr.reduction.manifest import changes
@@ -21,7 +19,7 @@ from lavis_tldr.sources.annotations import write_annotations
 from lavis_tldr.sources.exports.annotation_list import annotation_rows
 from lavis_tldr.sources.exports.finished_ledger import FinishedLedger, read_json
 from lavis_tldr.sources.exports.keep_list import write_keep_list
-from lavis_tldr.sources.exports.pairs import CAPTIONS, LostImages, find_lost
+from lavis_tldr.sources.exports.pairs import CAPTIONS, LostImages, locate_images
 from lavis_tldr.sources.exports.part_files import PART_FORMATS, PartJob, run_jobs
 
 ANNOTATIONS = "annotations.json"
@@ -51,7 +49,7 @@ def export_set(
         format: One of :data:`FORMATS`.
         name: The recipe, where the run has several.
         caption: ``caption`` (the refined one), ``caption_original`` or ``caption_generated``.
-        num_workers: Processes that write parts.
+        num_workers: Processes that write parts; for ``lavis``, threads that look for images.
 
     Returns:
         Counts: ``read`` and ``kept`` pairs, ``parts`` of the ledger, and ``files_written`` with pairs by this call.
@@ -73,7 +71,7 @@ def export_set(
         if format in PART_FORMATS:
             written = _write_parts(stage, ledger, format, caption, num_workers)
         else:
-            written = _write_as_one(stage, ledger, format, caption)
+            written = _write_as_one(stage, ledger, format, caption, num_workers)
         stage.finish({"read": ledger.num_read, "written": ledger.num_kept}, time.monotonic() - started)
     return {"read": ledger.num_read, "kept": ledger.num_kept, "parts": len(ledger.parts), "files_written": written}
 
@@ -122,24 +120,22 @@ def _is_done(stage: Stage) -> bool:
         ) from error
 
 
-def _write_as_one(stage: Stage, ledger: FinishedLedger, format: str, caption: str) -> int:
+def _write_as_one(stage: Stage, ledger: FinishedLedger, format: str, caption: str, num_workers: int) -> int:
     """Write a format whose files each hold all parts; the number of files."""
-    parts = ledger.iter_kept(caption)
     if format == "keys":
+        parts = ((part.name, part.kept_pairs(caption)) for part in ledger.parts)
         return write_keep_list(parts, stage.write, key_prefix=ledger.key_prefix)
     lost: dict[str, LostImages] = {}
     with stage.write(ANNOTATIONS) as path:
-        write_annotations(path, _annotations(parts, lost))
+        write_annotations(path, _annotations(ledger, caption, lost, num_workers))
         _refuse_lost(lost, ledger)
     return 1
 
 
-def _annotations(parts: Iterable[tuple[str, pa.Table]], lost: dict[str, LostImages]) -> Iterator[dict]:
-    for name, table in parts:
-        find_lost(table, found := LostImages())
-        if found.count:
-            lost[name] = found
-        yield from annotation_rows(table)
+def _annotations(ledger: FinishedLedger, caption: str, lost: dict[str, LostImages], num_threads: int) -> Iterator[dict]:
+    for part in ledger.parts:
+        lost[part.name] = LostImages()
+        yield from annotation_rows(locate_images(part.kept_pairs(caption), part.copies, lost[part.name], num_threads))
 
 
 def _write_parts(stage: Stage, ledger: FinishedLedger, format: str, caption: str, num_workers: int) -> int:
@@ -154,11 +150,12 @@ def _write_parts(stage: Stage, ledger: FinishedLedger, format: str, caption: str
     pending = stage.pending(list(full), PART_FORMATS[format].suffix)
     jobs = [PartJob(stage, full[name], format, caption) for name in pending]
     found = dict(zip(pending, run_jobs(jobs, num_workers), strict=True))
-    _refuse_lost({name: lost for name, lost in found.items() if lost.count}, ledger)
+    _refuse_lost(found, ledger)
     return len(pending)
 
 
 def _refuse_lost(lost: dict[str, LostImages], ledger: FinishedLedger) -> None:
+    lost = {name: found for name, found in lost.items() if found.count}
     if not lost:
         return
     examples = [text for found in lost.values() for text in found.first][:5]
@@ -167,5 +164,5 @@ def _refuse_lost(lost: dict[str, LostImages], ledger: FinishedLedger) -> None:
         "be read any more:\n"
         + "".join(f"  {text}\n" for text in examples)
         + "Put them back and run the same command again, which writes what is still missing; or let others step in by "
-        f"`lavis-tldr repair {ledger.run}` and export to a new folder."
+        f"`lavis-tldr repair {ledger.run}` (with --decode, if files are there but broken) and export to a new folder."
     )

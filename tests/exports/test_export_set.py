@@ -1,5 +1,6 @@
 """What all exports share: nothing done twice, nothing mixed, nothing lost without a word."""
 
+import json
 import os
 import re
 import resource
@@ -108,12 +109,12 @@ def test_lost_images_are_told_when_all_other_parts_are_written(many, tmp_path, f
 
 def test_annotations_never_name_a_lost_image(many, tmp_path):
     (many / "images/4.png").unlink()
-    with pytest.raises(ValueError, match=r"1 kept images in 1 of 6 parts .*\n  '04': .*4.png is gone"):
+    with pytest.raises(ValueError, match=r"1 kept images in 1 of 6 parts .*\n  '04': .*4.png is gone or empty"):
         export_set(many, tmp_path / "out", "lavis")
     assert list(times(tmp_path / "out")) == ["manifest.json"]
 
 
-@pytest.mark.parametrize("format", ["webdataset", "parquet"])
+@pytest.mark.parametrize("format", ["webdataset", "parquet", "lavis"])
 def test_a_tar_packed_anew_is_refused(run, two_tars, tmp_path, format):
     # The same members in another order: at each place lies a readable image, but another one.
     with open(two_tars[1], "rb") as file:
@@ -122,14 +123,31 @@ def test_a_tar_packed_anew_is_refused(run, two_tars, tmp_path, format):
     first, second = data[:half], data[half : 2 * half]
     with open(two_tars[1], "wb") as file:
         file.write(second + first + data[2 * half :])
-    with pytest.raises(ValueError, match=r"'011': .*b.tar has '010' in its place: the tar has changed"):
+    with pytest.raises(ValueError, match=r"'011': .*b.tar has '010.png' in its place: the tar has changed"):
         export_set(run, tmp_path / "out", format)
 
 
 def test_a_cut_tar_is_seen_without_reading_it(run, two_tars, tmp_path):
     os.truncate(two_tars[0], 512)
-    with pytest.raises(ValueError, match=r"3 kept images in 1 of 2 parts .*\n  '000': .*a.tar is gone or shorter"):
+    with pytest.raises(ValueError, match=r"3 kept images in 1 of 2 parts .*\n  '000': .*a.tar is shorter than it was"):
         export_set(run, tmp_path / "out", "lavis")
+
+
+@pytest.mark.parametrize("format", ["webdataset", "parquet", "lavis"])
+def test_the_reductions_own_copy_is_as_good_as_the_original(run, two_tars, tmp_path, format):
+    export_set(run, tmp_path / "before", format)
+    copies = run / "best/build/images/b"
+    copies.mkdir(parents=True)
+    (copies / "011.png").write_bytes(picture(11))
+    os.remove(two_tars[1])
+    export_set(run, tmp_path / "out", format)
+    if format == "lavis":
+        rows = json.loads((tmp_path / "out/annotations.json").read_text())
+        assert [(row["key"], "tar" in row) for row in rows] == [(k, k != "011") for k in ("000", "002", "003", "011")]
+        assert rows[-1]["image"] == str(copies / "011.png")
+    else:
+        name = ONE_A_PART[format].format("b")
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "before" / name).read_bytes()
 
 
 def test_another_ledger_or_format_is_refused(many, tmp_path):

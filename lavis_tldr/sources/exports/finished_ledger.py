@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +21,19 @@ from lavis_tldr.sources.exports.pairs import COLUMNS, kept_pairs
 
 @dataclass(frozen=True)
 class LedgerPart:
-    """One file of a ledger, and how many records it has and keeps."""
+    """One file of a ledger.
+
+    Args:
+        path: The file.
+        num_read: How many records it has.
+        num_kept: How many of them are kept.
+        copies: Where the reduction has copied their images to, if it has.
+    """
 
     path: Path
     num_read: int
     num_kept: int
+    copies: Path
 
     @property
     def name(self) -> str:
@@ -57,7 +64,11 @@ class FinishedLedger:
         if manifest is not None and not manifest.get("done"):
             raise ValueError(f"the ledger in {self.folder} is not finished: run the reduction to its end, then export.")
         kept = [pq.read_table(path, columns=["kept"])["kept"] for path in paths]
-        self.parts = [LedgerPart(p, len(k), pc.sum(k).as_py() or 0) for p, k in zip(paths, kept, strict=True)]
+        copies = Path(os.path.abspath(recipe)) / "build" / "images"
+        self.parts = [
+            LedgerPart(path, len(flags), pc.sum(flags).as_py() or 0, copies / path.stem)
+            for path, flags in zip(paths, kept, strict=True)
+        ]
         self.num_read = sum(part.num_read for part in self.parts)
         self.num_kept = sum(part.num_kept for part in self.parts)
         # How the source was read, as the encode stage noted it.
@@ -67,11 +78,6 @@ class FinishedLedger:
     def digest(self) -> str:
         """Digest of all parts' contents."""
         return digest_of({part.name: file_digest(part.path) for part in self.parts})
-
-    def iter_kept(self, caption: str) -> Iterator[tuple[str, pa.Table]]:
-        """Name and kept pairs of each part."""
-        for part in self.parts:
-            yield part.name, part.kept_pairs(caption)
 
 
 def read_json(path: Path) -> dict | None:

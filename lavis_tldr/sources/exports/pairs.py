@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lavis_tldr.sources.annotations import find_exported
 from lavis_tldr.sources.images import image_suffix, read_image_bytes
+from lavis_tldr.sources.presence import image_problem
 from lavis_tldr.sources.record import ImageLocation
 
 CAPTIONS = ("caption", "caption_original", "caption_generated")
@@ -17,9 +20,8 @@ COLUMNS = (
     *("key", "image_key", "kept", *CAPTIONS, "caption_from"),
     *("cluster", "alignment", "image_path", "image_offset", "image_size"),
 )
+_PLACE = ("image_path", "image_offset", "image_size")
 _ROWS_AT_ONCE = 1024
-_TAR_BLOCK = 512  # bytes; a member's header is the block before its data
-_TAR_NAME = 100  # bytes of the name in it
 
 
 @dataclass
@@ -81,58 +83,71 @@ def iter_rows(table: pa.Table) -> Iterator[dict]:
         yield from batch.to_pylist()
 
 
-def location_of(row: dict) -> ImageLocation:
-    return ImageLocation(row["image_path"], row["image_offset"], row["image_size"])
+def read_pairs(table: pa.Table, copies: Path, lost: LostImages) -> Iterator[Pair]:
+    """Read each pair's image, where it was when it was encoded or else the copy that the reduction made of it.
 
-
-def read_pairs(table: pa.Table, lost: LostImages) -> Iterator[Pair]:
-    """Read each pair's image; those that can't be read are added to ``lost`` and left out.
-
-    An image is lost if its file is gone or cut off, if it is no image any more, or if its tar now has
-    another member in its place.
+    Args:
+        table: Kept rows of one ledger part.
+        copies: Folder of the part's copies; there need be none.
+        lost: Is told of the images that can't be read, or are no images any more; such pairs are left out.
     """
     for row in iter_rows(table):
-        location = location_of(row)
-        try:
-            data = read_image_bytes(location)
-            suffix = image_suffix(data)
-            if suffix == ".bin":
-                raise ValueError(f"what {location.path} holds is no image any more")
-            if location.offset >= 0:
-                _check_member(location, row["image_key"])
-        except ValueError as error:
-            lost.add(row["key"], error)
-            continue
-        yield Pair(row, data, suffix)
+        problems = []
+        for location in _places(row, copies):
+            try:
+                pair = Pair(row, *_read(location, row["image_key"]))
+            except ValueError as error:
+                problems.append(error)
+                continue
+            yield pair
+            break
+        else:
+            lost.add(row["key"], problems[0])
 
 
-def find_lost(table: pa.Table, lost: LostImages) -> None:
-    """Add the pairs whose file is gone or too short to ``lost``, without reading any image."""
-    tars: dict[str, int] = {}
-    for row in iter_rows(table.select(["key", "image_path", "image_offset", "image_size"])):
-        location = location_of(row)
-        if location.offset < 0:
-            if not os.path.isfile(location.path):
-                lost.add(row["key"], f"{location.path} is gone")
-            continue
-        if location.path not in tars:
-            tars[location.path] = _size(location.path)
-        if tars[location.path] < location.offset + location.size:
-            lost.add(row["key"], f"{location.path} is gone or shorter than it was")
+def locate_images(table: pa.Table, copies: Path, lost: LostImages, num_threads: int = 1) -> pa.Table:
+    """The rows whose image is there, with its place; found as :func:`read_pairs` does, but not read.
+
+    Args:
+        table: Kept rows of one ledger part.
+        copies: Folder of the part's copies; there need be none.
+        lost: Is told of the images that are gone.
+        num_threads: How many files to look at together.
+    """
+
+    def locate(row: dict) -> ImageLocation | str:
+        problems = []
+        for location in _places(row, copies):
+            if not (problem := image_problem(location, row["image_key"])):
+                return location
+            problems.append(problem)
+        return problems[0]
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        found = list(pool.map(locate, iter_rows(table.select(["image_key", *_PLACE]))))
+    is_there = [isinstance(location, ImageLocation) for location in found]
+    for key, there, problem in zip(table["key"].to_pylist(), is_there, found, strict=True):
+        if not there:
+            lost.add(key, problem)
+    table = table.filter(pa.array(is_there, pa.bool_()))
+    places = [astuple(location) for location in found if isinstance(location, ImageLocation)]
+    for name, values in zip(_PLACE, zip(*places, strict=True), strict=False):
+        table = _replaced(table, name, pa.array(values, table.schema.field(name).type))
+    return table
 
 
-def _size(path: str) -> int:
-    return os.path.getsize(path) if os.path.isfile(path) else -1
+def _places(row: dict, copies: Path) -> Iterator[ImageLocation]:
+    yield ImageLocation(*(row[name] for name in _PLACE))
+    if copy := find_exported(copies, row["image_key"]):
+        yield ImageLocation(str(copies / copy))
 
 
-def _check_member(location: ImageLocation, image_key: str) -> None:
-    """Check by the member's header that the tar was not packed anew: the bytes may be another image's."""
-    with open(location.path, "rb") as tar:
-        tar.seek(max(location.offset - _TAR_BLOCK, 0))
-        name, end, _ = tar.read(_TAR_BLOCK)[:_TAR_NAME].partition(b"\0")
-    if not end or not name.isascii():
-        return  # cut off here, or spelled otherwise in the key
-    found = name.decode().rpartition("/")[2].partition(".")[0]
-    expected = image_key.rpartition("/")[2].partition(".")[0]
-    if found != expected:
-        raise ValueError(f"{location.path} has {found!r} in its place: the tar has changed since it was encoded")
+def _read(location: ImageLocation, image_key: str) -> tuple[bytes, str]:
+    """An image's bytes and the suffix that fits them."""
+    if problem := image_problem(location, image_key):
+        raise ValueError(problem)
+    data = read_image_bytes(location)
+    suffix = image_suffix(data)
+    if suffix == ".bin":
+        raise ValueError(f"what {location.path} holds is no image any more")
+    return data, suffix

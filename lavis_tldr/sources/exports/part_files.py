@@ -60,7 +60,7 @@ class PartJob:
         name, writer, lost = self.part.name, PART_FORMATS[self.format], LostImages()
         try:
             with self.stage.write(name + writer.suffix) as path:
-                count = writer.write(read_pairs(self.part.kept_pairs(self.caption), lost), path)
+                count = writer.write(read_pairs(self.part.kept_pairs(self.caption), self.part.copies, lost), path)
                 if lost.count:
                     raise _Incomplete
                 # The note first: a part that is there always has one.
