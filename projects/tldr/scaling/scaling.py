@@ -55,12 +55,11 @@ def main() -> None:
     if args.step:
         run_step(args)
         return
-    rows = []
     for count in args.samples:
         args.samples = [count]
         for step in STEPS:
-            rows += [{"samples": count, **row} for row in measured(args, step)]
-            write_results(rows, args.out)
+            for row in measured(args, step):
+                write_results({"representation": args.representation, "samples": str(count), **row}, args.out)
         if not args.keep:
             shutil.rmtree(run_folder(args))
     print((args.out / "scaling.md").read_text())
@@ -195,29 +194,29 @@ def write_part(stage: Stage, name: str, table: pa.Table) -> None:
     stage.write_part(name, lambda path: write_table(table, path), {"read": table.num_rows})
 
 
-def write_results(rows: list[dict], out: Path) -> None:
-    """The table so far, as CSV and as Markdown."""
-    if not rows:
-        return
-    with open(out / "scaling.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+def write_results(row: dict, out: Path) -> None:
+    """Add a row to the table, as CSV and as Markdown, in place of an earlier one of the same stage and set."""
+    path = out / "scaling.csv"
+    identity = ("representation", "samples", "stage")
+    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.is_file() else []
+    rows = [old for old in rows if [old[name] for name in identity] != [row[name] for name in identity]] + [row]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
         writer.writeheader()
         writer.writerows(rows)
-    found = {(row["stage"], row["samples"]): row for row in rows}
-    counts = sorted({row["samples"] for row in rows})
-    lines = [
-        "| stage | " + " | ".join(f"{count:,} samples" for count in counts) + " |",
-        "| --- |" + " --- |" * len(counts),
-    ]
-    for stage in MEASURED:
-        cells = [found.get((stage, count)) for count in counts]
-        told = [f"{cell['seconds']:g} s, {cell['peak_mib']:,} MiB" if cell else "" for cell in cells]
-        lines.append(f"| {stage} | " + " | ".join(told) + " |")
-    imports = max(row["of_imports_mib"] for row in rows)
-    lines.append(
-        f"\nTime and peak resident memory; {imports:,} MiB of it are the imported libraries. {os.cpu_count()} cores "
-        f"({platform.machine()})."
-    )
+    counts = sorted({int(row["samples"]) for row in rows})
+    header = " | ".join(f"{count:,} samples" for count in counts)
+    lines = [f"| clustered | stage | {header} |", "| --- | --- |" + " --- |" * len(counts)]
+    for kind in sorted({row["representation"] for row in rows}):
+        for stage in MEASURED:
+            found = {int(r["samples"]): r for r in rows if (r["representation"], r["stage"]) == (kind, stage)}
+            told = [
+                f"{float(r['seconds']):g} s, {int(r['peak_mib']):,} MiB" if (r := found.get(c)) else "" for c in counts
+            ]
+            lines.append(f"| {kind} | {stage} | " + " | ".join(told) + " |")
+    imports = max(int(row["of_imports_mib"]) for row in rows)
+    lines.append(f"\nTime and peak resident memory, of which {imports:,} MiB are the imported libraries. ")
+    lines.append(f"{os.cpu_count()} cores ({platform.machine()}), no GPU.")
     (out / "scaling.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
