@@ -107,7 +107,7 @@ def _slowest(parts: dict[str, dict]) -> str:
         ((part["seconds"], name) for name, part in parts.items() if part.get("seconds")),
         key=lambda item: (-item[0], item[1]),
     )
-    if len(timed) < 2:
+    if len(timed) < 2 or timed[0][0] < 1:  # nothing to look into
         return ""
     shown = ", ".join(f"{printable(name)} {duration(seconds)}" for seconds, name in timed[:_SLOWEST])
     return f"{shown} (median of {count(len(timed))} parts {duration(median(seconds for seconds, _ in timed))})"

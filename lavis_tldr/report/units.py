@@ -19,9 +19,9 @@ def size(num_bytes: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``0.021`` as ``0.02 s``, ``35.97`` as ``36.0 s``, ``723`` as ``12 min 3 s``, ``18720`` as ``5 h 12 min``."""
+    """``0.021`` as ``21 ms``, ``35.97`` as ``36.0 s``, ``723`` as ``12 min 3 s``, ``18720`` as ``5 h 12 min``."""
     if seconds < 59.95:
-        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
+        return f"{seconds * 1000:.0f} ms" if seconds < 0.0995 else f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"

@@ -1,0 +1,58 @@
+"""`inspect` and `why` of real reductions: what they tell is what the stages did."""
+
+import re
+
+import pytest
+from reductions import ledger_rows
+
+from lavis_tldr.report.inspection import inspect_run
+from lavis_tldr.report.inspection_text import inspection_lines
+from lavis_tldr.report.verification import verify_run
+from lavis_tldr.report.why import why
+from lavis_tldr.report.why_text import why_lines
+
+
+@pytest.fixture
+def run(reduced, tmp_path):
+    """Two recipes of one pool, of which one goes by alignment and one by the draw."""
+    reduced(name="best", selection="aligned", duplicate_threshold=0.9, keep_ratio=0.25, recipe="original")
+    reduced(name="drawn", keep_ratio=0.25)
+    return tmp_path / "out"
+
+
+def test_reports_of_a_reduction(run):
+    facts = inspect_run(run)
+    assert list(facts["recipes"]) == ["best", "drawn"]
+    for recipe in facts["recipes"].values():
+        assert recipe["next"] is None
+        assert {stage["state"] for stage in recipe["stages"].values()} == {"done"}
+        assert not any(stage["changed_inputs"] for stage in recipe["stages"].values())
+        assert recipe["summary"]["counts"]["read"] == 48
+    assert facts["stages"]["encode"]["num_parts"] == 3
+    assert "encode      done in " in "\n".join(inspection_lines(facts, with_parts=True))
+    assert verify_run(run)["changed"] == {}
+    for name in facts["recipes"]:
+        check_accounts(run, name)
+
+
+def check_accounts(run, name):
+    rows = ledger_rows(run / name)
+    by_draw = 0
+    for key, row in rows.items():
+        facts = why(run, key, name)
+        account = facts["recipes"][name]
+        assert facts["source"]["caption_original"] == row["caption_original"]
+        assert (account["reason"], account["kept"]) == (row["reason"], row["kept"])
+        assert account["understudy"] == row["understudy"]
+        assert "\n".join(why_lines(facts)).count("KEPT") == row["kept"]
+        if row["error"]:
+            assert account["cluster"] is None
+            continue
+        mates = [other for other in rows.values() if other["cluster"] == row["cluster"]]
+        assert account["cluster"]["size"] == len(mates)
+        assert account["cluster"]["kept"] == account["cluster"]["quota"] == sum(other["kept"] for other in mates)
+        assert account["captions"]["final"] == (row["caption"] or None)
+        if drawn := re.search(r": (\d+)\w\w of \d+ in its cluster's draw", account["explanation"]):
+            by_draw += 1
+            assert row["kept"] == (int(drawn[1]) <= account["cluster"]["kept"])
+    assert by_draw == (43 if name == "drawn" else 0)
