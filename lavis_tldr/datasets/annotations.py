@@ -10,7 +10,8 @@ from typing import TextIO
 
 import numpy as np
 
-CAPTION_FIELDS = ("caption", "caption_original", "caption_generated")
+from lavis_tldr.sources.exports.pairs import CAPTIONS
+
 WHITESPACE = " \t\r\n"
 CHUNK_CHARACTERS = 2**22
 MAX_RECORD_CHARACTERS = 2**25
@@ -44,7 +45,7 @@ class Annotations(Sequence):
         if not ends:
             raise ValueError(f"{path} holds no records. Build the reduced set again, with a larger keep_ratio.")
         if without_caption:
-            others = ", ".join(name for name in CAPTION_FIELDS if name != caption)
+            others = ", ".join(name for name in CAPTIONS if name != caption)
             raise ValueError(
                 f"{without_caption} of {len(ends)} records in {path} have no {caption!r}. "
                 f"Choose another field (caption: {others}), or refine the set again."

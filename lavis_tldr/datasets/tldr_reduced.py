@@ -15,15 +15,15 @@ from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder, load_dataset_config
 from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
 
-from lavis_tldr.datasets.annotations import CAPTION_FIELDS, Annotations
+from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.config_keys import check_dataset_keys
+from lavis_tldr.sources.exports.pairs import CAPTIONS
 from lavis_tldr.sources.images import decode_image, read_image_bytes
+from lavis_tldr.sources.presence import other_member
 from lavis_tldr.sources.record import ImageLocation
 
 MAX_BAD_IMAGES_IN_A_ROW = 100
 ON_BAD_IMAGE = ("replace", "raise")
-TAR_BLOCK = 512
-TAR_NAME_BYTES = 100
 
 
 class ReducedPairs(ImageTextPairDataset):
@@ -87,7 +87,12 @@ class ReducedPairs(ImageTextPairDataset):
     def _read(self, record: dict) -> bytes:
         location = self._location(record)
         if "tar" in record:
-            _check_member(location, record)
+            key = str(record.get("key", ""))
+            if found := other_member(location, record["image"], key, key.rpartition("#")[0]):
+                raise StaleTarError(
+                    f"{location.path} has {found!r} at byte {location.offset}, not {record['image']!r} as indexed: "
+                    "the tar has changed since the set was built. Restore it, or run `lavis-tldr reduce` again."
+                )
         return read_image_bytes(location)
 
     def _where(self, record: dict) -> str:
@@ -113,34 +118,6 @@ class StaleTarError(ValueError):
     """A tar no longer holds at the indexed place the member that was indexed."""
 
 
-def _check_member(location: ImageLocation, record: dict) -> None:
-    """Check by the member's header that the tar is still the indexed one.
-
-    A tar that was packed anew has other members at the old offsets, and they may be readable images too:
-    every caption would then go with a wrong image, silently.
-    """
-    with open(location.path, "rb") as tar:
-        tar.seek(max(location.offset - TAR_BLOCK, 0))
-        name = tar.read(TAR_BLOCK)[:TAR_NAME_BYTES]
-    if b"\0" not in name:
-        return  # a long name is cut off here, its end unknown
-    name = name.split(b"\0")[0]
-    if not name.isascii():
-        return  # its key may be spelled otherwise
-    member = _stem(name.decode())
-    key = str(record.get("key", ""))
-    if member not in (_stem(record["image"]), _stem(key), _stem(key.rpartition("#")[0])):
-        raise StaleTarError(
-            f"{location.path} has {member!r} at byte {location.offset}, not {record['image']!r} as indexed: "
-            "the tar has changed since the set was built. Restore it, or run `lavis-tldr reduce` again."
-        )
-
-
-def _stem(name: str) -> str:
-    """WebDataset's idea of a key, without its folder: up to the first dot."""
-    return name.rsplit("/", 1)[-1].split(".", 1)[0]
-
-
 @registry.register_builder("tldr_reduced")
 class ReducedBuilder(BaseDatasetBuilder):
     """Builds the split "train" of a reduced set from ``path``; see the packaged default for all keys.
@@ -163,9 +140,9 @@ class ReducedBuilder(BaseDatasetBuilder):
         self._check_keys()
         annotations = self._annotation_path()
         caption = self.config.get("caption", "caption")
-        if caption not in CAPTION_FIELDS:
+        if caption not in CAPTIONS:
             raise ValueError(
-                f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CAPTION_FIELDS)}."
+                f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CAPTIONS)}."
             )
         on_bad_image = self.config.get("on_bad_image", "replace")
         if on_bad_image not in ON_BAD_IMAGE:

@@ -140,7 +140,7 @@ def test_repacked_tar_is_refused_rather_than_mixed_up(tmp_path):
     index_tar(tmp_path, "0.tar")
     write_tar(tmp_path / "0.tar", {"b": 20, "a": 10})  # readable images still, at the same offsets
     dataset = build(path=str(tmp_path))
-    with pytest.raises(ValueError, match="'b' at byte 512, not 'a.png' as indexed"):
+    with pytest.raises(ValueError, match="'b.png' at byte 512, not 'a.png' as indexed"):
         dataset[0]
 
 
