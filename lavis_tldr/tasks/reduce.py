@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.reduction.recipes import CONFIG
+from lavis_tldr.reduction.recipes import CONFIG, SHARED_STAGES
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.tasks.captioner_start import barrier
-from lavis_tldr.tasks.reduce_config import SHARED_STAGES, ReduceConfig
+from lavis_tldr.tasks.reduce_config import ReduceConfig
 from lavis_tldr.tasks.stages import STAGES, build, repair
 from lavis_tldr.tasks.stages.context import Context
 from lavis_tldr.tasks.summary import closing_summary
@@ -162,7 +162,10 @@ class ReduceTask(BaseTask):
         if is_main_process():
             context.recipe_root.mkdir(parents=True, exist_ok=True)
             with write_whole(context.recipe_root / CONFIG) as path:
-                text = f"# Relative paths count from {Path.cwd()}\n{OmegaConf.to_yaml(self._cfg.config)}"
+                config = OmegaConf.masked_copy(self._cfg.config, list(self._cfg.config))
+                for passing in ("stages", "restart"):  # said for this call, not of the set
+                    config.run.pop(passing, None)
+                text = f"# Relative paths count from {Path.cwd()}\n{OmegaConf.to_yaml(config)}"
                 path.write_text(text, encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ from types import NoneType
 from typing import get_args
 
 from lavis_tldr.models.generation import DecodingOptions
+from lavis_tldr.reduction.recipes import SHARED_STAGES
 from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
 from lavis_tldr.reduction.selection import keep_budget
@@ -13,8 +14,6 @@ from lavis_tldr.reduction.selection import keep_budget
 SELECTIONS = ("uniform", "aligned")
 ALIGNMENTS = ("contrastive", "likelihood", "similarity", "both")
 IMAGES = ("export", "in_place")
-# Stages whose outcome does not depend on the recipe: several reduced sets of one run share them.
-SHARED_STAGES = ("encode", "score")
 _RANGES = (
     ("batch_size_eval", 1, inf),
     ("num_workers", 0, inf),

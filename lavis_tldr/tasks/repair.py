@@ -142,7 +142,8 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
         # First what was made from the set as it was: cut short after that, it is made again as it was.
         for name in reversed(_AGAIN):
             Stage(context.root_of(name), name, {}, {}).restart()
-        plan = {"replaced": {**before, **replaced}, "understudies_lost": passed_over}
+        lost_before = repair.load_lost_understudies(context)
+        plan = {"replaced": {**before, **replaced}, "understudies_lost": sorted({*lost_before, *passed_over})}
         with write_whole(repair.plan_path(context)) as path:
             path.write_text(json.dumps(plan, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     left_out = sum(not stand_in for stand_in in replaced.values())

@@ -78,9 +78,7 @@ class RetrievalProxyTask(BaseTask):
         ledgers = OmegaConf.to_container(run_cfg.get("proxy_ledgers") or {})
         val = datasets.get("tldr_captions", {}).get("val")
         if not ledgers or val is None:
-            raise ValueError(
-                "tldr_proxy needs run.proxy_ledgers: {name: ledger.parquet} and datasets.tldr_captions.val."
-            )
+            raise ValueError("tldr_proxy needs run.proxy_ledgers: {name: RUN/NAME} and datasets.tldr_captions.val.")
         tables = {name: read_ledger(path) for name, path in ledgers.items()}
         device = str(run_cfg.device)
         folder = Path(run_cfg.output_dir)

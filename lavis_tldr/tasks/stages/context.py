@@ -20,12 +20,13 @@ from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.reduction.recipes import SHARED_STAGES
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.image_features import encoder_fingerprint
-from lavis_tldr.tasks.reduce_config import SHARED_STAGES, ReduceConfig
+from lavis_tldr.tasks.reduce_config import ReduceConfig
 
 
 @dataclass
