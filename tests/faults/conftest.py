@@ -39,7 +39,8 @@ def tars(tmp_path_factory):
 def configure(tars, tmp_path):
     """Write the config of a reduction into ``tmp_path / name``."""
 
-    def write(name):
-        return write_config(tmp_path / f"{name}.yaml", tars.source, tars.captioner, tmp_path / name, **SETTINGS)
+    def write(name, **changes):
+        settings = SETTINGS | changes
+        return write_config(tmp_path / f"{name}.yaml", tars.source, tars.captioner, tmp_path / name, **settings)
 
     return write

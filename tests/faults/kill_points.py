@@ -19,6 +19,7 @@ from lavis_tldr.tasks.stages import STAGES
 
 START = "start"  # what happens before the first stage
 PHASES = (START, *STAGES)
+ANY = "any"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = ("os.rename", "os.remove", "os.link", "os.symlink", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
 
@@ -45,9 +46,9 @@ class Watch:
     Args:
         run_folder: Events elsewhere do not count.
         tally: Shared by the ranks.
-        kill: ``{"phase": ..., "event": n}`` dies at the n-th event of all ranks in that phase. ``{"phase": ...,
-            "after": seconds}`` is the server's to do; here it only means to die at the start of the next phase
-            if the server has not been quick enough. None counts only.
+        kill: ``{"phase": ..., "event": n}`` dies at the n-th event of all ranks in that phase, or in all where
+            it is "any". ``{"phase": ..., "after": seconds}`` is the server's to do; here it only means to die at
+            the start of the next phase if the server has not been quick enough. None counts only.
         report: File descriptor that takes one line of JSON before the process dies.
     """
 
@@ -94,11 +95,18 @@ class Watch:
             i = PHASES.index(phase)
             self._tally.began[i] = self._tally.began[i] or time.monotonic()
             self._tally.events[i] += 1
-            count = self._tally.events[i]
-            late = self._kill and "after" in self._kill and self._phase == self._kill["phase"] != phase
-            self._phase = phase
-            if late or (self._kill and phase == self._kill["phase"] and count == self._kill.get("event")):
-                self._die(f"event {count}: {what} {inside}", phase)
+            last, self._phase = self._phase, phase
+            if self._kill and self._is_due(last, phase):
+                self._die(f"event {self._tally.events[i]}: {what} {inside}", phase)
+
+    def _is_due(self, last: str, phase: str) -> bool:
+        wanted = self._kill["phase"]
+        if "after" in self._kill:
+            return last == wanted != phase
+        events = dict(zip(PHASES, self._tally.events, strict=True))
+        return wanted in (phase, ANY) and self._kill["event"] == (
+            sum(events.values()) if wanted == ANY else events[phase]
+        )
 
     def _die(self, where: str, phase: str) -> None:
         os.write(self._report, json.dumps({"phase": phase, "at": where}).encode() + b"\n")
