@@ -80,7 +80,7 @@ def run(cfg_path: str | Path, options: Sequence[str] = ()):
         setup_logger()
         set_seeds(int(run_cfg.get("seed", 42)) + int(run_cfg.rank))
         cfg.pretty_print()
-        job_id = from_rank_zero(choose_job_id(run_cfg))
+        job_id = from_rank_zero(lambda: choose_job_id(run_cfg))
         task = setup_task(cfg)
         datasets = task.build_datasets(cfg)
         model = task.build_model(cfg)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
@@ -65,11 +66,11 @@ def _describe(run_cfg, rank: int, world_size: int, backend: str) -> None:
     run_cfg.distributed = is_launched_distributed() or world_size > 1
 
 
-def from_rank_zero(value: Any) -> Any:
-    """Rank 0's value, on every rank."""
+def from_rank_zero(make: Callable[[], Any]) -> Any:
+    """What rank 0 makes, on every rank; the others make nothing."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
-        return value
-    box = [value]
+        return make()
+    box = [make() if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(box, src=0)
     return box[0]
 

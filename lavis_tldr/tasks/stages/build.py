@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,13 +13,12 @@ from lavis.common.dist_utils import is_main_process
 from lavis_tldr.files import write_whole
 from lavis_tldr.reduction.ledger import iter_ledger
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.sources.annotations import export_images, find_exported, write_annotations
 from lavis_tldr.sources.exports.annotation_list import annotation_rows
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import ledger
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, share
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, share_missing
 
 ANNOTATIONS, KEYS, IMAGES = "annotations.json", "keys.txt", "images"
 
@@ -40,8 +40,7 @@ def run(context: Context, stage: Stage) -> None:
     """
     started = time.monotonic()
     stage.scratch.mkdir(parents=True, exist_ok=True)
-    pending = from_rank_zero([name for name in context.part_names if not _rows_path(stage, name).is_file()])
-    for name in share(pending):
+    for name in share_missing(context.part_names, partial(_rows_path, stage)):
         _write_rows(context, stage, name)
     barrier()
     counts = {}

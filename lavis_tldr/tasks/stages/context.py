@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +28,8 @@ from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.image_features import encoder_fingerprint
 from lavis_tldr.tasks.reduce_config import ReduceConfig
+
+_PATIENCE = 90  # seconds that a network file system may take to show another node's files
 
 
 @dataclass
@@ -105,9 +108,7 @@ class Context:
 
     def my_parts(self, stage: Stage) -> list[Part]:
         """The unfinished parts that fall to this process; to be asked by all processes together."""
-        # One look for all: meanwhile another process may have finished a part.
-        pending = set(from_rank_zero(stage.pending(self.part_names)))
-        return share([part for part in self.parts_by_name if part.name in pending])
+        return share_missing(self.parts_by_name, lambda part: stage.part_path(part.name))
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -130,6 +131,12 @@ class Context:
 def share(items: list) -> list:
     """Those of the items that fall to this process."""
     return items[get_rank() :: get_world_size()]
+
+
+def share_missing(items: list, path_of: Callable[[Any], Path]) -> list:
+    """Those of the items without their file that fall to this process; to be asked by all processes together."""
+    # One look for all: meanwhile another process may have made one.
+    return share(from_rank_zero(lambda: [item for item in items if not path_of(item).is_file()]))
 
 
 def run_parts(
@@ -168,7 +175,7 @@ def run_parts(
     barrier()
     if not is_main_process():
         return {}, 0.0
-    if missing := stage.pending(context.part_names):
+    if missing := _pending(context, stage):
         raise ValueError(
             f"{stage.folder} lacks {len(missing)} parts (first: {missing[0]}); run the same command again."
         )
@@ -178,6 +185,16 @@ def run_parts(
     # After an interruption this call's time is only part of the story.
     seconds = max(time.monotonic() - started, sum(note["seconds"] for note in notes) / get_world_size())
     return counts, seconds
+
+
+def _pending(context: Context, stage: Stage) -> list[str]:
+    """The parts that are not there though every process is done."""
+    patience = time.monotonic() + (_PATIENCE if get_world_size() > 1 else 0)
+    while missing := stage.pending(context.part_names):
+        if time.monotonic() > patience:
+            break
+        time.sleep(1)
+    return missing
 
 
 def finish_on_first(stage: Stage, counts: dict, seconds: float) -> None:

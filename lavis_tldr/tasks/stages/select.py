@@ -34,7 +34,7 @@ from lavis_tldr.sources import Part
 from lavis_tldr.tasks.alignment import BOTH, Moments, combine_scores
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import cluster, encode, score
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts, share
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts, share_missing
 
 SCHEMA = pa.schema(
     [
@@ -75,7 +75,7 @@ def run(context: Context, stage: Stage) -> None:
     barrier()
     _take_places(context, groups)
     barrier()
-    counts = from_rank_zero(_count(context, groups) if is_main_process() else None)
+    counts = from_rank_zero(lambda: _count(context, groups))
     mine = context.my_parts(stage)
     totals, _ = run_parts(context, stage, mine, _selected(context, groups, mine, *counts))
     if is_main_process():
@@ -117,8 +117,7 @@ def _write_by_cluster(context: Context, groups: _Groups) -> None:
     source, clustered = encode.stage_of(context), cluster.stage_of(context)
     aligned = context.config.needs_scores
     moments = _moments(context) if aligned and context.config.alignment == "both" else {}
-    pending = from_rank_zero([name for name in context.part_names if not groups.by_cluster(name).is_file()])
-    for name in share(pending):
+    for name in share_missing(context.part_names, groups.by_cluster):
         table = context.load_part(clustered, name, ["key", "cluster"])
         alignment = _alignment(context, name, table, moments) if aligned else np.full(len(table), np.nan, np.float32)
         table = table.append_column("alignment", pa.array(alignment, pa.float32()))
@@ -152,8 +151,7 @@ def _take_places(context: Context, groups: _Groups) -> None:
     paths = [groups.by_cluster(name) for name in context.part_names]
     threshold = context.config.duplicate_threshold
     represented = None if threshold is None else cluster.Representer(context, encode.statistics(context), "histogram")
-    pending = from_rank_zero([number for number in range(groups.number) if not groups.by_part(number).is_file()])
-    for number in share(pending):
+    for number in share_missing(list(range(groups.number)), groups.by_part):
         tables = [read_bin([path], number) for path in paths]
         part = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
         table = pa.concat_tables(tables).append_column("part", pa.array(part, pa.int32())).sort_by("key")
