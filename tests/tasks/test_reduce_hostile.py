@@ -9,6 +9,7 @@ import pytest
 from hostile_set import Sample, encoded, link, scene, write_tar
 from reductions import ledger_rows, write_config
 
+from lavis_tldr.export import FORMATS, export_set
 from lavis_tldr.sources import decode_image
 
 SETTINGS = {"selection": "aligned", "recipe": "original_generated", "keep_ratio": 1, "images": "export"}
@@ -113,4 +114,18 @@ def test_annotations_name_every_kept_sample_and_an_image_inside(crawl):
 def test_the_build_folder_holds_nothing_else(crawl):
     """A key with ../.. leads from images/ into the build folder, too."""
     files = {path.name for path in (crawl.out / "reduced/build").iterdir()}
-    assert files - {"ledger.parquet"} == {"annotations.json", "keys.txt", "images", "manifest.json"}
+    assert files == {"annotations.json", "keys.txt", "images", "manifest.json"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_exports_write_nothing_outside_their_folder(crawl, tmp_path, form):
+    out = tmp_path / "a/b/c" / form
+    out.mkdir(parents=True)
+    run_before, before = listing(crawl.base, but=None), listing(tmp_path, but=out)
+    num_kept = sum(row["kept"] for row in crawl.ledger.values())
+    assert export_set(crawl.out, out, form)["kept"] == num_kept
+    assert (listing(crawl.base, but=None), listing(tmp_path, but=out)) == (run_before, before)
+    for path in out.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            names = tar.getnames()
+        assert not [name for name in names if name.startswith("/") or ".." in name.split("/")]
