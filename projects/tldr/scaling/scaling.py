@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--representation", default="embedding", choices=("embedding", "histogram", "index"))
     parser.add_argument("--num-clusters", type=int, default=3000, metavar="C")
     parser.add_argument("--keep", action="store_true", help="do not delete the runs (10 million samples: 8 GB)")
-    parser.add_argument("--first-step", choices=STEPS, default=STEPS[0], help="go on from here with a run that was kept")
+    parser.add_argument("--first-step", choices=STEPS, default=STEPS[0], help="go on with a run that was kept")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # what the process of one step is told
     args = parser.parse_args()
     if args.step:
