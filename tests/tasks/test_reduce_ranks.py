@@ -4,11 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from reductions import files_of, reduce_set
+import torch
+from hostile_set import Sample, encoded, scene, write_tar
+from reductions import files_of, ledger_rows, reduce_set
+from transformers import BertConfig, BertModel
 
 import lavis_tldr
+from lavis_tldr.models.wordpiece_training import train_vocabulary
 
 REPOSITORY = Path(lavis_tldr.__file__).parents[1]
 PAPER = {"selection": "uniform", "recipe": "original_generated"}
@@ -61,3 +66,35 @@ def test_any_number_of_ranks_gives_the_result_of_one(forked_ranks, configure, re
     assert len([name for name in expected if name.startswith("encode/")]) == 3
     assert files_of(tmp_path / "by2") == expected
     assert files_of(tmp_path / "by4") == expected
+
+
+@pytest.fixture
+def crowd(pool, tmp_path):
+    """600 pairs in three tars, enough to fit a scorer on; captions name the images' numbers."""
+    (tmp_path / "tars").mkdir()
+    for part in range(3):
+        samples = [Sample(f"{i:04}.png", encoded(scene(i)), f"{i} {i % 7}".encode()) for i in range(part, 600, 3)]
+        write_tar(tmp_path / f"tars/{part}.tar", samples)
+    return SimpleNamespace(source=pool.source | {"tars": str(tmp_path / "tars/*.tar")}, captioner=pool.captioner)
+
+
+@pytest.fixture
+def sentence_encoder(tmp_path):
+    """A small BERT with random weights, as Hugging Face saves it."""
+    folder = tmp_path / "bert"
+    tokens = train_vocabulary([str(i) for i in range(600)], 200)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokens), max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    return folder
+
+
+def test_a_scorer_fitted_by_one_rank_scores_for_all(forked_ranks, configure, crowd, sentence_encoder, tmp_path):
+    recipe = ALIGNED | {"alignment": "contrastive", "similarity_weights": str(sentence_encoder)}
+    for ranks in (1, 3):
+        outcome = forked_ranks.reduce(configure(of=crowd, output=tmp_path / f"by{ranks}", **recipe), ranks=ranks)
+        assert outcome.succeeded, outcome.log
+    scores = {row["alignment"] for row in ledger_rows(tmp_path / "by1/reduced").values()}
+    assert len(scores) > 500  # nearly all differ
+    assert files_of(tmp_path / "by3") == files_of(tmp_path / "by1")
