@@ -20,7 +20,7 @@ def fit_kmeans(
 ) -> np.ndarray:
     """Centroids of ``features``.
 
-    Every row is used: give a sample of the rows where the set is too large (``selection.draw_rows``).
+    Every row is used: give a sample of the rows where the set is too large (``draw.draw_rows``).
     The same rows in the same order, seed and machine give the same centroids. Faiss sums each centroid in row
     order whatever the number of threads, but its matrix products may round differently with another number of
     threads, BLAS or GPU, and a point that lies between two centroids may then change sides.

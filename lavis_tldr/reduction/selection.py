@@ -1,7 +1,7 @@
 """Which samples of each cluster are kept (paper, section 3.2 and Table 2b).
 
 Only usable records take part: those with an error belong to no cluster. Chance depends on a sample's key and the seed
-alone (``draw_priority``), so neither the order of the rows nor the number of processes changes what is kept.
+alone (``draw.draw_priority``), so neither the order of the rows nor the number of processes changes what is kept.
 
 A selection is two things: how the samples of each cluster stand, best first (``stand``), which needs that cluster's
 samples alone, and how many of each cluster are kept (``count_kept``), which needs little more than sizes. So a set of
@@ -12,13 +12,13 @@ Shapes: N usable samples, C clusters, T = 2 tiers.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .cut import find_cut, ordered_bits
+from .draw import draw_priority
 
 # Scored samples are kept before unscored ones, and near duplicates never.
 SCORED, UNSCORED, TWIN = range(3)
@@ -59,50 +59,6 @@ def apportion(sizes: np.ndarray, budget: int) -> np.ndarray:
     round_up = np.argsort(-remainders, kind="stable")[: budget - int(quotas.sum())]
     quotas[round_up] += 1
     return quotas
-
-
-def draw_priority(keys: Sequence[str], seed: int) -> np.ndarray:
-    """A random number for each key, (N,), uint64, from the key and the seed only; lower is drawn first."""
-    base = hashlib.blake2b(digest_size=8, key=str(int(seed)).encode())
-    priority = np.empty(len(keys), dtype=np.uint64)
-    for row, key in enumerate(keys):
-        digest = base.copy()
-        digest.update(str(key).encode("utf-8", "surrogatepass"))
-        priority[row] = int.from_bytes(digest.digest(), "little")
-    return priority
-
-
-def draw_rows(blocks: Iterable[Sequence[str]], size: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """A random sample of at most ``size`` of all keys, in memory that does not grow with their number.
-
-    Args:
-        blocks: The keys, block by block; in any order.
-        size: Of the sample.
-        seed: Of the draw.
-
-    Returns:
-        Block and row in it of each drawn key, (n,), int64, and the keys themselves, in order of key.
-    """
-    drawn = [np.zeros(0, np.uint64), np.zeros(0, object), np.zeros(0, np.int64), np.zeros(0, np.int64)]
-    worst = np.uint64(2**64 - 1)
-    for number, keys in enumerate(blocks):
-        priority = draw_priority(keys, seed)
-        rows = np.flatnonzero(priority <= worst)
-        found = priority[rows], np.array(keys, object)[rows], np.full(len(rows), number), rows
-        drawn = [np.concatenate(pair) for pair in zip(drawn, found, strict=True)]
-        if len(drawn[0]) > 2 * size:
-            drawn = _lowest(drawn, size)
-            worst = drawn[0][-1]
-    _, keys, blocks_of, rows = _lowest(drawn, size)
-    by_key = np.argsort(keys, kind="stable")
-    return blocks_of[by_key], rows[by_key], keys[by_key].tolist()
-
-
-def _lowest(drawn: list[np.ndarray], size: int) -> list[np.ndarray]:
-    """The ``size`` rows of lowest priority, then key."""
-    by_key = np.argsort(drawn[1], kind="stable")
-    order = by_key[np.argsort(drawn[0][by_key], kind="stable")][:size]
-    return [column[order] for column in drawn]
 
 
 @dataclass(frozen=True)

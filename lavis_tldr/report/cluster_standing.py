@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.outcome import NEAR_DUPLICATE
-from lavis_tldr.reduction.selection import draw_priority
 
 from .key_lookup import open_parquet
 

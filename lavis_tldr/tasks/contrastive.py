@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, train_proxy
-from lavis_tldr.reduction.selection import draw_priority
+from lavis_tldr.reduction.draw import draw_priority
 
 _NUM_FOLDS = 4
 _NUM_ROUNDS = 4

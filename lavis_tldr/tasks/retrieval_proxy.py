@@ -18,8 +18,8 @@ from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_recall, train_proxy
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import read_ledger
-from lavis_tldr.reduction.selection import draw_priority
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.tasks.image_features import encoder_fingerprint, mean_features
 

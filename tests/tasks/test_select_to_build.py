@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from lavis_tldr.reduction import regroup
 from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
+from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import check_ledger, read_ledger
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import draw_priority, keep_budget
+from lavis_tldr.reduction.selection import keep_budget
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 from lavis_tldr.tasks.stages import STAGES, encode, refine, score, select

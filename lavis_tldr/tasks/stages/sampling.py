@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from lavis_tldr.reduction.selection import draw_rows
+from lavis_tldr.reduction.draw import draw_rows
 from lavis_tldr.tasks.stages import encode
 from lavis_tldr.tasks.stages.context import Context
 
