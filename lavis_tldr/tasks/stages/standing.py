@@ -1,7 +1,7 @@
 """How the samples of a set stand in their clusters, in bounded memory (for `select`).
 
-Each part's samples are written by group of clusters; a group is read across all parts, its samples take their places and
-are written by part again (`lavis_tldr.reduction.regroup`).
+Each part's samples are written by group of clusters; a group is read across all parts, its samples take their places
+and are written by part again (`lavis_tldr.reduction.regroup`).
 """
 
 from collections.abc import Iterator
