@@ -1,11 +1,7 @@
 """A drawn source of six tars, for reductions that are killed."""
 
-from types import SimpleNamespace
-
 import pytest
-from reductions import write_captioner, write_config
-
-from lavis_tldr.sources.scenes import draw_scenes
+from reductions import draw_pool, write_config
 
 # Every stage has something to do, and images are copied.
 SETTINGS = {
@@ -20,19 +16,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def tars(tmp_path_factory):
-    """48 pairs in six tars, three images damaged and two captions empty, and a captioner for them."""
-    folder = tmp_path_factory.mktemp("tars")
-    truth = draw_scenes(
-        folder / "tars",
-        num_samples=48,
-        part_size=8,
-        image_size=32,
-        broken=3 / 48,
-        empty_captions=2 / 48,
-        near_duplicates=0.25,
-    )
-    captioner = write_captioner(folder, sorted(fact["true_caption"] for fact in truth.values()))
-    return SimpleNamespace(source={"format": "webdataset", "tars": str(folder / "tars/*.tar")}, captioner=captioner)
+    """A drawn set in six tars."""
+    return draw_pool(tmp_path_factory.mktemp("tars"), part_size=8)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def live(killer: Killer, config: Path) -> None:
 @pytest.fixture
 def repaired(forked_ranks, tars, configure, tmp_path):
     """A finished reduction that then loses a tar: a function that repairs it, and one that copies its run folder."""
-    shutil.copytree(Path(tars.source["tars"]).parent, tmp_path / "tars")
+    shutil.copytree(tars.folder / "tars", tmp_path / "tars")
     here = f"datasets.tldr_source.source.tars={tmp_path}/tars/*.tar"
     made = forked_ranks.reduce(configure("made", images="in_place"), here)
     assert made.succeeded, made.log

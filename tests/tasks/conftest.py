@@ -6,27 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 from lavis.common.registry import registry
-from reductions import reduce_set, write_captioner, write_config
+from reductions import draw_pool, reduce_set, write_config
 
-from lavis_tldr.sources.scenes import draw_clean_set, draw_scenes
+from lavis_tldr.sources.scenes import draw_clean_set
 
 
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory):
-    """48 pairs in three tars, three images damaged and two captions empty, and a captioner for them."""
-    folder = tmp_path_factory.mktemp("pool")
-    truth = draw_scenes(
-        folder / "tars",
-        num_samples=48,
-        part_size=16,
-        image_size=32,
-        broken=3 / 48,
-        empty_captions=2 / 48,
-        near_duplicates=0.25,
-    )
-    captioner = write_captioner(folder, sorted(fact["true_caption"] for fact in truth.values()))
-    source = {"format": "webdataset", "tars": str(folder / "tars/*.tar")}
-    return SimpleNamespace(folder=folder, truth=truth, source=source, captioner=captioner)
+    """A drawn set in three tars."""
+    return draw_pool(tmp_path_factory.mktemp("pool"), part_size=16)
 
 
 @pytest.fixture(scope="session")

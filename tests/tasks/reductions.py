@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import yaml
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.wordpiece_training import train_vocabulary
 from lavis_tldr.reduction.ledger import read_ledger
+from lavis_tldr.sources.scenes import draw_scenes
 from lavis_tldr.train import run
 
 SIZES = {
@@ -41,6 +43,22 @@ def write_captioner(folder: Path, captions: list[str], seed: int = 0) -> Path:
     path = folder / f"captioner{seed}.pth"
     torch.save({"model": tiny_captioner(folder, captions, seed).state_dict()}, path)
     return path
+
+
+def draw_pool(folder: Path, part_size: int) -> SimpleNamespace:
+    """48 drawn pairs in tars, three images damaged and two captions empty, and a captioner for them."""
+    truth = draw_scenes(
+        folder / "tars",
+        num_samples=48,
+        part_size=part_size,
+        image_size=32,
+        broken=3 / 48,
+        empty_captions=2 / 48,
+        near_duplicates=0.25,
+    )
+    captioner = write_captioner(folder, sorted(fact["true_caption"] for fact in truth.values()))
+    source = {"format": "webdataset", "tars": str(folder / "tars/*.tar")}
+    return SimpleNamespace(folder=folder, truth=truth, source=source, captioner=captioner)
 
 
 def write_config(path: Path, source: dict, captioner: Path, output: Path, **run_keys) -> Path:
