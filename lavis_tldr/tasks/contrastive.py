@@ -130,6 +130,7 @@ def fit_contrastive(sample: Pairs, trusted: Pairs | None, seed: int) -> Contrast
             rows = torch.from_numpy(folds != fold) & better
             held_out = torch.from_numpy(np.flatnonzero(folds == fold)[:_MAX_CONTRAST])
             others = images[held_out], sample.texts[held_out]
+            _check_number(sample, int(rows.sum()) + (0 if right is None else 2 * len(right[0])))
             models.append(_fit(images[rows], sample.texts[rows], right, *others, seed + number))
         scorer.rounds.append(models)
         latest = scorer.score_round(number, folds, images, sample.texts)
@@ -169,6 +170,15 @@ class _FoldModel:
             by_image = (scale * b @ self.other_images.T).logsumexp(1)
             found.append(2 * own - by_caption - by_image + 2 * np.log(len(self.other_texts)))
         return torch.cat(found) if found else torch.zeros(0)
+
+
+def _check_number(sample: Pairs, num_to_train_on: int) -> None:
+    if num_to_train_on < _OPTIONS.batch_size:
+        raise ValueError(
+            f"run.alignment contrastive learns from the pairs that it scores, and {len(sample.keys)} are too few: with "
+            f"{_OPTIONS.batch_size * 8 // 3 + 64} or more it has enough for its folds. Set run.alignment to likelihood, "
+            "or give pairs known to be right in datasets.tldr_captions.train."
+        )
 
 
 def _fit(

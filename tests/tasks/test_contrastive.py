@@ -113,3 +113,11 @@ def test_a_file_that_holds_no_scorer_is_refused(tmp_path, content):
     (tmp_path / "scorer.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=r"scorer\.safetensors holds no fitted scorer.*--restart score"):
         ContrastiveScorer.load(tmp_path / "scorer.safetensors", seed=0)
+
+
+def test_too_few_pairs_say_what_to_do():
+    pairs, _ = planted(n=40)
+    with pytest.raises(ValueError, match=r"learns from the pairs that it scores, and 40 are too few.*to likelihood"):
+        fit_contrastive(pairs, None, seed=0)
+    known, _ = planted(n=200, wrong=0, seed=1)
+    assert fit_contrastive(pairs, known, seed=0)(pairs).shape == (40,)
