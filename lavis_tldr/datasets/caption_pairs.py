@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from lavis.common.registry import registry
@@ -21,7 +22,8 @@ from torch.utils.data import Dataset
 
 from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.sources import ImageLocation, Part, build_source, check_unique_keys, decode_image, read_image_bytes
+from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
+from lavis_tldr.sources import Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.patterns import find_files
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
@@ -44,7 +46,7 @@ class CaptionPairs(Dataset):
 
     def __init__(
         self,
-        items: list[tuple[str, ImageLocation, list[str]]],
+        items: PairIndex,
         vis_processor: Callable,
         text_processor: Callable,
         captions_per_image: int,
@@ -59,9 +61,13 @@ class CaptionPairs(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def captions(self) -> list[str]:
-        """All captions, as they are trained on."""
-        return [self.text_processor(caption) for _, _, captions in self.items for caption in captions]
+    def captions(self, rows: np.ndarray | None = None) -> list[str]:
+        """Captions as they are trained on.
+
+        Args:
+            rows: Which of the ``items.num_captions``, int; None for all.
+        """
+        return [self.text_processor(caption) for caption in self.items.captions(rows)]
 
     def load_image(self, index: int) -> torch.Tensor:
         """One image, (3, H, W).
@@ -73,7 +79,7 @@ class CaptionPairs(Dataset):
 
     def use_features(self, features: FeatureCache) -> None:
         """Give cached features instead of images; an image without them (unreadable) is left out."""
-        self.items = [item for item in self.items if item[0] in features]
+        self.items = self.items.take(np.fromiter((key in features for key, _, _ in self.items), bool))
         if not self.items:
             raise ValueError("none of the images can be read; check the source's image_root or tars.")
         self.features = features
@@ -148,9 +154,7 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
         return datasets
 
 
-def read_items(
-    config: Mapping, by_image: bool, only: set[str] | None = None
-) -> list[tuple[str, ImageLocation, list[str]]]:
+def read_items(config: Mapping, by_image: bool, only: set[str] | None = None) -> PairIndex:
     """Index a source's usable records.
 
     Args:
@@ -159,26 +163,26 @@ def read_items(
         only: Keys of the pairs to take, or None for all.
     """
     source = build_source(config)
-    usable: dict[str, tuple[str, ImageLocation, str]] = {}  # by pair
-    failed: dict[str, str] = {}
+    usable = PairIndexBuilder(by_image)
+    failed: dict[str, tuple[int, str]] = {}  # by part: how many, and what is wrong with the first
 
     def keys_of(part: Part) -> Iterator[str]:
-        # Run again where keys are compared, so it may only set what it has set before.
+        # Run again where keys are compared, so each part starts from nothing.
+        usable.start_part(part.name)
+        failed.pop(part.name, None)
         for record in source.read(part, images=False):
             if record.error:
-                failed[record.key] = record.error
+                count, first = failed.get(part.name, (0, f"{record.key}: {record.error}"))
+                failed[part.name] = count + 1, first
             elif only is None or record.key in only:
-                usable[record.key] = (record.image_key, record.location, record.caption)
+                usable.add(record)
             yield record.key
 
     num_records = check_unique_keys(lambda: ((part.name, keys_of(part)) for part in source.parts))
     if failed:
-        key, error = next(iter(failed.items()))
-        logging.warning("%d of %d records can't be used (first: %s: %s).", len(failed), num_records, key, error)
-    found: dict[str, tuple[str, ImageLocation, list[str]]] = {}
-    for key, (image_key, location, caption) in usable.items():
-        found.setdefault(image_key if by_image else key, (image_key, location, []))[2].append(caption)
-    return [found[key] for key in sorted(found)]
+        counts, firsts = zip(*failed.values(), strict=True)
+        logging.warning("%d of %d records can't be used (first: %s).", sum(counts), num_records, firsts[0])
+    return usable.build()
 
 
 def best_keys(only: Mapping) -> set[str]:
@@ -206,7 +210,6 @@ def best_keys(only: Mapping) -> set[str]:
         tables.append(pq.read_table(path, columns=["key", column]))
     table = pa.concat_tables(tables)
     scores = table[column].to_numpy().astype(float)
-    keys = np.array(table["key"].to_pylist(), dtype=object)[np.isfinite(scores)]
-    scores = scores[np.isfinite(scores)]
-    best = np.lexsort((keys.astype(str), -scores))[: round(share * len(scores))]
-    return set(keys[best])
+    table = pa.table({"key": table["key"].cast(pa.large_string()), "score": scores}).filter(np.isfinite(scores))
+    order = pc.sort_indices(table, [("score", "descending"), ("key", "ascending")])
+    return set(table["key"].take(order[: round(share * len(order))]).to_pylist())

@@ -24,12 +24,12 @@ _IMAGES_FOR_MEAN = 512
 _MAX_CAPTIONS = 200_000  # for keywords and vocabulary: more would change neither noticeably
 
 
-def _sample(items: list, size: int, seed: int) -> list:
-    """At most ``size`` items, drawn by the seed, in their order."""
-    if len(items) <= size:
-        return items
-    drawn = np.random.default_rng(seed).choice(len(items), size, replace=False)
-    return [items[i] for i in np.sort(drawn)]
+def _sample_captions(train_set: CaptionPairs, seed: int) -> list[str]:
+    """At most `_MAX_CAPTIONS` captions, drawn by the seed, in their order."""
+    total = train_set.items.num_captions
+    if total <= _MAX_CAPTIONS:
+        return train_set.captions()
+    return train_set.captions(np.sort(np.random.default_rng(seed).choice(total, _MAX_CAPTIONS, replace=False)))
 
 
 def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: int, seed: int) -> None:
@@ -38,7 +38,7 @@ def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: in
     brings_one = cfg.text_weights or cfg.vocabulary or cfg.pretrained or (cfg.load_finetuned and cfg.finetuned)
     if brings_one:
         return
-    tokens = train_vocabulary(_sample(train_set.captions(), _MAX_CAPTIONS, seed), size)
+    tokens = train_vocabulary(_sample_captions(train_set, seed), size)
     path = folder / "vocab.txt"
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def _keywords(model_cfg, train_set: CaptionPairs, num_codes: int, seed: int) -> 
         if len(names) < num_codes:
             raise ValueError(f"{path} holds {len(names)} keywords, fewer than model.num_codes {num_codes}: lower it.")
         return names[:num_codes]
-    return find_keywords(_sample(train_set.captions(), _MAX_CAPTIONS, seed), num_codes)
+    return find_keywords(_sample_captions(train_set, seed), num_codes)
 
 
 def _mean_feature(model: CodebookCaptioner, pairs: CaptionPairs, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairsBuilder, best_keys, read_items
 from lavis_tldr.datasets.feature_cache import FeatureCache
+from lavis_tldr.sources import unique_keys
+from lavis_tldr.tasks import captioner_start
 
 # Two images with several captions each (COCO's way), one with one.
 CAPTIONS = {"a.jpg": ["A red square.", "Something red"], "b.jpg": ["green"], "c.jpg": ["blue 1", "blue 2", "blue 3"]}
@@ -86,6 +88,32 @@ def test_captions_are_all_of_the_source(source):
     assert sorted(build(train=source, captions_per_image=2)["train"].captions()) == sorted(
         ["a red square", "something red", "green", "blue 1", "blue 2", "blue 3"]
     )
+
+
+def test_drawn_captions_are_those_of_the_list(source, monkeypatch):
+    train = build(train=source, captions_per_image=2)["train"]
+    monkeypatch.setattr(captioner_start, "_MAX_CAPTIONS", 4)
+    drawn = np.random.default_rng(7).choice(6, 4, replace=False)
+    assert captioner_start._sample_captions(train, 7) == [train.captions()[i] for i in sorted(drawn)]
+    monkeypatch.setattr(captioner_start, "_MAX_CAPTIONS", 6)
+    assert captioner_start._sample_captions(train, 7) == train.captions()
+
+
+def test_pairs_come_once_where_keys_are_compared(source, monkeypatch, caplog):
+    expected = list(read_items(source, by_image=True))
+    monkeypatch.setattr(unique_keys, "hash", lambda key: 0, raising=False)  # all keys are then compared
+    with caplog.at_level(logging.WARNING):
+        assert list(read_items(source, by_image=True)) == expected
+    assert "can't be used" not in caplog.text
+
+
+def test_failed_records_are_counted_once_over_all_parts(source, tmp_path, monkeypatch, caplog):
+    rows = [{"image": name, "caption": "x"} for name in ("a.jpg", "gone.jpg", "b.jpg", "lost.jpg")]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(unique_keys, "hash", lambda key: 0, raising=False)
+    with caplog.at_level(logging.WARNING):
+        assert [key for key, _, _ in read_items({**source, "part_size": 1}, by_image=False)] == ["a.jpg", "b.jpg"]
+    assert "2 of 4 records can't be used (first: gone.jpg: missing image)" in caplog.text
 
 
 def test_best_keys_by_hand(tmp_path):
