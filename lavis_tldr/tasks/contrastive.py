@@ -175,8 +175,8 @@ class _FoldModel:
 def _check_number(sample: Pairs, num_to_train_on: int) -> None:
     if num_to_train_on < _OPTIONS.batch_size:
         raise ValueError(
-            f"run.alignment contrastive learns from the pairs that it scores, and {len(sample.keys)} are too few: with "
-            f"{_OPTIONS.batch_size * 8 // 3 + 64} or more it has enough for its folds. Set run.alignment to likelihood, "
+            f"run.alignment contrastive learns from the pairs that it scores, and {len(sample.keys)} are too few: "
+            f"with {_OPTIONS.batch_size * 8 // 3 + 64} or more its folds are large enough. Set run.alignment to likelihood, "
             "or give pairs known to be right in datasets.tldr_captions.train."
         )
 
