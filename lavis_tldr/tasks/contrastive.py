@@ -176,8 +176,8 @@ def _check_number(sample: Pairs, num_to_train_on: int) -> None:
     if num_to_train_on < _OPTIONS.batch_size:
         raise ValueError(
             f"run.alignment contrastive learns from the pairs that it scores, and {len(sample.keys)} are too few: "
-            f"about {_OPTIONS.batch_size * 8 // 3 + 64} are needed. Set run.alignment to likelihood, or give pairs known "
-            "to be right in datasets.tldr_captions.train."
+            f"about {_OPTIONS.batch_size * 8 // 3 + 64} are needed. Set run.alignment to likelihood, or give pairs "
+            "known to be right in datasets.tldr_captions.train."
         )
 
 
