@@ -100,7 +100,9 @@ class PairIndexBuilder:
         del table
 
         def column(name: str) -> pa.Array:
-            return columns.pop(name).combine_chunks()  # the last use of its blocks, which are freed
+            whole = columns.pop(name).combine_chunks()  # the last use of its blocks
+            pa.default_memory_pool().release_unused()  # else they are kept for reuse, as much memory again
+            return whole
 
         groups = column("group")
         order = pc.array_sort_indices(groups)  # by code point, as Python sorts; stable
@@ -110,9 +112,8 @@ class PairIndexBuilder:
         found = [column(name).take(firsts) for name in ("key", "path", "offset", "size")]
         ends = pa.concat_arrays([starts.cast(pa.int32()), pa.array([len(order)], pa.int32())])
         captions = pa.ListArray.from_arrays(ends, column("caption").take(order))
-        items = pa.RecordBatch.from_arrays([*found, captions], schema=_ITEMS)
-        pa.default_memory_pool().release_unused()  # the blocks' memory, as much again; kept for reuse otherwise
-        return PairIndex(items)
+        pa.default_memory_pool().release_unused()
+        return PairIndex(pa.RecordBatch.from_arrays([*found, captions], schema=_ITEMS))
 
     def _close_block(self) -> None:
         if self._pairs:
