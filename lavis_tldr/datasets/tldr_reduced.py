@@ -141,9 +141,7 @@ class ReducedBuilder(BaseDatasetBuilder):
         annotations = self._annotation_path()
         caption = self.config.get("caption", "caption")
         if caption not in CAPTIONS:
-            raise ValueError(
-                f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CAPTIONS)}."
-            )
+            raise ValueError(f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CAPTIONS)}.")
         on_bad_image = self.config.get("on_bad_image", "replace")
         if on_bad_image not in ON_BAD_IMAGE:
             raise ValueError(

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
@@ -14,6 +15,7 @@ from lavis_tldr.tasks.caption_metrics import caption_metrics
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary, fill_feature_cache, start_codebook
 
 RUN_KEYS = ("vocab_size", "num_beams", "max_len", "min_len", "length_penalty")
+_CAPTIONS_AT_ONCE = 2**16
 _COLLAPSED = 0.02  # of K: a perplexity below this share means that a few codes stand for everything
 
 
@@ -60,7 +62,10 @@ class CodebookCaptioningTask(BaseTask):
         model = super().build_model(cfg)
         fill_feature_cache(model, self._datasets, device, int(run.get("num_workers", 0)))
         if train_set is not None:
-            model.allow_tokens(train_set.captions())
+            total = train_set.items.num_captions
+            for start in range(0, total, _CAPTIONS_AT_ONCE):
+                rows = np.arange(start, min(start + _CAPTIONS_AT_ONCE, total))
+                model.allow_tokens(train_set.captions(rows))
             start_codebook(model, cfg.model_cfg, train_set, device, seed)
         # The runner wraps the model for its processes when it moves it to the device.
         return model.cpu()

@@ -1,8 +1,10 @@
 """The whole reduction on drawn sources: what comes out, and that nothing is lost on the way."""
 
 import json
+import shutil
 import tarfile
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -199,3 +201,17 @@ def test_scored_captions_are_not_generated_twice(reduced, tmp_path, monkeypatch)
 def test_bf16_and_loader_processes(reduced, tmp_path):
     figures = reduced(bf16=True, num_workers=1, num_beams=2, selection="aligned")
     assert figures["counts"]["kept"] == 11
+
+
+def test_a_file_name_that_no_table_can_hold_is_a_failed_record(reduced, album, tmp_path):
+    """Names are bytes to the file system; JSON may spell such a name with a lone surrogate."""
+    odd = "dev/odd-\udcff.jpg"
+    images = tmp_path / "images"
+    shutil.copytree(album.folder / "images", images)
+    shutil.copyfile(images / album.rows[0]["image"], images / odd)
+    rows = [{"image": row["image"], "caption": "a scene"} for row in album.rows] + [{"image": odd, "caption": "odd"}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    source = {"format": "lavis_json", "annotations": str(tmp_path / "rows.json"), "image_root": str(images)}
+    figures = reduced(of=SimpleNamespace(source=source, captioner=album.captioner), num_clusters=2, keep_ratio=1)
+    assert figures["counts"]["failed"] == {"unreadable image: its path is not UTF-8": 1}
+    assert figures["counts"]["kept"] == 12

@@ -150,15 +150,24 @@ def _batches(
     for part in parts:
         # Loader processes read the bytes: a part's images need not fit in memory.
         records = list(context.parts.source.read(part, images=False))
-        work = _PartWork(records, {record.key: record.error for record in records})
+        work = _PartWork(records, {record.key: record.error or _path_error(record) for record in records})
         opened.append(work)
         # Pairs of one image share one encoding, and an image without a usable caption needs none.
-        wanted = {record.image_key: record.location for record in records if not record.error}
+        wanted = {record.image_key: record.location for record in records if not work.errors[record.key]}
         for keys in _blocks([key for key in wanted if key in cached], size):
             features = torch.from_numpy(np.stack([cached[key] for key in keys]))
             _encode_batch(context, keys, {"image_features": features}, work)
         yield from _blocks([(key, place) for key, place in wanted.items() if key not in cached], size)
         yield []
+
+
+def _path_error(record: Record) -> str:
+    """Why an image's path can't be put into a table, "" if it can."""
+    try:
+        (record.location.path if record.location else "").encode()
+        return ""
+    except UnicodeEncodeError:
+        return "unreadable image: its path is not UTF-8"
 
 
 def _encode_batch(context: Context, keys: list[str], samples: dict, work: _PartWork) -> None:
@@ -178,7 +187,7 @@ def _table(context: Context, work: _PartWork) -> pa.Table:
     records, errors = work.records, work.errors
     usable = [not errors[record.key] for record in records]
     image_keys = [record.image_key for record in records if not errors[record.key]]
-    places = [record.location or ImageLocation("") for record in records]
+    places = [(not _path_error(record) and record.location) or ImageLocation("") for record in records]
     codes = np.array([work.codes[key] for key in image_keys], np.uint16).reshape(-1, context.model.num_patches)
     means = np.array([work.means[key] for key in image_keys], np.float16).reshape(-1, context.model.encoder_width)
     table = pa.table(
