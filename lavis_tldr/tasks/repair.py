@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,8 @@ class RepairTask(ReduceTask):
         """Replace what is lost.
 
         Returns:
-            How many kept samples were ``checked``, ``lost``, ``replaced`` and left ``without_stand_in``, and how many
-            ``understudies_lost`` were passed over.
+            How many kept samples were ``checked``, had lost their exported image alone (``copied_again``), were
+            ``lost``, ``replaced`` and left ``without_stand_in``, and how many ``understudies_lost`` were passed over.
 
         Raises:
             ValueError: If the reduction is not finished, or another captioner would write the captions.
@@ -74,15 +74,17 @@ class RepairTask(ReduceTask):
         # Of an earlier repair that was cut short.
         self.run_stages(context, ["repair", "ledger"])
         decode, dry_run = bool(run_cfg.get("repair_decode")), bool(run_cfg.get("repair_dry_run"))
-        checked, lost = _find_lost(context, decode)
+        found = _look(context, decode)
         figures = {}
         if is_main_process():
-            figures = _plan(context, lost, decode, dry_run)
+            figures = _plan(context, found.lost, decode, dry_run)
+            if found.uncopied and not dry_run:  # built anew, the set has them again
+                Stage(context.root_of("build"), "build", {}, {}).restart()
         barrier()
         if not dry_run:
             context.forget_stages()
             self.run_stages(context, list(_AGAIN))
-        return {"checked": checked, **figures}
+        return {"checked": found.checked, "copied_again": found.uncopied, **figures}
 
 
 def _check_captioner(context: Context) -> None:
@@ -95,27 +97,58 @@ def _check_captioner(context: Context) -> None:
         )
 
 
-def _problem(context: Context, part_name: str, place: dict, decode: bool) -> str:
-    """Why a sample's image can't be had, "" if it can: from the set's own copy, or from the source."""
+@dataclass
+class _Found:
+    """What became of the kept samples' images.
+
+    Attributes:
+        checked: How many samples there are.
+        lost: Cluster of each whose image can't be had any more, by key.
+        uncopied: How many have lost the set's own copy, but not the source's image.
+    """
+
+    checked: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
+    uncopied: int = 0
+
+    def add(self, other: "_Found") -> None:
+        self.checked += other.checked
+        self.lost |= other.lost
+        self.uncopied += other.uncopied
+
+
+def _has_copy(context: Context, part_name: str, place: dict, decode: bool) -> bool:
+    """Whether the set's own copy of an image is there."""
+    if context.config.images != "export":
+        return False
     copies = context.recipe_root / "build" / build.IMAGES / part_name
-    if context.config.images == "export" and (copy := find_exported(copies, place["image_key"])):
-        location = ImageLocation(str(copies / copy))
-        if not image_problem(location, place["image_key"], decode=decode):
-            return ""
+    copy = find_exported(copies, place["image_key"])
+    return bool(copy) and not image_problem(ImageLocation(str(copies / copy)), place["image_key"], decode=decode)
+
+
+def _in_source(place: dict, decode: bool) -> bool:
     location = ImageLocation(place["image_path"], place["image_offset"], place["image_size"])
-    return image_problem(location, place["image_key"], decode=decode)
+    return not image_problem(location, place["image_key"], decode=decode)
 
 
-def _find_lost(context: Context, decode: bool) -> tuple[int, dict[str, int]]:
-    """How many kept samples there are, and key and cluster of those whose image is lost; on every process."""
-    checked, lost = 0, {}
+def _look(context: Context, decode: bool) -> _Found:
+    """Look for the images of all kept samples; what all processes found, on each."""
+    mine = _Found()
     stage = ledger.stage_of(context)
     for name in tqdm(share(context.part_names), desc="images", unit="part", disable=not is_main_process()):
         (kept,) = iter_ledger(stage.part_path(name), ["key", "cluster", *_PLACE], only_kept=True)
-        checked += kept.num_rows
-        lost |= {row["key"]: row["cluster"] for row in kept.to_pylist() if _problem(context, name, row, decode)}
-    found = from_all_ranks((checked, lost))
-    return sum(count for count, _ in found), {key: own for _, keys in found for key, own in keys.items()}
+        mine.checked += kept.num_rows
+        for row in kept.to_pylist():
+            if _has_copy(context, name, row, decode):
+                continue
+            if not _in_source(row, decode):
+                mine.lost[row["key"]] = row["cluster"]
+            elif context.config.images == "export":
+                mine.uncopied += 1
+    found = _Found()
+    for other in from_all_ranks(mine):
+        found.add(other)
+    return found
 
 
 def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -> dict:
@@ -129,7 +162,8 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
             yield row["cluster"], row["understudy"], row["key"]
 
     def is_there(key: str) -> bool:
-        return not _problem(context, *places[key], decode)
+        part_name, place = places[key]
+        return _has_copy(context, part_name, place, decode) or _in_source(place, decode)
 
     replaced, passed_over = replace_lost(lost, ranked, is_there, num_gaps=len(before))
     for key in sorted(replaced)[:_TOLD]:

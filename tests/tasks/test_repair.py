@@ -34,6 +34,17 @@ def in_place(configure, gallery, tmp_path):
     return tmp_path / "out/reduced"
 
 
+def figures(checked, lost, replaced, without, understudies):
+    return {
+        "checked": checked,
+        "copied_again": 0,
+        "lost": lost,
+        "replaced": replaced,
+        "without_stand_in": without,
+        "understudies_lost": understudies,
+    }
+
+
 def told_of(rows):
     return json.dumps(rows, sort_keys=True)  # NaN is NaN
 
@@ -49,7 +60,14 @@ def kept_keys(recipe):
 def test_nothing_lost_changes_nothing(in_place, tmp_path):
     before = files_of(tmp_path / "out")
     found = repair(tmp_path / "out")
-    assert found == {"checked": 6, "lost": 0, "replaced": 0, "without_stand_in": 0, "understudies_lost": 0}
+    assert found == {
+        "checked": 6,
+        "copied_again": 0,
+        "lost": 0,
+        "replaced": 0,
+        "without_stand_in": 0,
+        "understudies_lost": 0,
+    }
     assert files_of(tmp_path / "out") == before
 
 
@@ -63,7 +81,14 @@ def test_the_next_of_the_cluster_stands_in(in_place, gallery, tmp_path):
     for key in (lost, first):
         (gallery.folder / "images" / key).unlink()
     told = repair(tmp_path / "out", dry_run=True)
-    assert told == {"checked": 6, "lost": 1, "replaced": 1, "without_stand_in": 0, "understudies_lost": 1}
+    assert told == {
+        "checked": 6,
+        "copied_again": 0,
+        "lost": 1,
+        "replaced": 1,
+        "without_stand_in": 0,
+        "understudies_lost": 1,
+    }
     assert told_of(ledger_rows(in_place)) == told_of(before)
     assert repair(tmp_path / "out") == told
 
@@ -105,7 +130,14 @@ def test_a_cluster_that_has_no_other_shrinks(configure, gallery, tmp_path):
     lost = gallery.rows[0]["image"]
     (gallery.folder / "images" / lost).unlink()
     found = repair(tmp_path / "out")
-    assert found == {"checked": 12, "lost": 1, "replaced": 0, "without_stand_in": 1, "understudies_lost": 0}
+    assert found == {
+        "checked": 12,
+        "copied_again": 0,
+        "lost": 1,
+        "replaced": 0,
+        "without_stand_in": 1,
+        "understudies_lost": 0,
+    }
     assert len(annotations(tmp_path / "out/reduced/build")) == 11
 
 
@@ -124,6 +156,18 @@ def test_a_copy_outlives_its_source(configure, gallery, tmp_path):
     assert {row["key"] for row in annotations(recipe / "build")} == kept_keys(recipe)
     assert second not in kept_keys(recipe)
     assert all((recipe / "build/images" / row["image"]).is_file() for row in annotations(recipe / "build"))
+
+
+def test_a_lost_copy_is_made_again_from_the_source(configure, gallery, tmp_path):
+    reduce_set(configure(of=gallery, images="export", num_clusters=2, keep_ratio=0.5))
+    before = files_of(tmp_path / "out")
+    gone, rotten = sorted((tmp_path / "out/reduced/build/images").rglob("*.jpg"))[:2]
+    gone.unlink()
+    rotten.write_bytes(b"\xff\xd8 rotten")
+    told = repair(tmp_path / "out", decode=True, dry_run=True)
+    assert (told["copied_again"], told["lost"], gone.exists()) == (2, 0, False)
+    assert repair(tmp_path / "out", decode=True) == told
+    assert files_of(tmp_path / "out") == before
 
 
 def test_rotten_images_are_found_by_decoding(in_place, gallery, tmp_path):
