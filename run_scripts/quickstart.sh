@@ -78,6 +78,7 @@ say "done"
 cat <<TEXT
 The reduced sets:   $out/reduction/best/build and $out/reduction/paper/build: annotations.json (LAVIS), images/,
                     keys.txt; ../ledger/ beside it has every pair of the source, and what became of it
+How it was made:    lavis-tldr inspect $out/reduction      What became of a pair: lavis-tldr why $out/reduction 000000001
 The captioner:      $out/captioner_finetune/checkpoint_best.pth
 Your own set next:  copy $configs/reduce.yaml and the captioner configs, name your tars or annotations under datasets,
                     your model type (base, small) under model, then: lavis-tldr reduce --cfg-path YOURS

@@ -1,6 +1,8 @@
 """The LAVIS tasks that reduce a set: all stages, or one of them."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
 from lavis_tldr.reduction.recipes import CONFIG, SHARED_STAGES
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.reduction.run_lock import run_lock
+from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 from lavis_tldr.tasks.stages import STAGES, build, repair
@@ -32,6 +36,22 @@ _DECIDING_KEYS = (
 )
 
 RUN_KEYS = tuple(field.name for field in fields(ReduceConfig))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other jobs out of a folder; all processes of this one come here together, and a refusal reaches them all."""
+    with ExitStack() as held:
+        refusal = None
+        if is_main_process():
+            try:
+                held.enter_context(run_lock(folder))
+            except ValueError as error:
+                refusal = str(error)
+        if refusal := from_rank_zero(lambda: refusal):
+            raise ValueError(refusal)
+        yield
+        barrier()  # the first process holds the lock until all are done
 
 
 @registry.register_task("tldr_reduce")
@@ -98,10 +118,14 @@ class ReduceTask(BaseTask):
         # Opened now, so that a wrong folder is known before hours of encoding.
         if "score" in names:
             _ = context.sentence_encoder
-        if set(names) - set(SHARED_STAGES):
-            self._keep_config(context)
-        self.restart(context, config.restart)
-        return self.run_stages(context, names)
+        with ExitStack() as held:
+            if set(names) - set(SHARED_STAGES):
+                held.enter_context(alone(context.recipe_root))
+                self._keep_config(context)
+            if config.restart:
+                with alone(context.root):
+                    self.restart(context, config.restart)
+            return self.run_stages(context, names)
 
     def context(self, model, datasets: dict, run_cfg, config: ReduceConfig) -> Context:
         return Context(
@@ -125,7 +149,9 @@ class ReduceTask(BaseTask):
             stage.open()
             if not stage.is_done():
                 context.ran.append(name)
-                STAGES[name].run(context, stage)
+                # Jobs of other recipes may run at the same time, once these are done.
+                with alone(context.root) if name in SHARED_STAGES else nullcontext():
+                    STAGES[name].run(context, stage)
         return closing_summary(context) if is_main_process() else {}
 
     def chosen(self, config: ReduceConfig) -> list[str]:

@@ -23,7 +23,7 @@ from lavis_tldr.sources import ImageLocation, Part
 from lavis_tldr.sources.annotations import find_exported
 from lavis_tldr.sources.presence import image_problem
 from lavis_tldr.tasks.captioner_start import barrier
-from lavis_tldr.tasks.reduce import ReduceTask
+from lavis_tldr.tasks.reduce import ReduceTask, alone
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 from lavis_tldr.tasks.stages import build, ledger, repair
 from lavis_tldr.tasks.stages.context import Context, share
@@ -71,19 +71,20 @@ class RepairTask(ReduceTask):
         context = self.context(model, datasets, run_cfg, ReduceConfig.from_run(run_cfg))
         context.as_made = _AS_MADE
         _check_captioner(context)
-        # Of an earlier repair that was cut short.
-        self.run_stages(context, ["repair", "ledger"])
-        decode, dry_run = bool(run_cfg.get("repair_decode")), bool(run_cfg.get("repair_dry_run"))
-        found = _look(context, decode)
-        figures = {}
-        if is_main_process():
-            figures = _plan(context, found.lost, decode, dry_run)
-            if found.uncopied and not dry_run:  # built anew, the set has them again
-                Stage(context.root_of("build"), "build", {}, {}).restart()
-        barrier()
-        if not dry_run:
-            context.forget_stages()
-            self.run_stages(context, list(_AGAIN))
+        with alone(context.recipe_root):
+            # Of an earlier repair that was cut short.
+            self.run_stages(context, ["repair", "ledger"])
+            decode, dry_run = bool(run_cfg.get("repair_decode")), bool(run_cfg.get("repair_dry_run"))
+            found = _look(context, decode)
+            figures = {}
+            if is_main_process():
+                figures = _plan(context, found.lost, decode, dry_run)
+                if found.uncopied and not dry_run:  # built anew, the set has them again
+                    Stage(context.root_of("build"), "build", {}, {}).restart()
+            barrier()
+            if not dry_run:
+                context.forget_stages()
+                self.run_stages(context, list(_AGAIN))
         return {"checked": found.checked, "copied_again": found.uncopied, **figures}
 
 

@@ -1,6 +1,8 @@
 """What a second run of a reduction does over again: only what is missing, and nothing behind the user's back."""
 
 import json
+import os
+import socket
 import tarfile
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from lavis.processors.blip_processors import BlipImageEvalProcessor
 from reductions import files_of, ledger_rows, reduce_set, tiny_captioner, write_captioner
 
+from lavis_tldr.reduction.run_lock import LOCK
 from lavis_tldr.sources import decode_image
 from lavis_tldr.sources.scenes import draw_scenes
 
@@ -196,3 +199,21 @@ def test_codes_are_the_models(reduced, pool, tmp_path):
                 image = process(decode_image(tar.extractfile(f"{row['key']}.jpg").read()))
                 expected = model.image_codes({"image": image[None]})[0]
                 np.testing.assert_array_equal(row["codes"], expected)
+
+
+def test_a_second_job_keeps_out_of_a_recipe_at_work(configure, tmp_path):
+    """Locks of processes that live: this test's parent is one."""
+    config = configure()
+    reduce_set(config, "run.stages=[encode]")
+    held = json.dumps({"host": socket.gethostname(), "process": os.getppid()})
+    recipe = tmp_path / "out/reduced"
+    recipe.mkdir()
+    (recipe / LOCK).write_text(held)
+    with pytest.raises(ValueError, match=f"process {os.getppid()} on .* is at work in .*reduced: wait for it"):
+        reduce_set(config)
+    reduce_set(config, "run.name=other")  # another recipe does not mind
+    (recipe / LOCK).rename(tmp_path / "out" / LOCK)
+    reduce_set(config)  # encoded already
+    (tmp_path / "out/encode/00001.parquet").unlink()
+    with pytest.raises(ValueError, match="is at work in .*out: wait for it"):
+        reduce_set(config)
