@@ -21,10 +21,10 @@ def load():
 
 def test_each_step_runs_on_a_small_set(tmp_path, monkeypatch, capsys):
     scaling = load()
-    monkeypatch.setattr(scaling, "PART_SIZE", 700)
+    sizes = {"samples": [2000], "part_size": 700, "num_clusters": 20}
     monkeypatch.setattr(logging.root.manager, "disable", logging.root.manager.disable)
     for step in scaling.STEPS:
-        args = Namespace(out=tmp_path, samples=[2000], step=step, representation="embedding", num_clusters=20)
+        args = Namespace(out=tmp_path, step=step, representation="embedding", duplicate_threshold=None, **sizes)
         scaling.run_step(args)
         seconds, before, after = map(float, capsys.readouterr().out.split())
         assert seconds > 0 and after >= before > 0

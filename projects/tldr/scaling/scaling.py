@@ -37,7 +37,6 @@ from lavis_tldr.tasks.stages.context import Context, write_table
 
 NUM_CODES, NUM_PATCHES, WIDTH = 3000, 196, 384
 NUM_TOPICS, CODES_OF_TOPIC = 4000, 64
-PART_SIZE = 10_000  # as img2dataset writes them
 WORDS = ("a", "the", "small", "large", "red", "blue", "dog", "cat", "man", "woman", "car", "tree", "street", "beach")
 MEASURED = ("cluster", "select", "ledger", "build")
 STEPS = ("draw", "cluster", "select", "draw_captions", "ledger", "build")
@@ -49,6 +48,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000], metavar="N")
     parser.add_argument("--representation", default="embedding", choices=("embedding", "histogram", "index"))
     parser.add_argument("--num-clusters", type=int, default=3000, metavar="C")
+    parser.add_argument(
+        "--part-size", type=int, default=10_000, metavar="N", help="samples a part (img2dataset: 10,000)"
+    )
+    parser.add_argument("--duplicate-threshold", type=float, metavar="COSINE", help="also drop near duplicates")
     parser.add_argument("--keep", action="store_true", help="do not delete the runs (10 million samples: 8 GB)")
     parser.add_argument("--first-step", choices=STEPS, default=STEPS[0], help="go on with a run that was kept")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)  # what the process of one step is told
@@ -74,6 +77,9 @@ def measured(args: argparse.Namespace, step: str) -> list[dict]:
     """Run a step in a process of its own; its row, if it is one that is measured."""
     command = [sys.executable, __file__, str(args.out), "--samples", str(args.samples[0]), "--step", step]
     command += ["--representation", args.representation, "--num-clusters", str(args.num_clusters)]
+    command += ["--part-size", str(args.part_size)]
+    if args.duplicate_threshold is not None:
+        command += ["--duplicate-threshold", str(args.duplicate_threshold)]
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     seconds, before, peak = map(float, told[-3:])
     print(f"{args.samples[0]:>11,} {step:14} {seconds:8.1f} s  {peak / 1024:7.0f} MiB", flush=True)
@@ -96,7 +102,7 @@ def run_step(args: argparse.Namespace) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
     if args.step == "draw":
-        draw(context, args.samples[0])
+        draw(context, args.samples[0], args.part_size)
     elif args.step == "draw_captions":
         draw_captions(context)
     else:
@@ -117,18 +123,19 @@ def context_of(args: argparse.Namespace) -> Context:
             "alignment": "contrastive",
             "similarity_weights": "drawn",
             "images": "in_place",
+            "duplicate_threshold": args.duplicate_threshold,
         }
     )
     codebook = torch.randn(NUM_CODES, WIDTH, generator=torch.Generator().manual_seed(0))
     quantizer = SimpleNamespace(num_codes=NUM_CODES, codebook=codebook)
     model = SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH)
-    parts = [Part(i, f"{i:05d}", f"{i:05d}.tar") for i in range(-(-args.samples[0] // PART_SIZE))]
+    parts = [Part(i, f"{i:05d}", f"{i:05d}.tar") for i in range(-(-args.samples[0] // args.part_size))]
     source = SimpleNamespace(source=SimpleNamespace(parts=parts))
     drawn = ("encode", "score", "refine")
     return Context(run_folder(args), config, source, model, "drawn", "cpu", as_made=drawn)
 
 
-def draw(context: Context, num_samples: int) -> None:
+def draw(context: Context, num_samples: int, part_size: int) -> None:
     """What encode and score would have written: images of topics, which favour some of the codes."""
     favoured = np.random.default_rng(0).integers(NUM_CODES, size=(NUM_TOPICS, CODES_OF_TOPIC))
     stages = [Stage(context.root, name, {}, {}) for name in ("encode", "score")]
@@ -136,7 +143,7 @@ def draw(context: Context, num_samples: int) -> None:
         stage.open()
     for part in context.parts.source.parts:
         rng = np.random.default_rng([1, part.index])
-        n = min(PART_SIZE, num_samples - part.index * PART_SIZE)
+        n = min(part_size, num_samples - part.index * part_size)
         topics = rng.integers(NUM_TOPICS, size=n)
         of_topic = favoured[topics[:, None], rng.integers(CODES_OF_TOPIC, size=(n, NUM_PATCHES))]
         anything = rng.integers(NUM_CODES, size=(n, NUM_PATCHES))
