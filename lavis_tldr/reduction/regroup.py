@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-GROUP_ROWS = 2**19
 
-
-def plan_groups(cluster_sizes: np.ndarray, max_rows: int = GROUP_ROWS) -> np.ndarray:
+def plan_groups(cluster_sizes: np.ndarray, max_rows: int) -> np.ndarray:
     """Clusters in groups of neighbours that hold at most ``max_rows`` samples (more only where one cluster does).
 
     Args:

@@ -12,7 +12,6 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavis_tldr.reduction import regroup
 from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import check_ledger, read_ledger
@@ -20,7 +19,7 @@ from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import keep_budget
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES, encode, refine, score, select
+from lavis_tldr.tasks.stages import STAGES, encode, refine, score, select, standing
 from lavis_tldr.tasks.stages.context import Context, write_table
 
 NUM_CLUSTERS, NUM_CODES, NUM_PATCHES = 5, 8, 6
@@ -133,7 +132,8 @@ def test_nothing_is_lost_or_doubled_and_quotas_are_right(rows, ratio, selection,
     config = {"selection": selection, "keep_ratio": ratio, "num_clusters": NUM_CLUSTERS, "images": "in_place"}
     if selection == "aligned":
         config |= {"balance": balance, "alignment": "likelihood", "duplicate_threshold": 0.9 if by_twins else None}
-    with tempfile.TemporaryDirectory() as folder, patch.object(regroup.plan_groups, "__defaults__", (group_rows,)):
+    small = {"_ROWS": group_rows, "_ROWS_WITH_CODES": group_rows}
+    with tempfile.TemporaryDirectory() as folder, patch.multiple(standing, **small):
         quantizer = SimpleNamespace(num_codes=NUM_CODES)
         context = Context(
             Path(folder),
@@ -169,12 +169,12 @@ def test_nothing_is_lost_or_doubled_and_quotas_are_right(rows, ratio, selection,
         assert of_kept.tolist() == naive_quotas(sizes, budget)
     priority = dict(zip(usable, draw_priority(list(usable), config.get("seed", 42)), strict=True))
 
-    def standing(key):
+    def place(key):
         value = usable[key]["score"] if selection == "aligned" else math.nan
         return (key in twins, math.isnan(value), 0 if math.isnan(value) else -np.float32(value), priority[key])
 
     for cluster in range(NUM_CLUSTERS):
-        members = sorted((key for key, row in usable.items() if row["cluster"] == cluster), key=standing)
+        members = sorted((key for key, row in usable.items() if row["cluster"] == cluster), key=place)
         num_kept = len(kept & set(members))
         # The kept are the first of their cluster; the others follow as understudies.
         of_tiers = [key for key in members if key in kept]

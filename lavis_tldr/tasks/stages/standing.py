@@ -22,6 +22,8 @@ from lavis_tldr.tasks.alignment import BOTH, Moments, combine_scores
 from lavis_tldr.tasks.stages import cluster, encode, score
 from lavis_tldr.tasks.stages.context import Context, share_missing
 
+_ROWS, _ROWS_WITH_CODES = 2**19, 2**17  # samples held at once
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -39,7 +41,9 @@ class Groups:
 
     @classmethod
     def plan(cls, context: Context, stage: Stage, sizes: np.ndarray) -> "Groups":
-        of_cluster = plan_groups(sizes)
+        # Codes, to tell near duplicates by, take several times the room of all else.
+        with_codes = context.config.duplicate_threshold is not None
+        of_cluster = plan_groups(sizes, _ROWS_WITH_CODES if with_codes else _ROWS)
         number = int(of_cluster.max()) + 1
         # Left by another version, files of another number of groups would be misread.
         return cls(stage.scratch / f"of_{number}", of_cluster, number)
