@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 
+from lavis_tldr.sources.caption_columns import CaptionColumnsBuilder, Pair
 from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
-from lavis_tldr.sources.keys import KeyRegister
+from lavis_tldr.sources.json_list import NoJsonListError, iter_json_list
 from lavis_tldr.sources.part_names import check_part_size
 from lavis_tldr.sources.patterns import find_files
 from lavis_tldr.sources.record import Part, Record
-from lavis_tldr.sources.text import clean_caption, clean_key
-
-
-@dataclass(frozen=True)
-class _Pair:
-    key: str
-    image_key: str
-    image: str  # path as annotated, "" where there is none
-    caption: str
-    error: str
+from lavis_tldr.sources.text import clean_caption
 
 
 class LavisJsonSource:
@@ -51,21 +41,18 @@ class LavisJsonSource:
         self._files = SourceFiles(paths)
         self._digests: dict[int, str] = {}  # by part
         self.parts: list[Part] = []
-        self._pairs: list[list[_Pair]] = []  # by part
-        entries = [_entries(path) for path in paths]
-        num_captions = Counter(image for rows in entries for image, captions, _ in rows for _ in captions or [0])
-        next_caption: Counter[str] = Counter()
-        keys = KeyRegister()
-        for path, rows in zip(paths, entries, strict=True):
-            for start in range(0, len(rows), part_size):
-                pairs = [
-                    pair
-                    for number, row in enumerate(rows[start : start + part_size], start)
-                    for pair in _pairs(row, f"{os.path.basename(path)}[{number}]", num_captions, next_caption, keys)
-                ]
-                index = len(self.parts)
-                self.parts.append(Part(index, f"{index:05d}", path))
-                self._pairs.append(pairs)
+        self._starts: list[int] = []  # by part, the row it begins at
+        columns = CaptionColumnsBuilder()
+        for path in paths:
+            columns.start_file(os.path.basename(path))
+            for number, entry in enumerate(_entries(path)):
+                if number % part_size == 0:
+                    self.parts.append(Part(len(self.parts), f"{len(self.parts):05d}", path))
+                    self._starts.append(len(columns))
+                for caption in _captions(entry):
+                    columns.add(*caption, number)
+        self._starts.append(len(columns))
+        self._columns = columns.build()
 
     def read(self, part: Part, images: bool = True) -> Iterator[Record]:
         """Records of one slice; the bytes of an image are read once for neighbouring pairs.
@@ -74,7 +61,7 @@ class LavisJsonSource:
         """
         nothing = None, None, ""
         last, found = "", nothing
-        for pair in self._pairs[part.index]:
+        for pair in self._pairs(part):
             if pair.image != last:
                 last, found = pair.image, self._folder.read(pair.image, images) if pair.image else nothing
             image, location, problem = found
@@ -87,7 +74,7 @@ class LavisJsonSource:
         """
         if part.index not in self._digests:
             digest = blake2b(digest_size=16)
-            for pair in self._pairs[part.index]:
+            for pair in self._pairs(part):
                 size = self._folder.size(pair.image)
                 digest.update(json.dumps([pair.key, pair.caption, pair.error, size]).encode())
             self._digests[part.index] = digest.hexdigest()
@@ -105,42 +92,63 @@ class LavisJsonSource:
             "num_parts": len(self.parts),
         }
 
+    def _pairs(self, part: Part) -> Iterator[Pair]:
+        return self._columns.pairs(*self._starts[part.index : part.index + 2])
 
-_Row = tuple[str, list[tuple[str, str]], str]  # image path, (caption, error) of each caption, error of the entry
 
-
-def _entries(path: str) -> list[_Row]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not JSON: {error}. Give a LAVIS annotation list "
-            f'[{{"image": ..., "caption": ...}}, ...]; of JSON lines, make one list first.'
-        ) from error
+def _entries(path: str) -> Iterator[object]:
+    """The entries of a list; the last thing it does is to complain if none of them was an annotation."""
     expected = 'expected a list of {"image": path, "caption": text or list of texts}'
-    if not isinstance(found, list):
+    first, useful = "", False
+    try:
+        for entry, _ in iter_json_list(path):
+            first = first or json.dumps(entry)[:200]
+            useful = useful or (isinstance(entry, dict) and "image" in entry and "caption" in entry)
+            yield entry
+    except NoJsonListError:
+        found = _load(path)
         keys = f" with the keys {sorted(found)[:5]}" if isinstance(found, dict) else ""
-        raise ValueError(f"{path} holds a {type(found).__name__}{keys}; {expected}.")
-    if not found:
+        raise ValueError(f"{path} holds a {type(found).__name__}{keys}; {expected}.") from None
+    except (ValueError, RecursionError) as error:
+        raise _no_json(path, error) from error
+    if not first:
         raise ValueError(f"{path} holds an empty list; {expected}.")
-    if not any(isinstance(entry, dict) and "image" in entry and "caption" in entry for entry in found):
+    if not useful:
         raise ValueError(
             f"No entry of {path} has both 'image' and 'caption'; {expected}. Its first entry is "
-            f"{json.dumps(found[0])[:200]}. Rename the fields, or name another file."
+            f"{first}. Rename the fields, or name another file."
         )
-    return [_row(entry) for entry in found]
 
 
-def _row(entry: object) -> _Row:
+def _load(path: str) -> object:
+    """What a file holds that is no list."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(path, error) from error
+
+
+def _no_json(path: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} is not JSON: {error}. Give a LAVIS annotation list "
+        f'[{{"image": ..., "caption": ...}}, ...]; of JSON lines, make one list first.'
+    )
+
+
+def _captions(entry: object) -> Iterator[tuple[str, str, str]]:
+    """``(image path, caption, error)`` for each caption of an entry; one without a caption if it has none."""
     if not isinstance(entry, dict):
-        return "", [], f"not an annotation: a {type(entry).__name__}"
-    image = entry.get("image")
-    error = "" if isinstance(image, str) and image else "missing image"
+        yield "", "", f"not an annotation: a {type(entry).__name__}"
+        return
+    found = entry.get("image")
+    image = found if isinstance(found, str) else ""
     captions = entry.get("caption")
     if not isinstance(captions, list):
         captions = [captions]
-    return image if not error else "", [_caption(caption) for caption in captions], error
+    for caption in captions or [None]:
+        text, error = _caption(caption)
+        yield image, text, error if image else "missing image"
 
 
 def _caption(found: object) -> tuple[str, str]:
@@ -148,19 +156,3 @@ def _caption(found: object) -> tuple[str, str]:
         return "", "missing caption" if found is None else f"missing caption: a {type(found).__name__}"
     caption = clean_caption(found)
     return caption, "" if caption else "empty caption"
-
-
-def _pairs(
-    row: _Row, place: str, num_captions: Counter[str], next_caption: Counter[str], keys: KeyRegister
-) -> Iterator[_Pair]:
-    image, captions, entry_error = row
-    # An entry without an image is named by its place, so that the ledger can point at it.
-    image_key = clean_key(image) or place
-    for caption, caption_error in captions or [("", "missing caption")]:
-        wanted = image_key
-        if image and num_captions[image] > 1:
-            wanted = f"{image_key}#{next_caption[image]}"
-            next_caption[image] += 1
-        key, doubled = keys.claim(wanted)
-        error = entry_error or caption_error or (f"doubled key: {wanted}" if doubled else "")
-        yield _Pair(key, image_key, image, caption, error)

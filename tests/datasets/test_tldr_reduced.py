@@ -209,7 +209,7 @@ def test_unusable_configs_say_what_is_expected(tmp_path, changes, message):
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_annotations_equal_the_parsed_list(tmp_path, monkeypatch, indent, chunk):
-    monkeypatch.setattr("lavis_tldr.datasets.annotations.CHUNK_CHARACTERS", chunk)
+    monkeypatch.setattr("lavis_tldr.sources.json_list.CHUNK_CHARACTERS", chunk)
     records = [record("a"), record("büro", note=["[1]", {"x": None}]), record("猫")]
     path = tmp_path / "annotations.json"
     path.write_text(json.dumps(records, indent=indent, ensure_ascii=False), encoding="utf-8")

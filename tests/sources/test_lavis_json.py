@@ -1,11 +1,19 @@
 import json
 import os
+from collections import Counter
 from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from lavis_tldr.sources import LavisJsonSource, image_folder
+from lavis_tldr.sources import LavisJsonSource, caption_columns, image_folder, json_list
+from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.record import ImageLocation
+from lavis_tldr.sources.text import clean_caption, clean_key
 
 
 @pytest.fixture
@@ -237,3 +245,131 @@ def test_an_annotation_file_that_changes_is_noticed(source_of):
     source.check_unchanged(source.parts[0])
     with pytest.raises(ValueError, match=r"annotations1\.json has changed since this run began"):
         source.check_unchanged(source.parts[1])
+
+
+_NAMES = ("t.json", "t.json", "u.json")  # in a folder each
+
+
+def _naive(lists, part_size):
+    """``(key, image key, caption, error)`` of each pair, by part; all in memory."""
+    found = []  # image, captions, place, error; by part
+    for entries, name in zip(lists, _NAMES, strict=False):
+        for number, entry in enumerate(entries):
+            if number % part_size == 0:
+                found.append([])
+            if isinstance(entry, dict):
+                image = entry.get("image") if isinstance(entry.get("image"), str) else ""
+                captions = entry.get("caption")
+                captions = captions if isinstance(captions, list) else [captions]
+                found[-1].append((image, captions or [None], f"{name}[{number}]", ""))
+            else:
+                found[-1].append(("", [None], f"{name}[{number}]", f"not an annotation: a {type(entry).__name__}"))
+    counts = Counter(image for part in found for image, captions, _, _ in part for _ in captions)
+    seen, keys, parts = Counter(), KeyRegister(), []
+    for part in found:
+        pairs = []
+        for image, captions, place, error in part:
+            for caption in captions:
+                image_key = clean_key(image) or place
+                wanted = image_key
+                if image and counts[image] > 1:
+                    wanted += f"#{seen[image]}"
+                    seen[image] += 1
+                key, doubled = keys.claim(wanted)
+                text = clean_caption(caption) if isinstance(caption, str) else ""
+                problems = [error, "" if image else "missing image"]
+                if not isinstance(caption, str):
+                    problems.append(
+                        "missing caption" if caption is None else f"missing caption: a {type(caption).__name__}"
+                    )
+                problems.append("" if text else "empty caption")
+                problems.append(f"doubled key: {wanted}" if doubled else "")
+                pairs.append((key, image_key, text, next(filter(None, problems), "")))
+        parts.append(pairs)
+    return parts
+
+
+_images = st.sampled_from(
+    [
+        "a",
+        "a",
+        "b",
+        "a#0",
+        "a#1",
+        "a#0~2",
+        "b~2",
+        "b\n",
+        "b\\n",
+        "\ud800",
+        "\\ud800",
+        "é😀",
+        "t.json[0]",
+        "t.json[1]",
+        "",
+        3,
+    ]
+)
+_captions = st.sampled_from(["x", " y ", "", "\x00", "é", "a\udc00b", "\U0001f600", None, 1, True, {"caption": "x"}])
+_entries = st.one_of(
+    st.fixed_dictionaries({"image": _images, "caption": st.one_of(_captions, st.lists(_captions, max_size=3))}),
+    st.fixed_dictionaries({}, optional={"image": _images, "caption": _captions}),
+    st.sampled_from(["text", 1.5, None, [["a", "x"]]]),
+)
+
+
+def _annotated(*images):
+    return [{"image": image, "caption": "x"} for image in images]
+
+
+@given(
+    lists=st.lists(st.lists(_entries, max_size=8), min_size=1, max_size=3),
+    part_size=st.integers(1, 4),
+    escaped=st.booleans(),
+    hashes=st.sampled_from([hash, lambda key: len(key) % 2]),
+)
+@example([_annotated("b~2", "a~2", "a", "a"), _annotated("b\n", "b\\n", "b\\n~2")], 2, True, hash)
+@example([_annotated("a", "a#0", "a#0~2", "a", "a#1~2~2", "a#1", "a#1~2", "a#1~2~2~3")], 3, True, lambda key: 1)
+@example([[{"caption": ["x", "y"]}], [{}, "text"], ["text", *_annotated("t.json[0]", "t.json[0]~2")]], 1, False, hash)
+def test_like_all_of_it_in_memory(lists, part_size, escaped, hashes):
+    lists = [[*entries, *_annotated("z")] for entries in lists]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(caption_columns, "_BLOCK", 3)
+        patch.setattr(caption_columns, "hash", hashes, raising=False)
+        patch.setattr(json_list, "CHUNK_CHARACTERS", 11)
+        paths = [Path(folder, str(i), name) for i, name in enumerate(_NAMES[: len(lists)])]
+        for path, entries in zip(paths, lists, strict=True):
+            path.parent.mkdir()
+            # Unpaired surrogates can only be written as escapes.
+            text = json.dumps(entries, ensure_ascii=escaped or "\\ud" in json.dumps(entries))
+            path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        source = LavisJsonSource(map(str, paths), folder, part_size=part_size)
+        records = [[(r.key, r.image_key, r.caption) for r in source.read(part, images=False)] for part in source.parts]
+        digests = _digests(source)
+    expected = _naive(lists, part_size)
+    assert records == [[pair[:3] for pair in pairs] for pairs in expected]
+    # No image is there: that hides a record's own error, but not from the digest.
+    written = ["".join(json.dumps([key, text, error, -1]) for key, _, text, error in pairs) for pairs in expected]
+    assert digests == [blake2b(text.encode(), digest_size=16).hexdigest() for text in written]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b'[{"image": "a.jpg", "caption": "x"},\n',
+            r"is not JSON: Expecting value: line 2 column 1 \(char 37\)\. Give",
+        ),
+        (b'[{"image": "a.jpg", "caption": "x"}] []', "is not JSON: Extra data: line 1 column 38"),
+        (
+            b'[{"image": "a.jpg", "caption": "\xe9"}]',
+            "decode byte 0xe9 in position 32: invalid continuation byte. Give",
+        ),
+        (b"[" * 100_000, "is not JSON: maximum recursion depth exceeded"),
+        (b"", "is not JSON: Expecting value: line 1 column 1"),
+    ],
+)
+def test_a_broken_list_is_told_as_json_tells_it(tmp_path, root, content, message):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        LavisJsonSource(str(path), str(root))
