@@ -58,7 +58,9 @@ class TarWalk:
         size = os.fstat(file.fileno()).st_size
         end = 0
         with _guarded(tarfile.open, fileobj=file, mode="r:") as tar:
-            while (info := _guarded(tar.next)) is not None:
+            # Python 3.10's tarfile fails when it is asked for the next member of a tar that has none.
+            is_empty = tar.firstmember is None
+            while not is_empty and (info := _guarded(tar.next)) is not None:
                 tar.members = []  # tarfile would keep them all
                 if info.size < 0 or tar.offset <= end:
                     raise tarfile.ReadError(f"{info.name!r} claims to end before it begins")
