@@ -111,7 +111,7 @@ def stand(
     priority = draw_priority(keys, seed)
     order = np.lexsort((priority, score, tier, cluster_ids))
     place = np.empty(count, np.int64)
-    place[order] = _places(cluster_ids[order] * 3 + tier[order])
+    place[order] = places_in_runs(cluster_ids[order] * 3 + tier[order])
     return Standing(tier, place, score, priority)
 
 
@@ -259,7 +259,7 @@ def select_aligned(
     return is_kept(cluster_ids, standing.tier, standing.place, counts)
 
 
-def _places(labels: np.ndarray) -> np.ndarray:
+def places_in_runs(labels: np.ndarray) -> np.ndarray:
     """Position of each row in its run of equal labels, (N,)."""
     new = np.append(True, labels[1:] != labels[:-1])[: len(labels)]
     starts = np.flatnonzero(new)

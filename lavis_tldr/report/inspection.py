@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, SHARED_STAGES, locate_run
+from lavis_tldr.reduction.repairs import Repairs
 
-from .repairs import Repairs
 from .resuming import resume_command
 from .stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
 

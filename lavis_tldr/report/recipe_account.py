@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, STANDS_IN, reasons
+from lavis_tldr.reduction.repairs import Repairs
 
 from .cluster_standing import cluster_standing, count_kept
 from .key_lookup import find_key
 from .reasons import explain_caption, explain_outcome
-from .repairs import Repairs
 from .stage_rows import config_of, is_done, number_or_none, parts_of, row_in
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from lavis_tldr.reduction.selection import places_in_runs
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.text import clean_key
 
@@ -153,9 +154,7 @@ def _numbers(images: pa.ChunkedArray) -> np.ndarray:
     if not len(rows):
         return numbers
     rows = rows[np.argsort(ids[rows], kind="stable")]
-    first = np.concatenate([[True], ids[rows][1:] != ids[rows][:-1]])
-    starts = np.flatnonzero(first)
-    numbers[rows] = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
+    numbers[rows] = places_in_runs(ids[rows])
     return numbers
 
 

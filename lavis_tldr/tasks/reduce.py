@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.reduction.recipes import CONFIG, SHARED_STAGES
+from lavis_tldr.reduction.recipes import CONFIG, REPAIR_PLAN, SHARED_STAGES
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.run_lock import run_lock
 from lavis_tldr.runners.process_group import from_rank_zero
@@ -178,7 +178,7 @@ class ReduceTask(BaseTask):
                 stage = Stage(context.root_of(name), name, {}, {})
                 stage.restart()
                 if name == "repair":  # of another selection
-                    repair.plan_path(context).unlink(missing_ok=True)
+                    (context.recipe_root / REPAIR_PLAN).unlink(missing_ok=True)
                 if name == "build":
                     build.forget_images(stage)
         barrier()

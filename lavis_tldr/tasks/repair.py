@@ -1,6 +1,5 @@
 """``tldr_repair``: lets understudies step in for kept samples whose images have gone missing since."""
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from lavis.common.registry import registry
 from tqdm import tqdm
 
 from lavis_tldr.datasets.source_parts import SourceParts
-from lavis_tldr.files import write_whole
 from lavis_tldr.reduction.ledger import iter_ledger
+from lavis_tldr.reduction.recipes import REPAIR_PLAN
+from lavis_tldr.reduction.repairs import Repairs
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.understudy import replace_lost
 from lavis_tldr.runners.process_group import from_all_ranks
@@ -25,7 +25,7 @@ from lavis_tldr.sources.presence import image_problem
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce import ReduceTask, alone
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import build, ledger, repair
+from lavis_tldr.tasks.stages import build, ledger
 from lavis_tldr.tasks.stages.context import Context, share
 
 RUN_KEYS = ("repair_decode", "repair_dry_run")
@@ -154,7 +154,7 @@ def _look(context: Context, decode: bool) -> _Found:
 
 def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -> dict:
     """Choose the stand-ins and write them down; the stages made from the set as it was are forgotten."""
-    before = repair.load_plan(context)
+    before = Repairs.load(context.recipe_root)
     places: dict[str, tuple[str, dict]] = {}
 
     def ranked(clusters: np.ndarray, above: int, up_to: int) -> Iterator[tuple[int, int, str]]:
@@ -166,28 +166,19 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
         part_name, place = places[key]
         return _has_copy(context, part_name, place, decode) or _in_source(place, decode)
 
-    replaced, passed_over = replace_lost(lost, ranked, is_there, num_gaps=len(before))
+    replaced, passed_over = replace_lost(lost, ranked, is_there, num_gaps=len(before.replaced))
     for key in sorted(replaced)[:_TOLD]:
         logging.info(
             "%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other"
         )
     if len(replaced) > _TOLD:
-        logging.info("... and %d more: %s", len(replaced) - _TOLD, repair.plan_path(context))
+        logging.info("... and %d more: %s", len(replaced) - _TOLD, context.recipe_root / REPAIR_PLAN)
     if replaced and not dry_run:
         # First what was made from the set as it was: cut short after that, it is made again as it was.
         for name in reversed(_AGAIN):
             Stage(context.root_of(name), name, {}, {}).restart()
-        lost_before = repair.load_lost_understudies(context)
-        plan = {"replaced": {**before, **replaced}, "understudies_lost": sorted({*lost_before, *passed_over})}
-        with write_whole(repair.plan_path(context)) as path:
-            path.write_text(json.dumps(plan, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    left_out = sum(not stand_in for stand_in in replaced.values())
-    return {
-        "lost": len(lost),
-        "replaced": len(replaced) - left_out,
-        "without_stand_in": left_out,
-        "understudies_lost": len(passed_over),
-    }
+        Repairs({**before.replaced, **replaced}, before.passed_over.union(passed_over)).save(context.recipe_root)
+    return {**Repairs(replaced).counts(), "understudies_lost": len(passed_over)}
 
 
 def _understudies(context: Context, clusters: np.ndarray, above: int, up_to: int) -> Iterator[tuple[str, dict]]:

@@ -3,9 +3,10 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import pyarrow as pa
 from lavis.common.dist_utils import is_main_process
@@ -45,10 +46,8 @@ def run(context: Context, stage: Stage) -> None:
     barrier()
     counts = {}
     if is_main_process():
-        with stage.write(ANNOTATIONS) as path:
-            written = write_annotations(path, _all_rows(context, stage))
-        with stage.write(KEYS) as path, open(path, "w", encoding="utf-8") as file:
-            file.writelines(row["key"] + "\n" for row in _all_rows(context, stage))
+        with stage.write(ANNOTATIONS) as path, stage.write(KEYS) as keys, open(keys, "w", encoding="utf-8") as file:
+            written = write_annotations(path, _listed(_all_rows(context, stage), file))
         counts = {"read": ledger.stage_of(context).manifest["counts"]["read"], "written": written}
     finish_on_first(stage, counts, time.monotonic() - started)
 
@@ -96,6 +95,13 @@ def _all_rows(context: Context, stage: Stage) -> Iterator[dict]:
     for name in context.part_names:
         with open(_rows_path(stage, name), encoding="utf-8") as file:
             yield from map(json.loads, file)
+
+
+def _listed(rows: Iterable[dict], keys: TextIO) -> Iterator[dict]:
+    """The rows, each key written to a file on the way."""
+    for row in rows:
+        keys.write(row["key"] + "\n")
+        yield row
 
 
 def forget_images(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -149,11 +149,11 @@ def _batches(
     size = context.config.batch_size_eval
     for part in parts:
         # Loader processes read the bytes: a part's images need not fit in memory.
-        records = list(context.parts.source.read(part, images=False))
-        work = _PartWork(records, {record.key: record.error or _path_error(record) for record in records})
+        records = [_storable(record) for record in context.parts.source.read(part, images=False)]
+        work = _PartWork(records, {record.key: record.error for record in records})
         opened.append(work)
         # Pairs of one image share one encoding, and an image without a usable caption needs none.
-        wanted = {record.image_key: record.location for record in records if not work.errors[record.key]}
+        wanted = {record.image_key: record.location for record in records if not record.error}
         for keys in _blocks([key for key in wanted if key in cached], size):
             features = torch.from_numpy(np.stack([cached[key] for key in keys]))
             _encode_batch(context, keys, {"image_features": features}, work)
@@ -161,13 +161,14 @@ def _batches(
         yield []
 
 
-def _path_error(record: Record) -> str:
-    """Why an image's path can't be put into a table, "" if it can."""
+def _storable(record: Record) -> Record:
+    """The record; without its image, and with an error, where no table can hold the image's path."""
     try:
         (record.location.path if record.location else "").encode()
-        return ""
+        return record
     except UnicodeEncodeError:
-        return "unreadable image: its path is not UTF-8"
+        error = record.error or "unreadable image: its path is not UTF-8"
+        return replace(record, error=error, location=None)
 
 
 def _encode_batch(context: Context, keys: list[str], samples: dict, work: _PartWork) -> None:
@@ -187,7 +188,7 @@ def _table(context: Context, work: _PartWork) -> pa.Table:
     records, errors = work.records, work.errors
     usable = [not errors[record.key] for record in records]
     image_keys = [record.image_key for record in records if not errors[record.key]]
-    places = [(not _path_error(record) and record.location) or ImageLocation("") for record in records]
+    places = [record.location or ImageLocation("") for record in records]
     codes = np.array([work.codes[key] for key in image_keys], np.uint16).reshape(-1, context.model.num_patches)
     means = np.array([work.means[key] for key in image_keys], np.float16).reshape(-1, context.model.encoder_width)
     table = pa.table(

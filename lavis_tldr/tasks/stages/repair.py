@@ -3,49 +3,20 @@
 Which do is written in ``<recipe>/repaired.json``, by the task `tldr_repair`; without that file there is no such stage.
 """
 
-import json
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lavis_tldr.reduction.manifest import digest_of
-from lavis_tldr.reduction.recipes import REPAIR_PLAN
+from lavis_tldr.reduction.repairs import Repairs
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.stages import refine, select
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 
 
-def plan_path(context: Context) -> Path:
-    return context.recipe_root / REPAIR_PLAN
-
-
 def load_plan(context: Context) -> dict[str, str]:
     """Key of each kept sample that was lost, and of its stand-in, or "" where its cluster had none left."""
-    return _load(context).get("replaced", {})
-
-
-def load_lost_understudies(context: Context) -> list[str]:
-    """Keys of understudies that were passed over, since their images were lost as well."""
-    return _load(context).get("understudies_lost", [])
-
-
-def _load(context: Context) -> dict:
-    path = plan_path(context)
-    if not path.is_file():
-        return {}
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(plan, dict) and isinstance(plan.get("replaced"), dict):
-            return plan
-        error = "no mapping 'replaced'"
-    except ValueError as problem:
-        error = problem
-    raise ValueError(
-        f"{path} should say which images were replaced, and can't be read ({error}). Delete it, and run `lavis-tldr "
-        "reduce` with `--restart ledger` and then `lavis-tldr repair` again."
-    )
+    return Repairs.load(context.recipe_root).replaced
 
 
 def stage_of(context: Context) -> Stage:

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lavis_tldr.reduction.recipes import REPAIR_PLAN
+from lavis_tldr.files import write_whole
+
+from .recipes import REPAIR_PLAN
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,15 @@ class Repairs:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} should say which images were replaced, and can't be read ({type(error).__name__}: {error}): "
-                "restore it, or run `lavis-tldr repair` anew."
+                "restore it; or delete it, run `lavis-tldr reduce` with `--restart ledger`, and then `lavis-tldr "
+                "repair` anew."
             ) from error
+
+    def save(self, recipe: Path) -> None:
+        """Write them into a recipe's folder."""
+        plan = {"replaced": self.replaced, "understudies_lost": sorted(self.passed_over)}
+        with write_whole(recipe / REPAIR_PLAN) as path:
+            path.write_text(json.dumps(plan, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def counts(self) -> dict[str, int]:
         """How many kept samples were ``lost``, ``replaced`` and left ``without_stand_in``."""
