@@ -99,8 +99,12 @@ def _save_array(path):
         np.save(file, np.zeros(50_000))
 
 
+# Made before the fork: a forked child must not start PyTorch's threads, which its parent may have started.
+_TENSOR = torch.zeros(50_000)
+
+
 def _save_tensor(path):
-    save_checkpoint({"x": torch.zeros(50_000)}, path)
+    save_checkpoint({"x": _TENSOR}, path)
 
 
 def _under_limit(write, path, connection):
@@ -122,6 +126,7 @@ def test_no_room_is_one_clear_error_and_leaves_nothing(tmp_path, write):
     process = context.Process(target=_under_limit, args=(write, path, send))
     process.start()
     send.close()
+    assert receive.poll(120), "the writer neither ends nor fails"
     is_users, message = receive.recv()
     process.join()
     assert is_users
