@@ -1,16 +1,69 @@
-"""The recipes of a run folder: ``RUN/NAME/``, each with its own stages; encoding and scoring they share."""
+"""The recipes of a run folder: ``RUN/NAME/``, each with its own stages, and the stages that they share.
+
+A shared stage that recipes may want otherwise than each other has a folder for each variant, named by what tells them
+apart: ``RUN/score/contrastive/``, ``RUN/cluster/embedding-300-seed42/``.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from lavis_tldr.files import write_whole
 
 from .run_folder import MANIFEST
 
-SHARED_STAGES = ("encode", "score")
-RECIPE_STAGES = ("cluster", "select", "refine", "repair", "ledger", "build")
-CONFIG = "config.yaml"
+SHARED_STAGES = ("encode", "caption", "score", "gradient", "cluster")
+VARIED_STAGES = ("score", "cluster")
+RECIPE_STAGES = ("select", "refine", "repair", "ledger", "build")
+CONFIG, VARIANTS = "config.yaml", "variants.json"
 REPAIR_PLAN = "repaired.json"
+
+
+def shared_folders(run: Path | str) -> dict[str, Path]:
+    """Folders of the shared stages that have begun, all variants, by "encode", "score/contrastive" and the like."""
+    run = Path(run)
+    found = {}
+    for stage in SHARED_STAGES:
+        folders = sorted(path for path in (run / stage).glob("*") if path.is_dir()) if stage in VARIED_STAGES else []
+        for folder in folders or [run / stage]:
+            if (folder / MANIFEST).is_file():
+                found[folder.relative_to(run).as_posix()] = folder
+    return found
+
+
+def stage_folders(recipe: Path | str) -> dict[str, Path]:
+    """The folder of every stage that a recipe uses, begun or not, by the stage's name.
+
+    Raises:
+        ValueError: If the note of its variants is damaged.
+    """
+    recipe = Path(recipe)
+    run = _whole(recipe).parent
+    shared = {stage: run / stage for stage in SHARED_STAGES if stage not in VARIED_STAGES}
+    varied = {stage: run / stage / variant for stage, variant in _variants(recipe).items()}
+    folders = {**shared, **varied, **{stage: recipe / stage for stage in RECIPE_STAGES}}
+    return {stage: folders[stage] for stage in (*SHARED_STAGES, *RECIPE_STAGES) if stage in folders}
+
+
+def note_variants(recipe: Path, variants: Mapping[str, str]) -> None:
+    """Remember which variants of the shared stages a recipe uses, by stage."""
+    with write_whole(recipe / VARIANTS) as path:
+        path.write_text(json.dumps(dict(variants), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _variants(recipe: Path) -> dict[str, str]:
+    path = recipe / VARIANTS
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no JSON ({error}): run `lavis-tldr reduce` again, which writes it anew."
+        ) from error
 
 
 def is_recipe(folder: Path | str) -> bool:

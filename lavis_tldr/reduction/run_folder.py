@@ -31,22 +31,23 @@ class Stage:
         config: What decides the stage's output, as plain values. Leave out what doesn't, such as a batch
             size.
         inputs: Name and digest of each input: weights, source parts, the stage before.
+        variant: Where a run has the stage several times: its folder is ``<root>/<name>/<variant>/``.
     """
 
-    def __init__(self, root: Path | str, name: str, config: dict, inputs: dict[str, str]):
+    def __init__(self, root: Path | str, name: str, config: dict, inputs: dict[str, str], variant: str = ""):
         self.name = name
-        self.folder = Path(root) / _flat(name)
+        self.folder = Path(root) / _flat(name) / _flat(variant) if variant else Path(root) / _flat(name)
         self.config = normalise(config)
         self.inputs = normalise(inputs)
 
     @classmethod
-    def as_made(cls, root: Path | str, name: str) -> Stage:
+    def as_made(cls, root: Path | str, name: str, variant: str = "") -> Stage:
         """The finished stage in this folder, whatever it was made with.
 
         Raises:
             ValueError: If it is not there, or not finished.
         """
-        stage = cls(root, name, {}, {})
+        stage = cls(root, name, {}, {}, variant)
         manifest = stage._read()
         if manifest is None or not manifest["done"]:
             raise ValueError(f"stage {name} in {stage.folder} is not finished: run `lavis-tldr reduce` first.")

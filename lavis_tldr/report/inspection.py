@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, SHARED_STAGES, locate_run
+from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, locate_run, shared_folders, stage_folders
 from lavis_tldr.reduction.repairs import Repairs
 
 from .resuming import resume_command
@@ -32,9 +32,10 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
     """
     root, names = locate_run(run, name)
     parts = source_parts(stage_record(root / "encode"))
-    folders = {stage: root / stage for stage in SHARED_STAGES}
+    folders = {"encode": root / "encode", **shared_folders(root)}
+    # What a shared stage is made from has no variants.
     shared = {stage: _record(folder, folders, parts) for stage, folder in folders.items()}
-    recipes = {recipe: _recipe(root / recipe, folders, shared, parts) for recipe in names}
+    recipes = {recipe: _recipe(root / recipe, parts) for recipe in names}
     stages = [*shared.values(), *(stage for recipe in recipes.values() for stage in recipe["stages"].values())]
     return {
         "run": str(root),
@@ -44,13 +45,14 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
     }
 
 
-def _recipe(folder: Path, shared_folders: dict[str, Path], shared: dict[str, dict], parts: list[str]) -> dict:
-    folders = shared_folders | {stage: folder / stage for stage in RECIPE_STAGES}
+def _recipe(folder: Path, parts: list[str]) -> dict:
+    folders = stage_folders(folder)
     repairs = Repairs.load(folder)
     # Only a recipe that has lost images has a repair.
     names = [name for name in RECIPE_STAGES if name != "repair" or repairs.replaced]
     stages = {name: _record(folders[name], folders, parts) for name in names}
-    # Not every recipe needs scores, but scores that were begun are needed.
+    # Not every recipe needs scores, but those of its kind that were begun are needed.
+    shared = {name: _record(folders[name], folders, parts) for name in folders if name not in RECIPE_STAGES}
     begun = [stage for name, stage in shared.items() if name == "encode" or stage["state"] != NOT_BEGUN]
     finished = all(stage["state"] == DONE for stage in [*begun, *stages.values()])
     config = str(folder / CONFIG) if (folder / CONFIG).is_file() else None

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, STANDS_IN, reasons
+from lavis_tldr.reduction.recipes import stage_folders
 from lavis_tldr.reduction.repairs import Repairs
 
 from .cluster_standing import cluster_standing, count_kept
@@ -35,8 +36,9 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
         - ``captions``: ``original``, ``generated``, ``final``, ``from`` and ``explanation``
     """
     row = {}
+    folders = stage_folders(folder)
     for stage in ("cluster", "select", "refine", "repair", "ledger"):
-        row |= row_in(folder / stage, source["part"], key)
+        row |= row_in(folders[stage], source["part"], key) if stage in folders else {}
     selection = config_of(folder / "select")
     seed = selection.get("seed") if selection.get("selection") == "uniform" else None
     alignment = number_or_none(row.get("alignment"))
@@ -47,7 +49,8 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
         twins, errors = [row.get("duplicate_of") or ""], [source["error"]]
         kept = np.array([bool(row.get("kept"))])
         (reason,) = reasons(errors, kept, duplicate_of=twins, alignment=by, keys=[key], replaced=repairs.replaced)
-    done = next((folder / stage for stage in ("ledger", "select", "cluster") if is_done(folder / stage)), None)
+    tables = [folders[stage] for stage in ("ledger", "select", "cluster") if stage in folders]
+    done = next((table for table in tables if is_done(table)), None)
     table = [] if done is None else parts_of(done)
     is_clustered = row.get("cluster", -1) >= 0 and done is not None
     standing = cluster_standing(table, {**row, "key": key}, seed) if is_clustered else {}
@@ -67,7 +70,7 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
         "kept": kept,
         "reason": reason,
         "explanation": explanation,
-        "cluster": _cluster(folder, row["cluster"], standing) if is_clustered else None,
+        "cluster": _cluster(folders, row["cluster"], standing) if is_clustered else None,
         "distance": {"value": row["distance"], "rank": standing["distance_rank"]} if is_clustered else None,
         "alignment": _alignment(alignment, standing),
         "understudy": row.get("understudy") or 0,
@@ -88,11 +91,11 @@ def _twin(table: list[Path], reason: str) -> str:
     return ""
 
 
-def _cluster(folder: Path, cluster: int, standing: dict) -> dict:
-    selections = parts_of(folder / "select") if is_done(folder / "select") else []
+def _cluster(folders: dict[str, Path], cluster: int, standing: dict) -> dict:
+    selections = parts_of(folders["select"]) if is_done(folders["select"]) else []
     return {
         "id": cluster,
-        "of": config_of(folder / "cluster").get("num_clusters"),
+        "of": config_of(folders["cluster"]).get("num_clusters"),
         "size": standing["size"],
         "kept": standing.get("kept"),
         "quota": count_kept(selections, cluster) if selections else None,

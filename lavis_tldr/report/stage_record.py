@@ -22,7 +22,9 @@ def open_stage(folder: Path) -> Stage | None:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        return Stage(folder.parent, folder.name, manifest["config"], manifest["inputs"])
+        stage = Stage(folder.parent, folder.name, manifest["config"], manifest["inputs"])
+        stage.name = manifest["stage"]  # the folder may be named by a variant
+        return stage
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is no manifest ({type(error).__name__}: {error}). Restore it, or make the stage anew with "

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lavis_tldr.reduction.recipes import locate_run
+from lavis_tldr.reduction.recipes import locate_run, shared_folders
 
 from .key_lookup import closest_keys, find_key, keys_with_prefix
 from .recipe_account import recipe_account
 from .stage_rows import is_done, number_or_none, parts_of, row_in
 
 _SOURCE = ("image_key", "caption_original", "error", "image_path", "image_offset", "image_size")
-_NO_SCORES = ("key", "caption_generated")
 _MOST_KEYS = 5
 
 
@@ -46,9 +45,12 @@ def why(run: Path | str, key: str, name: str | None = None) -> dict:
         so_far = "" if ledgers or is_done(root / "encode") else f" in the {len(paths):,} parts encoded so far"
         raise ValueError(f"{root} has no sample with key {key!r}{so_far}. {_hint(paths, key)}")
     source = {"part": place.path.stem, **place.read(_SOURCE)}
-    scored = row_in(root / "score", source["part"], key)
-    scores = {column: number_or_none(value) for column, value in scored.items() if column not in _NO_SCORES}
-    generated = scored.get("caption_generated", "")
+    scored = {}
+    for stage, folder in shared_folders(root).items():
+        if stage.startswith("score/"):
+            scored |= row_in(folder, source["part"], key)
+    scores = {column: number_or_none(value) for column, value in scored.items() if column != "key"}
+    generated = row_in(root / "caption", source["part"], key).get("caption_generated", "")
     return {
         "run": str(root),
         "key": key,

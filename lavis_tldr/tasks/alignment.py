@@ -13,11 +13,17 @@ from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 
 BOTH = ("likelihood_gain", "similarity")
-_COLUMN_OF = {"contrastive": "contrast", "likelihood": "likelihood_gain", "similarity": "similarity"}
+# What the score stage writes for each kind of alignment.
+COLUMNS = {
+    "contrastive": ("contrast",),
+    "likelihood": ("likelihood_gain",),
+    "similarity": ("similarity",),
+    "both": BOTH,
+}
 
 
 class CaptionScorer:
-    """Captions images from their codes and scores the captions that they came with.
+    """Scores captions by the captioner that knows the images' codes.
 
     Two scores, neither of which needs another image-text model:
 
@@ -44,34 +50,27 @@ class CaptionScorer:
         self.model, self.config, self.sentences = model, config, sentences
         self.others = torch.from_numpy(others.astype(np.int64)).to(model.device)
 
-    def __call__(self, codes: Tensor, captions: list[str]) -> dict[str, np.ndarray | list[str]]:
-        """Scores of samples.
+    def __call__(self, codes: Tensor, captions: list[str], generated: list[str]) -> dict[str, np.ndarray]:
+        """Scores of captions.
 
         Args:
             codes: (N, L).
-            captions: N original captions.
+            captions: N captions, one an image.
+            generated: N captions that the captioner has generated; for ``similarity``.
 
         Returns:
-            ``caption_generated`` (N strings), ``likelihood_gain`` and ``similarity`` (N,), float32; a score that the
-            config does not ask for is NaN.
+            ``likelihood_gain`` and ``similarity``, (N,), float32: those that ``config.alignment`` asks for.
         """
-        generated, gains = [], []
-        size = self.config.batch_size_eval
-        for start in range(0, len(captions), size):
-            block = codes[start : start + size]
-            generated += self.model.generate_from_codes(block, self.config.decoding)
-            if self.config.alignment != "similarity":
-                gains.append(self.likelihood_gain(block, captions[start : start + size]).cpu().numpy())
-        unscored = np.full(len(captions), np.nan, dtype=np.float32)
-        similarity = unscored
-        if self.sentences is not None and captions:
-            both = self.sentences(captions + generated)
-            similarity = (both[: len(captions)] * both[len(captions) :]).sum(1).numpy()
-        return {
-            "caption_generated": generated,
-            "likelihood_gain": np.concatenate(gains).astype(np.float32) if gains else unscored,
-            "similarity": similarity,
-        }
+        scores = {}
+        if self.config.alignment != "similarity":
+            size = self.config.batch_size_eval
+            starts = range(0, len(captions), size)
+            gains = [self.likelihood_gain(codes[i : i + size], captions[i : i + size]).cpu() for i in starts]
+            scores["likelihood_gain"] = torch.cat([torch.zeros(0), *gains]).numpy()
+        if self.sentences is not None and self.config.scores_use_captions:
+            both = self.sentences([*captions, *generated])
+            scores["similarity"] = (both[: len(captions)] * both[len(captions) :]).sum(1).numpy()
+        return scores
 
     def likelihood_gain(self, codes: Tensor, captions: list[str]) -> Tensor:
         """See the class, (N,). NaN where no other image was drawn, or the captioner knows no token of a caption."""
@@ -114,7 +113,7 @@ def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping
     """One alignment score a sample, higher is better.
 
     Args:
-        scores: ``contrast``, ``likelihood_gain`` and ``similarity``, (N,) each.
+        scores: The columns that belong to the kind (``COLUMNS``), (N,) each.
         kind: contrastive, likelihood, similarity, or both: the mean of the last two, each standardized.
         moments: For both: of the two scores over the whole set.
 
@@ -124,4 +123,5 @@ def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping
     if kind == "both":
         standardized = [moments[name].standardize(scores[name]) for name in BOTH]
         return (sum(standardized) / len(standardized)).astype(np.float32)
-    return scores[_COLUMN_OF[kind]].astype(np.float32)
+    (column,) = COLUMNS[kind]
+    return scores[column].astype(np.float32)

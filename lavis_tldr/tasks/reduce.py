@@ -13,13 +13,12 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.reduction.recipes import CONFIG, REPAIR_PLAN, SHARED_STAGES
-from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.reduction.recipes import CONFIG, REPAIR_PLAN, SHARED_STAGES, note_variants
 from lavis_tldr.reduction.run_lock import run_lock
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES, build, repair
+from lavis_tldr.tasks.stages import STAGES, build, made_from, repair
 from lavis_tldr.tasks.stages.context import Context
 from lavis_tldr.tasks.summary import closing_summary
 
@@ -163,19 +162,17 @@ class ReduceTask(BaseTask):
         for name in (*config.stages, *config.restart):
             if name not in STAGES:
                 raise ValueError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}.")
-        chosen = config.stages or tuple(n for n in self.stages if n != "score" or config.needs_scores)
-        return [name for name in STAGES if name in chosen]
+        if config.stages:
+            return [name for name in STAGES if name in config.stages]
+        wanted = {"caption": config.captions_all, "score": config.needs_scores}
+        return [name for name in STAGES if name in self.stages and wanted.get(name, True)]
 
     @staticmethod
     def restart(context: Context, restart: tuple[str, ...]) -> None:
         """Forget stages; those after them are made from their files and so must go as well."""
         if restart and is_main_process():
-            first = min(list(STAGES).index(name) for name in restart)
-            for name in list(STAGES)[first:]:
-                # Scores do not depend on clusters.
-                if name == "score" and not {"encode", "score"} & set(restart):
-                    continue
-                stage = Stage(context.root_of(name), name, {}, {})
+            for name in made_from(restart):
+                stage = context.closed_stage(name)
                 stage.restart()
                 if name == "repair":  # of another selection
                     (context.recipe_root / REPAIR_PLAN).unlink(missing_ok=True)
@@ -193,6 +190,7 @@ class ReduceTask(BaseTask):
                     config.run.pop(passing, None)
                 text = f"# Relative paths count from {Path.cwd()}\n{OmegaConf.to_yaml(config)}"
                 path.write_text(text, encoding="utf-8")
+            note_variants(context.recipe_root, context.variants)
 
 
 @registry.register_task("tldr_encode")
@@ -206,10 +204,12 @@ class EncodeTask(ReduceTask):
 class ScoreTask(ReduceTask):
     """Encodes a source and scores how well its captions fit their images."""
 
-    stages = ("encode", "score")
+    stages = ("encode", "caption", "score")
 
     def chosen(self, config: ReduceConfig) -> list[str]:
-        return super().chosen(config) if config.stages else list(self.stages)
+        if config.stages:
+            return super().chosen(config)
+        return ["encode", *(["caption"] if config.scores_use_captions else []), "score"]
 
 
 @registry.register_task("tldr_refine")

@@ -38,9 +38,12 @@ class ReduceConfig:
         feature_cache: Folder of patch features that training computed with the same still encoder; images found in it
             are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
         seed: Of the K-Means fit and of every draw.
+        alignment_seed: Of the scorer, so that reduced sets of several seeds share its scores.
         representation: What is clustered: index (the paper's), histogram or embedding.
         tfidf: Weight a histogram's codes by how few images they are in.
         num_clusters: C (Table 2f).
+        caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
+            each set.
         fit_size: K-Means, and the contrastive scorer, are fitted on so many drawn samples at most. K-Means holds them
             in memory: fit_size x F float32, where F is the number of codes for a histogram (3,000 codes: 3 GB).
         alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
@@ -67,6 +70,8 @@ class ReduceConfig:
     num_workers: int = 0
     feature_cache: str = ""
     seed: int = 42
+    alignment_seed: int = 42
+    caption_all: bool = False
     representation: str = "histogram"
     tfidf: bool = True
     num_clusters: int = 3000
@@ -114,9 +119,20 @@ class ReduceConfig:
         return self.selection == "aligned" or self.recipe == "gated"
 
     @property
+    def scores_use_captions(self) -> bool:
+        """Whether the scores compare an original caption with the generated one."""
+        return self.alignment in ("similarity", "both")
+
+    @property
     def captions_all(self) -> bool:
-        """Whether the score stage generates a caption for every sample, kept or not."""
-        return self.needs_scores and self.alignment != "contrastive"
+        """Whether every image is captioned, kept or not, in a stage of its own."""
+        return self.caption_all or (self.needs_scores and self.scores_use_captions)
+
+    @property
+    def cluster_variant(self) -> str:
+        """What tells these clusters from others of the run folder."""
+        weighting = "-tfidf" if self.representation == "histogram" and self.tfidf else ""
+        return f"{self.representation}{weighting}-{self.num_clusters}-seed{self.seed}"
 
     def check_scoring(self) -> None:
         """Check what the score stage needs.

@@ -29,7 +29,7 @@ from lavis_tldr.tasks.stages import build, ledger
 from lavis_tldr.tasks.stages.context import Context, share
 
 RUN_KEYS = ("repair_decode", "repair_dry_run")
-_AS_MADE = ("encode", "cluster", "score", "select", "refine")
+_AS_MADE = ("encode", "caption", "score", "cluster", "select", "refine")
 _AGAIN = ("repair", "ledger", "build")
 _PLACE = ["image_key", "image_path", "image_offset", "image_size"]
 _TOLD = 10  # replacements that are named in the log
@@ -80,7 +80,7 @@ class RepairTask(ReduceTask):
             if is_main_process():
                 figures = _plan(context, found.lost, decode, dry_run)
                 if found.uncopied and not dry_run:  # built anew, the set has them again
-                    Stage(context.root_of("build"), "build", {}, {}).restart()
+                    context.closed_stage("build").restart()
             barrier()
             if not dry_run:
                 context.forget_stages()
@@ -176,7 +176,7 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
     if replaced and not dry_run:
         # First what was made from the set as it was: cut short after that, it is made again as it was.
         for name in reversed(_AGAIN):
-            Stage(context.root_of(name), name, {}, {}).restart()
+            context.closed_stage(name).restart()
         Repairs({**before.replaced, **replaced}, before.passed_over.union(passed_over)).save(context.recipe_root)
     return {**Repairs(replaced).counts(), "understudies_lost": len(passed_over)}
 

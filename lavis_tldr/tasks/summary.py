@@ -34,7 +34,7 @@ def closing_summary(context: Context) -> dict:
 
 def stage_figures(context: Context, name: str) -> dict:
     """Counts, seconds and rate of a finished stage, from its manifest; empty where it is not finished."""
-    path = context.root_of(name) / name / MANIFEST
+    path = context.closed_stage(name).folder / MANIFEST
     if not path.is_file():
         return {}
     manifest = json.loads(path.read_text())

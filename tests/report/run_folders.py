@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lavis_tldr.reduction.recipes import note_variants
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import select_uniform
 
@@ -76,16 +77,20 @@ def write_score(run: Path, encode: Stage) -> Stage:
     columns = {
         part: {
             "key": usable(keys),
-            "caption_generated": [f"made for {key}" for key in usable(keys)],
-            "contrast": pa.array([np.nan for _ in usable(keys)], pa.float32()),
             "similarity": pa.array([BEST[key][2] for key in usable(keys)], pa.float32()),
         }
         for part, keys in PARTS.items()
     }
-    return write_stage(run / "score", {"alignment": "similarity"}, {"encode": encode.digest}, columns, {"read": 7})
+    captions = {
+        part: {"key": usable(keys), "caption_generated": [f"made for {key}" for key in usable(keys)]}
+        for part, keys in PARTS.items()
+    }
+    captioned = write_stage(run / "caption", {}, {"encode": encode.digest}, captions, {"read": 7})
+    inputs = {"encode": encode.digest, "caption": captioned.digest}
+    return write_stage(run / "score/similarity", {"alignment": "similarity"}, inputs, columns, {"read": 7})
 
 
-def write_cluster(recipe: Path, encode: Stage) -> Stage:
+def write_cluster(run: Path, encode: Stage) -> Stage:
     columns = {
         part: {
             "key": usable(keys),
@@ -96,7 +101,7 @@ def write_cluster(recipe: Path, encode: Stage) -> Stage:
     }
     counts = {"read": 7, "clusters": 2, "empty": 0}
     return write_stage(
-        recipe / "cluster", {"num_clusters": 2, "seed": SEED}, {"encode": encode.digest}, columns, counts
+        run / "cluster/index-2", {"num_clusters": 2, "seed": SEED}, {"encode": encode.digest}, columns, counts
     )
 
 
@@ -163,12 +168,15 @@ def write_run(run: Path) -> Path:
     """The run folder, whole: recipes "best" (aligned) and "paper" (uniform)."""
     encode = write_encode(run)
     score = write_score(run, encode)
+    cluster = write_cluster(run, encode)
     for name, config, outcome, refining in (
         ("best", {"selection": "aligned", "keep_ratio": 0.4, "seed": SEED}, BEST, "gated"),
         ("paper", {"selection": "uniform", "keep_ratio": 0.5, "seed": SEED}, uniform_outcome(), "original"),
     ):
         recipe = run / name
-        inputs = {"cluster": write_cluster(recipe, encode).digest}
+        recipe.mkdir()
+        note_variants(recipe, {"cluster": "index-2", "score": "similarity"})
+        inputs = {"cluster": cluster.digest}
         if name == "best":
             inputs["score"] = score.digest
             (recipe / "config.yaml").write_text("run: {name: best}\n")

@@ -4,16 +4,38 @@ Each has `stage_of(context)`, its folder with what decides its outcome, and `run
 of the stages before it and writes its own into the open stage.
 """
 
-from lavis_tldr.tasks.stages import build, cluster, encode, ledger, refine, repair, score, select
+from lavis_tldr.tasks.stages import build, caption, cluster, encode, ledger, refine, repair, score, select
 
 # Name -> the module that runs it.
 STAGES = {
     "encode": encode,
-    "cluster": cluster,
+    "caption": caption,
     "score": score,
+    "cluster": cluster,
     "select": select,
     "refine": refine,
     "repair": repair,  # only where images were lost since
     "ledger": ledger,
     "build": build,
 }
+
+# Name -> the stages whose files it is made from.
+_MADE_FROM = {
+    "caption": ("encode",),
+    "score": ("encode", "caption"),
+    "cluster": ("encode",),
+    "select": ("cluster", "score"),
+    "refine": ("select", "caption"),
+    "repair": ("refine",),
+    "ledger": ("refine", "repair"),
+    "build": ("ledger",),
+}
+
+
+def made_from(names: tuple[str, ...]) -> list[str]:
+    """These stages and all that are made from them, directly or not, in order."""
+    found = set(names)
+    for name, before in _MADE_FROM.items():
+        if found.intersection(before):
+            found.add(name)
+    return [name for name in STAGES if name in found]

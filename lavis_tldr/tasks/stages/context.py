@@ -95,12 +95,22 @@ class Context:
     def stage(self, name: str, define: Callable[[], tuple[dict, dict[str, str]]]) -> Stage:
         """A stage; ``define`` gives what decides its outcome: settings, and digests of its inputs."""
         if name not in self._stages:
-            folder = self.root_of(name)
-            self._stages[name] = Stage.as_made(folder, name) if name in self.as_made else Stage(folder, name, *define())
+            root, variant = self.root_of(name), self.variants.get(name, "")
+            made = name in self.as_made
+            self._stages[name] = Stage.as_made(root, name, variant) if made else Stage(root, name, *define(), variant)
         return self._stages[name]
+
+    def closed_stage(self, name: str) -> Stage:
+        """A stage by its folder alone, to delete or to look at, whatever it was made from."""
+        return Stage(self.root_of(name), name, {}, {}, self.variants.get(name, ""))
 
     def root_of(self, stage_name: str) -> Path:
         return self.root if stage_name in SHARED_STAGES else self.recipe_root
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Which variant of the shared stages this reduced set uses, by stage."""
+        return {"score": self.config.alignment, "cluster": self.config.cluster_variant}
 
     def forget_stages(self) -> None:
         """After a stage was restarted: those after it have other inputs."""

@@ -1,23 +1,25 @@
 """Refine: what becomes the caption of each kept sample (paper, sec. 3.2)."""
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from lavis_tldr.reduction.refinement import refine_captions
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.tables import join_by_key
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.stages import encode, score, select
+from lavis_tldr.tasks.stages import caption, encode, select
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 
 SCHEMA = pa.schema([(name, pa.string()) for name in ("key", "caption_generated", "caption", "caption_from")])
 
 
 def stage_of(context: Context) -> Stage:
-    inputs = {"model": context.model_digest}
-    return context.stage("refine", lambda: (settings(context), {"select": select.stage_of(context).digest, **inputs}))
+    return context.stage("refine", lambda: (settings(context), _inputs(context)))
+
+
+def _inputs(context: Context) -> dict[str, str]:
+    inputs = {"select": select.stage_of(context).digest, "model": context.model_digest}
+    return inputs | ({"caption": caption.stage_of(context).digest} if context.config.captions_all else {})
 
 
 def settings(context: Context) -> dict:
@@ -73,17 +75,7 @@ def refine_part(context: Context, part: Part, wanted: pa.Table) -> pa.Table:
 
 
 def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
-    """Captions of the samples of a part, from the score stage where it has made them."""
+    """Captions of the samples of a part, from the stage that captions every image where the config asks for it."""
     if context.config.captions_all:
-        scored = context.load_part(score.stage_of(context), part_name, ["key", "caption_generated"])
-        scored = scored.filter(pc.is_in(scored["key"], table["key"].combine_chunks()))
-        joined = join_by_key(table.select(["key"]), scored, left_name="refine", right_name="score")
-        return joined["caption_generated"].to_pylist()
-    context.model.to(context.device).eval()
-    codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64))
-    captions = []
-    for block in codes.split(context.config.batch_size_eval):
-        if len(block):
-            with context.autocast():
-                captions += context.model.generate_from_codes(block.to(context.device), context.config.decoding)
-    return captions
+        return caption.load_captions(context, part_name, table["key"])
+    return caption.caption(context, encode.codes_of(table, context.model.num_patches))

@@ -1,7 +1,7 @@
-"""Score: how well each original caption fits its image, and, where the captioner judges, a generated caption."""
+"""Score: how well each original caption fits its image."""
 
 import hashlib
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -12,23 +12,23 @@ from lavis.common.dist_utils import is_main_process
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.alignment import CaptionScorer
+from lavis_tldr.tasks.alignment import COLUMNS, CaptionScorer
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs, fit_contrastive
 from lavis_tldr.tasks.image_features import mean_features
-from lavis_tldr.tasks.stages import encode
+from lavis_tldr.tasks.stages import caption, encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 from lavis_tldr.tasks.stages.sampling import draw_sample
 
 SCORER = "scorer.safetensors"
-SCORES = ("contrast", "likelihood_gain", "similarity")
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("caption_generated", pa.string()),  # "" where the captioner was not asked
-        *((name, pa.float32()) for name in SCORES),  # NaN where not asked for
-    ]
-)
+
+# Rows of encode's table (usable samples of one part), the part's name and a caption for each row -> scores by name.
+Scorer = Callable[[pa.Table, str, list[str]], dict[str, np.ndarray]]
+
+
+def schema_of(alignment: str) -> pa.Schema:
+    """Columns of the stage's parts: key, and the scores that make up the alignment; NaN where there is none."""
+    return pa.schema([("key", pa.string()), *((name, pa.float32()) for name in COLUMNS[alignment])])
 
 
 def stage_of(context: Context) -> Stage:
@@ -38,7 +38,9 @@ def stage_of(context: Context) -> Stage:
 def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     config = context.config
     inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest}
-    settings: dict = {"alignment": config.alignment, "bf16": config.bf16, "seed": config.seed}
+    settings: dict = {"alignment": config.alignment, "bf16": config.bf16, "seed": config.alignment_seed}
+    if config.scores_use_captions:
+        inputs["caption"] = caption.stage_of(context).digest
     if context.sentence_encoder is not None:
         inputs["sentence encoder"] = context.sentence_encoder.digest
     if config.alignment == "contrastive":
@@ -46,79 +48,95 @@ def _definition(context: Context) -> tuple[dict, dict[str, str]]:
         if context.trusted is not None:
             inputs["trusted pairs"] = _digest_of(context.trusted)
     else:
-        settings |= {"num_contrast": config.num_contrast, "decoding": vars(config.decoding)}
+        settings |= {"num_contrast": config.num_contrast}
     return settings, inputs
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write ``score/<part>.parquet``: key, caption_generated and the scores of `SCORES`."""
-    context.model.to(context.device).eval()
-    source = encode.stage_of(context)
+    """Write ``score/<alignment>/<part>.parquet``: key and the scores of `schema_of`."""
     mine = context.my_parts(stage)
     if context.config.alignment == "contrastive":
-        table_of = partial(_contrast_part, context, source, _fitted_scorer(context, stage))
-    else:
-        scorer = CaptionScorer(context.model, context.config, _contrast_codes(context), context.sentence_encoder)
-        table_of = partial(_caption_part, context, source, scorer)
-    counts, seconds = run_parts(context, stage, mine, map(table_of, mine))
+        _fit_once(context, stage)
+    counts, seconds = run_parts(context, stage, mine, _scored(context, stage, mine))
     finish_on_first(stage, counts, seconds)
 
 
-def _fitted_scorer(context: Context, stage: Stage) -> ContrastiveScorer:
-    """The scorer; fitted once, by the first process, so that all parts of all runs are scored by the same."""
-    path = stage.folder / SCORER
-    if is_main_process() and not path.is_file():
+def _scored(context: Context, stage: Stage, parts: list[Part]) -> Iterator[pa.Table]:
+    scorer = scorer_of(context, stage)
+    for part in parts:
+        table = _usable(context, encode.stage_of(context), part.name, ["key", "caption_original", "codes", "feature"])
+        scores = scorer(table, part.name, table["caption_original"].to_pylist())
+        yield pa.table({"key": table["key"], **scores}, schema=schema_of(context.config.alignment))
+
+
+def scorer_of(context: Context, stage: Stage) -> Scorer:
+    """What gives the scores of the config's alignment, for any caption of an image; fitted already where it is fitted.
+
+    Args:
+        context: The run.
+        stage: The score stage.
+    """
+    return _by_contrast(context, stage) if context.config.alignment == "contrastive" else _by_captioner(context)
+
+
+def _by_contrast(context: Context, stage: Stage) -> Scorer:
+    scorer = ContrastiveScorer.load(stage.folder / SCORER, context.config.alignment_seed)
+
+    def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
+        return {"contrast": scorer(_pairs(context, table, captions))}
+
+    return score
+
+
+def _by_captioner(context: Context) -> Scorer:
+    context.model.to(context.device).eval()
+    scorer = CaptionScorer(context.model, context.config, _contrast_codes(context), context.sentence_encoder)
+
+    def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
+        codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64))
+        uses_captions = context.config.scores_use_captions
+        generated = caption.load_captions(context, part_name, table["key"]) if uses_captions else []
+        with context.autocast():
+            return scorer(codes.to(context.device), captions, generated)
+
+    return score
+
+
+def _fit_once(context: Context, stage: Stage) -> None:
+    """Fit the scorer, on the first process, so that all parts of all runs are scored by the same."""
+    if is_main_process() and not (stage.folder / SCORER).is_file():
         scorer = _fit_scorer(context)
         with stage.write(SCORER) as temporary:
             scorer.save(temporary)
     barrier()
-    return ContrastiveScorer.load(path, context.config.seed)
 
 
 def _contrast_codes(context: Context) -> np.ndarray:
     """Codes of drawn images that a caption's likelihood is compared over, (R, L)."""
-    sample = draw_sample(context, context.config.num_contrast, context.config.seed)
+    sample = draw_sample(context, context.config.num_contrast, context.config.alignment_seed)
     return np.concatenate([encode.load_codes(context, name)[rows] for name, rows, _ in sample.by_part()])
-
-
-def _caption_part(context: Context, source: Stage, scorer: CaptionScorer, part: Part) -> pa.Table:
-    table = _usable(context, source, part.name, ["key", "caption_original", "codes"])
-    codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64)).to(context.device)
-    with context.autocast():
-        scores = scorer(codes, table["caption_original"].to_pylist())
-    unscored = np.full(table.num_rows, np.nan, np.float32)
-    return pa.table({"key": table["key"], "contrast": unscored, **scores}, schema=SCHEMA)
-
-
-def _contrast_part(context: Context, source: Stage, scorer: ContrastiveScorer, part: Part) -> pa.Table:
-    pairs = _pairs(context, source, part.name)
-    unscored = np.full(len(pairs.keys), np.nan, np.float32)
-    columns = {"key": pairs.keys, "caption_generated": [""] * len(pairs.keys), "contrast": scorer(pairs)}
-    return pa.table({**columns, "likelihood_gain": unscored, "similarity": unscored}, schema=SCHEMA)
 
 
 def _fit_scorer(context: Context) -> ContrastiveScorer:
     """The scorer, fitted on drawn samples and the trusted pairs."""
-    sample = draw_sample(context, context.config.fit_size, context.config.seed)
+    sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
     source = encode.stage_of(context)
     pairs = Pairs(sample.keys, torch.empty(0), torch.empty(0))
     for name, rows, places in sample.by_part():
-        found = _pairs(context, source, name, rows)
+        table = _usable(context, source, name, ["key", "caption_original", "feature"]).take(rows)
+        found = _pairs(context, table, table["caption_original"].to_pylist())
         if not pairs.images.numel():
             pairs.images = torch.empty(len(sample), found.images.shape[1])
             pairs.texts = torch.empty(len(sample), found.texts.shape[1])
         pairs.images[places], pairs.texts[places] = found.images, found.texts
     trusted = None if context.trusted is None else _trusted_pairs(context, context.trusted)
-    return fit_contrastive(pairs, trusted, context.config.seed)
+    return fit_contrastive(pairs, trusted, context.config.alignment_seed)
 
 
-def _pairs(context: Context, source: Stage, part_name: str, rows: np.ndarray | None = None) -> Pairs:
-    """Features of a part's usable samples, or of some rows of them."""
-    table = _usable(context, source, part_name, ["key", "caption_original", "feature"])
-    if rows is not None:
-        table = table.take(rows)
+def _pairs(context: Context, table: pa.Table, captions: list[str]) -> Pairs:
+    """Features of usable samples, each with a caption."""
     images = torch.from_numpy(encode.features_of(table, context.model.encoder_width))
-    return Pairs(table["key"].to_pylist(), images, context.sentence_encoder(table["caption_original"].to_pylist()))
+    return Pairs(table["key"].to_pylist(), images, context.sentence_encoder(captions))
 
 
 def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:

@@ -18,7 +18,7 @@ from lavis_tldr.reduction.regroup import plan_groups, read_bin, read_bins, write
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import Standing, count_kept, stand, tier_sizes
 from lavis_tldr.reduction.tables import join_by_key
-from lavis_tldr.tasks.alignment import BOTH, Moments, combine_scores
+from lavis_tldr.tasks.alignment import BOTH, COLUMNS, Moments, combine_scores
 from lavis_tldr.tasks.stages import cluster, encode, score
 from lavis_tldr.tasks.stages.context import Context, share_missing
 
@@ -73,9 +73,10 @@ def write_by_cluster(context: Context, groups: Groups) -> None:
 
 
 def _alignment(context: Context, part_name: str, table: pa.Table, moments: dict[str, Moments]) -> np.ndarray:
-    scores = context.load_part(score.stage_of(context), part_name, ["key", *score.SCORES])
+    names = COLUMNS[context.config.alignment]
+    scores = context.load_part(score.stage_of(context), part_name, ["key", *names])
     joined = join_by_key(table.select(["key"]), scores, left_name="cluster", right_name="score")
-    columns = {name: joined[name].to_numpy() for name in score.SCORES}
+    columns = {name: joined[name].to_numpy() for name in names}
     return combine_scores(columns, context.config.alignment, moments)
 
 

@@ -138,7 +138,7 @@ def context_of(args: argparse.Namespace) -> Context:
 def draw(context: Context, num_samples: int, part_size: int) -> None:
     """What encode and score would have written: images of topics, which favour some of the codes."""
     favoured = np.random.default_rng(0).integers(NUM_CODES, size=(NUM_TOPICS, CODES_OF_TOPIC))
-    stages = [Stage(context.root, name, {}, {}) for name in ("encode", "score")]
+    stages = [context.closed_stage(name) for name in ("encode", "score")]
     for stage in stages:
         stage.open()
     for part in context.parts.source.parts:
@@ -168,10 +168,8 @@ def draw(context: Context, num_samples: int, part_size: int) -> None:
         table = with_code_statistics(table, codes[~failed], NUM_CODES)
         write_part(stages[0], part.name, table)
         usable = table["key"].filter(pa.array(~failed))
-        nothing = np.full(len(usable), np.nan, np.float32)
-        scores = {"contrast": rng.normal(size=len(usable)), "likelihood_gain": nothing, "similarity": nothing}
-        drawn = {"key": usable, "caption_generated": [""] * len(usable), **scores}
-        write_part(stages[1], part.name, pa.table(drawn, schema=score.SCHEMA))
+        drawn = {"key": usable, "contrast": rng.normal(size=len(usable))}
+        write_part(stages[1], part.name, pa.table(drawn, schema=score.schema_of("contrastive")))
     for stage in stages:
         stage.finish({"read": num_samples}, 1.0)
 
