@@ -11,8 +11,15 @@ from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
 from lavis_tldr.reduction.selection import keep_budget
 
-SELECTIONS = ("uniform", "aligned")
-ALIGNMENTS = ("contrastive", "likelihood", "similarity", "both")
+# What is clustered: made of the codes, or of something else that is known of a pair.
+CLUSTERED = (*REPRESENTATIONS, "feature", "text", "blip")
+DRAWS, CRITERIA = ("random", "uniform"), ("aligned", "large_distance", "hard_sample", "easy_sample", "gradient")
+SELECTIONS = (*DRAWS, *CRITERIA)
+QUOTAS = ("size", "density")
+SCOPES = ("all", "cluster")
+TWIN_FEATURES = ("histogram", "feature")
+ALIGNMENTS = ("contrastive", "likelihood", "similarity", "both", "itm", "itc")
+_BY_BLIP = ("itm", "itc")
 IMAGES = ("export", "in_place")
 _RANGES = (
     ("batch_size_eval", 1, inf),
@@ -20,6 +27,8 @@ _RANGES = (
     ("num_clusters", 1, inf),
     ("num_contrast", 1, inf),
     ("balance", 0, 1),
+    ("density_temperature", 1e-6, inf),
+    ("prefilter_share", 1e-6, 1),
     ("duplicate_threshold", 1e-6, 1),
 )
 
@@ -39,7 +48,9 @@ class ReduceConfig:
             are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
         seed: Of the K-Means fit and of every draw.
         alignment_seed: Of the scorer, so that reduced sets of several seeds share its scores.
-        representation: What is clustered: index (the paper's), histogram or embedding.
+        representation: What is clustered (Table 2d): code index vectors (index, the paper's), code histograms
+            (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
+            sentence embeddings (text) or BLIP's image features (blip).
         tfidf: Weight a histogram's codes by how few images they are in.
         num_clusters: C (Table 2f).
         caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
@@ -47,17 +58,30 @@ class ReduceConfig:
         fit_size: K-Means, and the contrastive scorer, are fitted on so many drawn samples at most. K-Means holds them
             in memory: fit_size x F float32, where F is the number of codes for a histogram (3,000 codes: 3 GB).
         alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
-            by some that never saw it), likelihood (by the captioner), similarity (to the generated caption) or both
-            (the last two).
-        similarity_weights: A BERT sentence encoder (folder or hub name); likelihood alone does without.
+            by some that never saw it), likelihood (by the captioner), similarity (to the generated caption), both (the
+            last two), itm or itc (by LAVIS's blip_image_text_matching).
+        similarity_weights: A BERT sentence encoder (folder or hub name); likelihood, itm and itc do without.
+        blip_weights, blip_model_type: A checkpoint of LAVIS's blip_image_text_matching, and its type.
         num_contrast: Images that a caption's likelihood is compared over.
-        selection: uniform (the paper's) or aligned.
+        selection: Which samples are kept (Table 2b). random: drawn, whatever their cluster. uniform: drawn within each
+            cluster (the paper's). Or the best by a criterion: aligned, large_distance (from the centroid), hard_sample
+            and easy_sample (far from and near their prototype by cosine, Sorscher et al. 2022), gradient (of a small
+            image-text network).
         keep_ratio: Share of the samples to keep (Table 2e).
-        balance: With aligned: share of the quota given out by cluster.
-        duplicate_threshold: With aligned: drop near duplicates above this cosine of code histograms; null keeps them.
-        recipe: What becomes the caption: original, generated, original_generated (the paper's) or gated.
+        balance: Share of the budget given out by cluster; the rest goes to the best of all clusters.
+        quota: What a cluster's share grows with: its size, or its density (more from clusters that are wide and far
+            from others, Abbas et al. 2024).
+        density_temperature: How little quotas by density differ.
+        prefilter: A criterion of selection whose worst samples are left out before; empty: none.
+        prefilter_share: Share of the samples that pass it.
+        prefilter_scope: Whether that is the share of all samples, or of each cluster.
+        duplicate_threshold: Drop near duplicates above this cosine, the best aligned of them stays; null keeps them.
+        duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
+        recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
+            and one is drawn at every epoch of training) or gated (those that fit the image).
         joiner: Between the original and the generated caption.
-        alignment_threshold: With gated: an original below it is replaced.
+        alignment_threshold: With gated: the score from which on a caption fits.
+        score_refined: Also score what became of the captions.
         num_beams, max_len, min_len, length_penalty: How captions are decoded.
         images: export (copy the kept images) or in_place (index them in their tars).
     """
@@ -78,14 +102,23 @@ class ReduceConfig:
     fit_size: int = 262_144
     alignment: str = "contrastive"
     similarity_weights: str = ""
+    blip_weights: str = ""
+    blip_model_type: str = "base"
     num_contrast: int = 8
     selection: str = "uniform"
     keep_ratio: float = 0.25
     balance: float = 1.0
+    quota: str = "size"
+    density_temperature: float = 0.1
+    prefilter: str = ""
+    prefilter_share: float = 0.5
+    prefilter_scope: str = "all"
     duplicate_threshold: float | None = None
+    duplicate_by: str = "histogram"
     recipe: str = "original_generated"
     joiner: str = "; "
     alignment_threshold: float | None = None
+    score_refined: bool = False
     num_beams: int = 1
     max_len: int = 30
     min_len: int = 3
@@ -116,7 +149,11 @@ class ReduceConfig:
 
     @property
     def needs_scores(self) -> bool:
-        return self.selection == "aligned" or self.recipe == "gated"
+        return "aligned" in (self.selection, self.prefilter) or self.recipe == "gated" or self.score_refined
+
+    @property
+    def needs_gradients(self) -> bool:
+        return "gradient" in (self.selection, self.prefilter)
 
     @property
     def scores_use_captions(self) -> bool:
@@ -140,6 +177,12 @@ class ReduceConfig:
         Raises:
             ValueError: If there is no sentence encoder to compare captions with.
         """
+        if self.alignment in _BY_BLIP:
+            if not self.blip_weights:
+                raise ValueError(
+                    f"run.alignment {self.alignment} scores by BLIP: set run.blip_weights to a checkpoint."
+                )
+            return
         if self.alignment != "likelihood" and not self.similarity_weights:
             raise ValueError(
                 f"run.alignment {self.alignment} compares captions with a sentence encoder: set run.similarity_weights "
@@ -148,9 +191,13 @@ class ReduceConfig:
 
     def _check(self) -> None:
         for name, known in (
-            ("representation", REPRESENTATIONS),
+            ("representation", CLUSTERED),
             ("alignment", ALIGNMENTS),
             ("selection", SELECTIONS),
+            ("quota", QUOTAS),
+            ("prefilter", ("", *CRITERIA)),
+            ("prefilter_scope", SCOPES),
+            ("duplicate_by", TWIN_FEATURES),
             ("recipe", RECIPES),
             ("images", IMAGES),
         ):
@@ -170,10 +217,10 @@ class ReduceConfig:
             raise ValueError(
                 f"run.name is {self.name!r}; give a plain folder name other than {', '.join(SHARED_STAGES)}."
             )
-        if self.duplicate_threshold is not None and self.selection != "aligned":
+        if self.prefilter and self.prefilter_share < self.keep_ratio:
             raise ValueError(
-                f"run.duplicate_threshold works with run.selection aligned alone, and it is {self.selection}: change "
-                "one of them."
+                f"run.prefilter_share {self.prefilter_share} leaves fewer samples than run.keep_ratio {self.keep_ratio} "
+                "keeps: raise the one or lower the other."
             )
         if self.recipe == "gated" and self.alignment_threshold is None:
             raise ValueError("run.recipe gated needs run.alignment_threshold: originals scored below it are replaced.")
