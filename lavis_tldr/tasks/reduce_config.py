@@ -219,8 +219,8 @@ class ReduceConfig:
             )
         if self.prefilter and self.prefilter_share < self.keep_ratio:
             raise ValueError(
-                f"run.prefilter_share {self.prefilter_share} leaves fewer samples than run.keep_ratio {self.keep_ratio} "
-                "keeps: raise the one or lower the other."
+                f"run.prefilter_share {self.prefilter_share} leaves fewer samples than run.keep_ratio "
+                f"{self.keep_ratio} keeps: raise the one or lower the other."
             )
         if self.recipe == "gated" and self.alignment_threshold is None:
             raise ValueError("run.recipe gated needs run.alignment_threshold: originals scored below it are replaced.")
