@@ -8,13 +8,12 @@ import pyarrow as pa
 from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.reduction.clustering import assign, fit_kmeans
-from lavis_tldr.reduction.code_tables import CodeStatistics
-from lavis_tldr.reduction.representation import idf_from_frequency, represent
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.tasks.stages.representer import Representer
 from lavis_tldr.tasks.stages.sampling import Sample, draw_sample
 
 _BLOCK = 4096  # rows represented at once
@@ -73,7 +72,7 @@ def run(context: Context, stage: Stage) -> None:
     finish_on_first(stage, counts, seconds)
 
 
-def _sample_features(context: Context, represented: "Representer", sample: Sample) -> np.ndarray:
+def _sample_features(context: Context, represented: Representer, sample: Sample) -> np.ndarray:
     """Features of the sample in its order, (n, F), float32."""
     features = None
     for part_name, rows, places in sample.by_part():
@@ -87,7 +86,7 @@ def _sample_features(context: Context, represented: "Representer", sample: Sampl
 
 
 def _assigned(
-    context: Context, parts: list[Part], represented: "Representer", centroids: np.ndarray
+    context: Context, parts: list[Part], represented: Representer, centroids: np.ndarray
 ) -> Iterator[pa.Table]:
     source = encode.stage_of(context)
     for part in parts:
@@ -116,26 +115,3 @@ def load_array(path: Path, num_clusters: int) -> np.ndarray:
         f"{path} should hold an array of {num_clusters} rows, one a cluster; found {what}. Make it anew with "
         "`--restart cluster`."
     )
-
-
-class Representer:
-    """Codes (N, L) to what is clustered (N, F), as the config says.
-
-    Args:
-        context: The run.
-        statistics: Of the whole set, for the document frequencies of tf-idf.
-        representation: Another than the config's.
-    """
-
-    def __init__(self, context: Context, statistics: CodeStatistics, representation: str | None = None):
-        quantizer = context.model.quantizer
-        kind = representation or context.config.representation
-        self._options = {"kind": kind, "num_codes": quantizer.num_codes}
-        if kind == "histogram" and context.config.tfidf:
-            idf = idf_from_frequency(statistics.frequency, statistics.num_usable)
-            self._options |= {"tfidf": True, "idf": idf}
-        if kind == "embedding":
-            self._options["codebook"] = quantizer.codebook.detach().float().cpu().numpy()
-
-    def __call__(self, codes: np.ndarray) -> np.ndarray:
-        return represent(codes, **self._options)

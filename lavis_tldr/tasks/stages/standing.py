@@ -21,6 +21,7 @@ from lavis_tldr.reduction.tables import join_by_key
 from lavis_tldr.tasks.alignment import BOTH, COLUMNS, Moments, combine_scores
 from lavis_tldr.tasks.stages import cluster, encode, score
 from lavis_tldr.tasks.stages.context import Context, share_missing
+from lavis_tldr.tasks.stages.representer import Representer
 
 _ROWS, _ROWS_WITH_CODES = 2**19, 2**17  # samples held at once
 
@@ -94,7 +95,7 @@ def take_places(context: Context, groups: Groups) -> None:
     """For each group of clusters how its samples stand, by part."""
     paths = [groups.by_cluster(name) for name in context.part_names]
     threshold = context.config.duplicate_threshold
-    represented = None if threshold is None else cluster.Representer(context, encode.statistics(context), "histogram")
+    represented = None if threshold is None else Representer(context, encode.statistics(context), "histogram")
     for number in share_missing(list(range(groups.number)), groups.by_part):
         tables = [read_bin([path], number) for path in paths]
         part = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
@@ -123,7 +124,7 @@ def take_places(context: Context, groups: Groups) -> None:
 
 
 def _near_duplicates(
-    represented: cluster.Representer,
+    represented: Representer,
     threshold: float,
     keys: list[str],
     codes: np.ndarray,
