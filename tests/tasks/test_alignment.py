@@ -7,7 +7,7 @@ import pytest
 import torch
 from reductions import tiny_captioner
 
-from lavis_tldr.tasks.alignment import CaptionScorer, Moments, combine_scores
+from lavis_tldr.tasks.alignment import COLUMNS, CaptionScorer, Moments, combine_scores
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 
 CAPTIONS = [
@@ -25,6 +25,12 @@ def model(tmp_path_factory):
 
 def drawn_codes(count: int, num_patches: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 32, (count, num_patches)).astype(np.uint16)
+
+
+def planted_sentences(captions: list[str]) -> torch.Tensor:
+    """Unit vectors of the known captions."""
+    vectors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.75**0.5, 0.5]])
+    return vectors[[CAPTIONS.index(caption) for caption in captions]]
 
 
 def scorer(model, codes, **config):
@@ -69,30 +75,46 @@ def test_the_own_image_is_not_among_the_others(model):
 
 def test_without_another_image_there_is_no_score(model):
     codes = np.repeat(drawn_codes(1, model.num_patches), 3, axis=0)
-    found = scorer(model, codes)(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3])
-    assert np.isnan(found["likelihood_gain"]).all()
-    assert np.isnan(found["similarity"]).all()
-    assert len(found["caption_generated"]) == 3
+    found = scorer(model, codes)(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3], [])
+    assert list(found) == ["likelihood_gain"]
+    assert np.isnan(found["likelihood_gain"]).tolist() == [True] * 3
 
 
 def test_scores_do_not_depend_on_the_batch(model):
     codes = drawn_codes(7, model.num_patches)
     captions = [CAPTIONS[i % 4] for i in range(7)]
     ids = torch.from_numpy(codes.astype(np.int64))
-    whole = scorer(model, codes, batch_size_eval=7)(ids, captions)
-    pieces = scorer(model, codes, batch_size_eval=2)(ids, captions)
-    assert whole["caption_generated"] == pieces["caption_generated"]
+    whole = scorer(model, codes, batch_size_eval=7)(ids, captions, [])
+    pieces = scorer(model, codes, batch_size_eval=2)(ids, captions, [])
     np.testing.assert_allclose(whole["likelihood_gain"], pieces["likelihood_gain"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("alignment", "columns"),
+    [("likelihood", ["likelihood_gain"]), ("similarity", ["similarity"]), ("both", ["likelihood_gain", "similarity"])],
+)
+def test_each_alignment_has_its_scores_alone(model, alignment, columns):
+    codes = drawn_codes(3, model.num_patches)
+    score = CaptionScorer(model, ReduceConfig(alignment=alignment), codes, planted_sentences)
+    found = score(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3], CAPTIONS[1:])
+    assert sorted(found) == columns == sorted(COLUMNS[alignment])
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(columns, 3)
+
+
+def test_similarity_compares_the_original_with_the_generated(model):
+    codes = drawn_codes(3, model.num_patches)
+    score = CaptionScorer(model, ReduceConfig(alignment="similarity"), codes, planted_sentences)
+    generated = [CAPTIONS[0], CAPTIONS[2], CAPTIONS[3]]
+    found = score(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3], generated)
+    # The first is the same, the second at a right angle, the third at 60 degrees.
+    np.testing.assert_allclose(found["similarity"], [1, 0, 0.5], atol=1e-6)
+    assert found["similarity"].dtype == np.float32
 
 
 def test_no_samples_no_scores(model):
     codes = drawn_codes(2, model.num_patches)
-    found = scorer(model, codes)(torch.zeros(0, model.num_patches, dtype=torch.int64), [])
-    assert {name: len(values) for name, values in found.items()} == {
-        "caption_generated": 0,
-        "likelihood_gain": 0,
-        "similarity": 0,
-    }
+    none = torch.zeros(0, model.num_patches, dtype=torch.int64)
+    assert {name: len(values) for name, values in scorer(model, codes)(none, [], []).items()} == {"likelihood_gain": 0}
 
 
 def test_a_right_caption_scores_above_a_wrong_one_once_trained(tmp_path):

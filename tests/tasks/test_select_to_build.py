@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import check_ledger, read_ledger
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import keep_budget
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.reduce_config import ReduceConfig
@@ -40,9 +39,9 @@ records = st.lists(
 )
 
 
-def write_stage(root, name, tables):
+def write_stage(context, name, tables):
     """A finished stage with these parts."""
-    stage = Stage(root, name, {}, {})
+    stage = context.closed_stage(name)
     stage.open()
     for part, table in tables.items():
         stage.write_part(part, lambda path, table=table: write_table(table, path), {"read": table.num_rows})
@@ -72,15 +71,14 @@ def write_records(context, rows):
         }
         encoded[part.name] = with_code_statistics(pa.table(columns, schema=encode.SCHEMA), codes, NUM_CODES)
         keys = pa.array([row["key"] for row in good], pa.string())
-        scores = dict.fromkeys(score.SCORES, pa.array([row["score"] for row in good], pa.float32()))
-        blank = pa.array([""] * len(good), pa.string())
-        scored[part.name] = pa.table({"key": keys, "caption_generated": blank, **scores}, schema=score.SCHEMA)
+        scores = pa.array([row["score"] for row in good], pa.float32())
+        scored[part.name] = pa.table({"key": keys, "likelihood_gain": scores}, schema=score.schema_of("likelihood"))
         clusters = pa.array([row["cluster"] for row in good], pa.int32())
         distances = pa.array([0.5] * len(good), pa.float32())
         clustered[part.name] = pa.table({"key": keys, "cluster": clusters, "distance": distances})
-    write_stage(context.root, "encode", encoded)
-    write_stage(context.root, "score", scored)
-    stage = write_stage(context.recipe_root, "cluster", clustered)
+    write_stage(context, "encode", encoded)
+    write_stage(context, "score", scored)
+    stage = write_stage(context, "cluster", clustered)
     sizes = np.bincount([row["cluster"] for row in rows if not row["error"]], minlength=NUM_CLUSTERS)
     np.save(stage.folder / "sizes.npy", sizes)
     stage.finish({"read": int(sizes.sum())}, 1.0)
@@ -95,7 +93,7 @@ def write_refined(context):
         columns = {column: keys for column in ("key", "caption_generated", "caption")}
         origin = pa.array(["generated"] * len(keys), pa.string())
         tables[name] = pa.table({**columns, "caption_from": origin}, schema=refine.SCHEMA)
-    write_stage(context.recipe_root, "refine", tables)
+    write_stage(context, "refine", tables)
 
 
 def run_stages(context, *names):
@@ -130,8 +128,9 @@ def test_nothing_is_lost_or_doubled_and_quotas_are_right(rows, ratio, selection,
     if all(row["error"] for row in rows):
         rows[0]["error"] = ""
     config = {"selection": selection, "keep_ratio": ratio, "num_clusters": NUM_CLUSTERS, "images": "in_place"}
+    config |= {"alignment": "likelihood"}
     if selection == "aligned":
-        config |= {"balance": balance, "alignment": "likelihood", "duplicate_threshold": 0.9 if by_twins else None}
+        config |= {"balance": balance, "duplicate_threshold": 0.9 if by_twins else None}
     small = {"_ROWS": group_rows, "_ROWS_WITH_CODES": group_rows}
     with tempfile.TemporaryDirectory() as folder, patch.multiple(standing, **small):
         quantizer = SimpleNamespace(num_codes=NUM_CODES)
