@@ -42,6 +42,7 @@ setup(
         "pillow",
         "tqdm",
         "pycocoevalcap",  # CIDEr and BLEU
+        "matplotlib",  # plots of ablations
     ],
     # `datasets` reads the Parquet export back; 4.4 goes with what LAVIS pins.
     extras_require={"test": ["pytest", "hypothesis", "ruff", "datasets>=4,<4.5"]},

@@ -13,7 +13,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,7 +56,28 @@ def run(cfg_path: str | Path, options: Sequence[str] = ()):
         FileNotFoundError: If there is no such file.
         ValueError: If the config names something unknown, or a device that is not there.
     """
-    user_config = load_user_config(cfg_path, options)
+    return run_config(load_user_config(cfg_path, options))
+
+
+def build_parts(task, cfg) -> tuple:
+    """Datasets and model of a run, as LAVIS's train.py builds them."""
+    return task.build_datasets(cfg), task.build_model(cfg)
+
+
+def run_config(user_config, build: Callable[..., tuple] = build_parts):
+    """Run a config that is loaded already.
+
+    Args:
+        user_config: As `load_user_config` gives it; device and runner are settled in it.
+        build: Makes datasets and model from task and LAVIS config. Who runs many configs of one model can hand out what
+            was built before.
+
+    Returns:
+        As `run`.
+
+    Raises:
+        ValueError: As `run`.
+    """
     register()
     check_names(user_config)
     choose_device(user_config.run)
@@ -82,8 +103,7 @@ def run(cfg_path: str | Path, options: Sequence[str] = ()):
         cfg.pretty_print()
         job_id = from_rank_zero(lambda: choose_job_id(run_cfg))
         task = setup_task(cfg)
-        datasets = task.build_datasets(cfg)
-        model = task.build_model(cfg)
+        datasets, model = build(task, cfg)
         for name in ("result_dir", "output_dir"):
             registry.mapping["paths"].pop(name, None)  # LAVIS refuses a process's second runner otherwise
         runner_class = registry.get_runner_class(run_cfg.runner)

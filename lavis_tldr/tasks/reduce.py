@@ -82,6 +82,7 @@ class ReduceTask(BaseTask):
             )
         if not Path(weights).is_file():
             raise ValueError(f"model.finetuned: there is no file {weights}; train it first, or give its path.")
+        task._cfg = cfg
         return task
 
     def build_model(self, cfg):
@@ -92,7 +93,6 @@ class ReduceTask(BaseTask):
             raise ValueError(
                 f"model.num_codes is {model.quantizer.num_codes}; codes are stored in 16 bits, at most {_MAX_CODES}."
             )
-        self._cfg = cfg
         return model
 
     def run(self, model, datasets: dict, run_cfg) -> dict:
