@@ -72,8 +72,7 @@ class ReduceTask(BaseTask):
                 f"run.task {cfg.run_cfg.task} needs run.runner: runner_stages; found {cfg.run_cfg.get('runner')}."
             )
         config = ReduceConfig.from_run(cfg.run_cfg)
-        if "score" in task.chosen(config):
-            config.check_scoring()
+        config.check_weights(task.chosen(config))
         weights = cfg.model_cfg.get("finetuned") if cfg.model_cfg.get("load_finetuned") else None
         if not weights:
             raise ValueError(
@@ -115,7 +114,7 @@ class ReduceTask(BaseTask):
         context = self.context(model, datasets, run_cfg, config)
         names = self.chosen(config)
         # Opened now, so that a wrong folder is known before hours of encoding.
-        if "score" in names:
+        if config.embed_captions.intersection(names):
             _ = context.sentence_encoder
         with ExitStack() as held:
             if set(names) - set(SHARED_STAGES):

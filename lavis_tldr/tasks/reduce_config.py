@@ -1,5 +1,6 @@
 """Settings of a reduction, from the ``run`` section of its config."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from math import inf
 from types import NoneType
@@ -19,7 +20,10 @@ QUOTAS = ("size", "density")
 SCOPES = ("all", "cluster")
 TWIN_FEATURES = ("histogram", "feature")
 ALIGNMENTS = ("contrastive", "likelihood", "similarity", "both", "itm", "itc")
-_BY_BLIP = ("itm", "itc")
+_BY_SENTENCES, _BY_BLIP = ("contrastive", "similarity", "both"), ("itm", "itc")
+# From which score on a caption fits, where that is plain: above 0 where image and caption are likelier together than by
+# chance (pointwise mutual information), above 0.5 where a match is as likely as not.
+_GATES = {"contrastive": 0.0, "likelihood": 0.0, "itm": 0.5}
 IMAGES = ("export", "in_place")
 _RANGES = (
     ("batch_size_eval", 1, inf),
@@ -80,8 +84,9 @@ class ReduceConfig:
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             and one is drawn at every epoch of training) or gated (those that fit the image).
         joiner: Between the original and the generated caption.
-        alignment_threshold: With gated: the score from which on a caption fits.
-        score_refined: Also score what became of the captions.
+        alignment_threshold: With gated: the score from which on a caption fits; null: 0 for contrastive and likelihood,
+            0.5 for itm.
+        score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
         num_beams, max_len, min_len, length_penalty: How captions are decoded.
         images: export (copy the kept images) or in_place (index them in their tars).
     """
@@ -149,11 +154,21 @@ class ReduceConfig:
 
     @property
     def needs_scores(self) -> bool:
-        return "aligned" in (self.selection, self.prefilter) or self.recipe == "gated" or self.score_refined
+        return "aligned" in (self.selection, self.prefilter) or self.scores_refined
 
     @property
     def needs_gradients(self) -> bool:
         return "gradient" in (self.selection, self.prefilter)
+
+    @property
+    def scores_refined(self) -> bool:
+        """Whether generated and refined captions are scored, too."""
+        return self.score_refined or self.recipe == "gated"
+
+    @property
+    def gate(self) -> float | None:
+        """The score from which on a caption fits its image; None where there is no natural one."""
+        return _GATES.get(self.alignment) if self.alignment_threshold is None else self.alignment_threshold
 
     @property
     def scores_use_captions(self) -> bool:
@@ -171,22 +186,41 @@ class ReduceConfig:
         weighting = "-tfidf" if self.representation == "histogram" and self.tfidf else ""
         return f"{self.representation}{weighting}-{self.num_clusters}-seed{self.seed}"
 
-    def check_scoring(self) -> None:
-        """Check what the score stage needs.
+    @property
+    def embed_captions(self) -> set[str]:
+        """The stages that use the sentence encoder."""
+        return {
+            *(["score"] if self.alignment in _BY_SENTENCES else []),
+            *(["cluster"] if self.representation == "text" else []),
+        }
+
+    @property
+    def use_blip(self) -> set[str]:
+        """The stages that use BLIP."""
+        return {
+            *(["score"] if self.alignment in _BY_BLIP else []),
+            *(["cluster"] if self.representation == "blip" else []),
+        }
+
+    def check_weights(self, stages: Collection[str]) -> None:
+        """Check that the weights that some stages need are named.
 
         Raises:
-            ValueError: If there is no sentence encoder to compare captions with.
+            ValueError: If they are not.
         """
-        if self.alignment in _BY_BLIP:
-            if not self.blip_weights:
-                raise ValueError(
-                    f"run.alignment {self.alignment} scores by BLIP: set run.blip_weights to a checkpoint."
-                )
-            return
-        if self.alignment != "likelihood" and not self.similarity_weights:
+        if not self.blip_weights and (found := self.use_blip.intersection(stages)):
+            what = f"alignment {self.alignment} scores" if "score" in found else "representation blip clusters"
             raise ValueError(
-                f"run.alignment {self.alignment} compares captions with a sentence encoder: set run.similarity_weights "
-                "to a BERT's folder or hub name, or run.alignment to likelihood, which needs none."
+                f"run.{what} by BLIP: set run.blip_weights to a checkpoint of LAVIS's blip_image_text_matching."
+            )
+        if not self.similarity_weights and (found := self.embed_captions.intersection(stages)):
+            if "score" in found:
+                what, instead = f"alignment {self.alignment} compares captions", "run.alignment to likelihood"
+            else:
+                what, instead = "representation text clusters captions", "run.representation to histogram"
+            raise ValueError(
+                f"run.{what} with a sentence encoder: set run.similarity_weights to a BERT's folder or hub name, or "
+                f"{instead}, which needs none."
             )
 
     def _check(self) -> None:
@@ -222,11 +256,24 @@ class ReduceConfig:
                 f"run.prefilter_share {self.prefilter_share} leaves fewer samples than run.keep_ratio "
                 f"{self.keep_ratio} keeps: raise the one or lower the other."
             )
-        if self.recipe == "gated" and self.alignment_threshold is None:
-            raise ValueError("run.recipe gated needs run.alignment_threshold: originals scored below it are replaced.")
+        if self.scores_refined:
+            self._check_scoring_of_refined()
         if self.needs_scores:
-            self.check_scoring()
+            self.check_weights(["score"])
         self.decoding  # noqa: B018  (checks itself)
+
+    def _check_scoring_of_refined(self) -> None:
+        asks = "recipe gated" if self.recipe == "gated" else "score_refined"
+        if self.scores_use_captions:
+            raise ValueError(
+                f"run.{asks} scores generated captions as well, and run.alignment {self.alignment} compares captions "
+                "with these, so it can't judge them: set run.alignment to contrastive, likelihood, itm or itc."
+            )
+        if self.recipe == "gated" and self.gate is None:
+            raise ValueError(
+                f"run.recipe gated needs run.alignment_threshold, the score from which on a caption fits: for "
+                f"run.alignment {self.alignment} there is no natural one."
+            )
 
 
 def _typed(name: str, annotation, value):

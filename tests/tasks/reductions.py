@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 import yaml
 from omegaconf import OmegaConf
+from transformers import BertConfig, BertModel
 
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.wordpiece_training import train_vocabulary
@@ -43,6 +44,16 @@ def write_captioner(folder: Path, captions: list[str], seed: int = 0) -> Path:
     path = folder / f"captioner{seed}.pth"
     torch.save({"model": tiny_captioner(folder, captions, seed).state_dict()}, path)
     return path
+
+
+def write_bert(folder: Path, seed: int = 0) -> Path:
+    """A small BERT with random weights, as Hugging Face saves it; it reads by characters."""
+    tokens = train_vocabulary(["the quick brown fox jumps over the lazy dog 0123456789"], 200)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(seed)
+    BertModel(BertConfig(vocab_size=len(tokens), max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    return folder
 
 
 def draw_pool(folder: Path, part_size: int) -> SimpleNamespace:

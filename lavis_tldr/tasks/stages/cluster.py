@@ -13,7 +13,7 @@ from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
-from lavis_tldr.tasks.stages.representer import Representer
+from lavis_tldr.tasks.stages.representer import PairRepresenter, inputs_of
 from lavis_tldr.tasks.stages.sampling import Sample, draw_sample
 
 _BLOCK = 4096  # rows represented at once
@@ -21,7 +21,11 @@ CENTROIDS, SIZES = "centroids.npy", "sizes.npy"
 
 
 def stage_of(context: Context) -> Stage:
-    return context.stage("cluster", lambda: (_settings(context), {"encode": encode.stage_of(context).digest}))
+    return context.stage("cluster", lambda: (_settings(context), _inputs(context)))
+
+
+def _inputs(context: Context) -> dict[str, str]:
+    return {"encode": encode.stage_of(context).digest, **inputs_of(context)}
 
 
 def _settings(context: Context) -> dict:
@@ -51,7 +55,7 @@ def run(context: Context, stage: Stage) -> None:
             f"run.num_clusters is {config.num_clusters}, but only {usable} samples can be used. Set it to "
             f"{max(1, usable // 20)} or so (the paper has about 900 samples a cluster), or give more data."
         )
-    represented = Representer(context, statistics)
+    represented = PairRepresenter(context, statistics)
     path = stage.folder / CENTROIDS
     if is_main_process() and not path.is_file():
         features = _sample_features(context, represented, draw_sample(context, config.fit_size, config.seed))
@@ -72,13 +76,13 @@ def run(context: Context, stage: Stage) -> None:
     finish_on_first(stage, counts, seconds)
 
 
-def _sample_features(context: Context, represented: Representer, sample: Sample) -> np.ndarray:
+def _sample_features(context: Context, represented: PairRepresenter, sample: Sample) -> np.ndarray:
     """Features of the sample in its order, (n, F), float32."""
     features = None
     for part_name, rows, places in sample.by_part():
-        codes = encode.load_codes(context, part_name)[rows]
+        table = encode.load_usable(context, part_name, represented.columns).take(rows)
         for start in range(0, len(rows), _BLOCK):
-            block = represented(codes[start : start + _BLOCK])
+            block = represented(table.slice(start, _BLOCK))
             if features is None:  # F is the representation's business
                 features = np.empty((len(sample), block.shape[1]), np.float32)
             features[places[start : start + _BLOCK]] = block
@@ -86,16 +90,14 @@ def _sample_features(context: Context, represented: Representer, sample: Sample)
 
 
 def _assigned(
-    context: Context, parts: list[Part], represented: Representer, centroids: np.ndarray
+    context: Context, parts: list[Part], represented: PairRepresenter, centroids: np.ndarray
 ) -> Iterator[pa.Table]:
-    source = encode.stage_of(context)
     for part in parts:
-        table = context.load_part(source, part.name, ["key", "codes"])
-        codes = encode.codes_of(table, context.model.num_patches)
-        blocks = [assign(represented(codes[i : i + _BLOCK]), centroids) for i in range(0, max(len(codes), 1), _BLOCK)]
+        table = encode.load_usable(context, part.name, ["key", *represented.columns])
+        starts = range(0, max(len(table), 1), _BLOCK)
+        blocks = [assign(represented(table.slice(i, _BLOCK)), centroids) for i in starts]
         cluster_ids, distances = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        keys = table["key"].filter(table["codes"].is_valid())
-        yield pa.table({"key": keys, "cluster": cluster_ids, "distance": distances})
+        yield pa.table({"key": table["key"], "cluster": cluster_ids, "distance": distances})
 
 
 def load_array(path: Path, num_clusters: int) -> np.ndarray:

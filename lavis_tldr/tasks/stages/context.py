@@ -81,10 +81,8 @@ class Context:
         return FeatureCache(self.config.feature_cache, encoder_fingerprint(self.model))
 
     @cached_property
-    def sentence_encoder(self) -> SentenceEncoder | None:
-        """The encoder that captions are compared by, where the config asks for it."""
-        if self.config.alignment == "likelihood":
-            return None
+    def sentence_encoder(self) -> SentenceEncoder:
+        """The encoder that captions are compared by."""
         return SentenceEncoder(self.config.similarity_weights).to(self.device)
 
     @cached_property

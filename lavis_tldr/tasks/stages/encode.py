@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from lavis.common.dist_utils import is_main_process
 from PIL import Image
@@ -212,6 +213,12 @@ def statistics(context: Context) -> CodeStatistics:
     """What the codes of the whole set add up to."""
     stage = stage_of(context)
     return code_statistics(map(stage.part_path, context.part_names), context.model.quantizer.num_codes)
+
+
+def load_usable(context: Context, part_name: str, columns: list[str]) -> pa.Table:
+    """Columns of a part's usable records."""
+    table = context.load_part(stage_of(context), part_name, [*columns, "error"])
+    return table.filter(pc.equal(table["error"], ""))
 
 
 def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:

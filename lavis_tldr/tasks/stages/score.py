@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from lavis.common.dist_utils import is_main_process
 
@@ -41,7 +40,7 @@ def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     settings: dict = {"alignment": config.alignment, "bf16": config.bf16, "seed": config.alignment_seed}
     if config.scores_use_captions:
         inputs["caption"] = caption.stage_of(context).digest
-    if context.sentence_encoder is not None:
+    if "score" in config.embed_captions:
         inputs["sentence encoder"] = context.sentence_encoder.digest
     if config.alignment == "contrastive":
         settings |= {"fit_size": config.fit_size}
@@ -64,7 +63,7 @@ def run(context: Context, stage: Stage) -> None:
 def _scored(context: Context, stage: Stage, parts: list[Part]) -> Iterator[pa.Table]:
     scorer = scorer_of(context, stage)
     for part in parts:
-        table = _usable(context, encode.stage_of(context), part.name, ["key", "caption_original", "codes", "feature"])
+        table = encode.load_usable(context, part.name, ["key", "caption_original", "codes", "feature"])
         scores = scorer(table, part.name, table["caption_original"].to_pylist())
         yield pa.table({"key": table["key"], **scores}, schema=schema_of(context.config.alignment))
 
@@ -90,7 +89,8 @@ def _by_contrast(context: Context, stage: Stage) -> Scorer:
 
 def _by_captioner(context: Context) -> Scorer:
     context.model.to(context.device).eval()
-    scorer = CaptionScorer(context.model, context.config, _contrast_codes(context), context.sentence_encoder)
+    sentences = context.sentence_encoder if context.config.scores_use_captions else None
+    scorer = CaptionScorer(context.model, context.config, _contrast_codes(context), sentences)
 
     def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
         codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64))
@@ -120,10 +120,9 @@ def _contrast_codes(context: Context) -> np.ndarray:
 def _fit_scorer(context: Context) -> ContrastiveScorer:
     """The scorer, fitted on drawn samples and the trusted pairs."""
     sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
-    source = encode.stage_of(context)
     pairs = Pairs(sample.keys, torch.empty(0), torch.empty(0))
     for name, rows, places in sample.by_part():
-        table = _usable(context, source, name, ["key", "caption_original", "feature"]).take(rows)
+        table = encode.load_usable(context, name, ["key", "caption_original", "feature"]).take(rows)
         found = _pairs(context, table, table["caption_original"].to_pylist())
         if not pairs.images.numel():
             pairs.images = torch.empty(len(sample), found.images.shape[1])
@@ -152,11 +151,6 @@ def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
     rows = [(key, caption) for key, _, captions in trusted.items if key in features for caption in captions]
     images = torch.stack([features[key] for key, _ in rows])
     return Pairs([key for key, _ in rows], images, context.sentence_encoder([caption for _, caption in rows]))
-
-
-def _usable(context: Context, source: Stage, part_name: str, columns: list[str]) -> pa.Table:
-    table = context.load_part(source, part_name, [*columns, "error"])
-    return table.filter(pc.equal(table["error"], ""))
 
 
 def _digest_of(pairs: CaptionPairs) -> str:
