@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-ORIGINAL, GENERATED, BOTH = "original", "generated", "original_generated"
-CAPTION_SOURCES = (ORIGINAL, GENERATED, BOTH)
+ORIGINAL, GENERATED, BOTH, DRAWN = "original", "generated", "original_generated", "drawn"
 
-# A recipe names, for each sample, which caption it wants (one of CAPTION_SOURCES).
+# A recipe names, for each sample, what it wants (one of the four).
 Recipe = Callable[..., list[str]]
 
 
@@ -19,6 +18,7 @@ def refine_captions(
     recipe: str,
     *,
     alignment: Sequence[float] | None = None,
+    alignment_generated: Sequence[float] | None = None,
     threshold: float | None = None,
     joiner: str = "; ",
 ) -> tuple[list[str], list[str]]:
@@ -27,8 +27,11 @@ def refine_captions(
     - ``original``: T_o.
     - ``generated``: T_g (the paper warns of collapse in training: its Figure 3).
     - ``original_generated``: T_o + T_g, the paper's.
-    - ``gated``: T_o where its alignment reaches the threshold, else T_g. Differs from the paper: an original
-      that speaks of something else does not survive beside a good caption.
+    - ``drawn``: both are kept, and training draws one of them at every epoch (`tldr_reduced`). Differs from the paper:
+      no text is longer than one caption. Who reads captions without drawing finds them joined.
+    - ``gated``: those of the two whose alignment reaches the threshold, joined where both do; the better aligned one
+      where neither does, T_o of equals. Differs from the paper: a caption that speaks of something else does not
+      survive beside a good one.
 
     Where the caption that a recipe wants is empty, the other one stands in, and the second result says so.
 
@@ -36,13 +39,13 @@ def refine_captions(
         original: Original captions T_o, (N,).
         generated: Generated captions T_g, (N,).
         recipe: One of ``RECIPES``.
-        alignment: Of the original caption with its image, (N,), for ``gated``; NaN counts as below the
-            threshold.
+        alignment: Of the original caption with its image, (N,), for ``gated``; NaN is below everything.
+        alignment_generated: Of the generated caption with its image, likewise.
         threshold: For ``gated``.
         joiner: Between the two captions. "; " is the paper's authors'.
 
     Returns:
-        Captions, (N,), and their origins, (N,): "original", "generated", "original_generated", or "" where
+        Captions, (N,), and their origins, (N,): "original", "generated", "original_generated", "drawn", or "" where
         both captions are empty.
 
     Raises:
@@ -52,7 +55,9 @@ def refine_captions(
         raise ValueError(f"refine recipe is {recipe!r}; it must be one of {sorted(RECIPES)}.")
     if len(original) != len(generated):
         raise ValueError(f"{len(original)} original captions but {len(generated)} generated ones; join them by key.")
-    wanted = RECIPES[recipe](original, generated, alignment=alignment, threshold=threshold)
+    wanted = RECIPES[recipe](
+        original, alignment=alignment, alignment_generated=alignment_generated, threshold=threshold
+    )
     fused = [_fuse(*pair, joiner) for pair in zip(original, generated, wanted, strict=True)]
     return [caption for caption, _ in fused], [source for _, source in fused]
 
@@ -60,28 +65,38 @@ def refine_captions(
 def _fuse(original: str, generated: str, wanted: str, joiner: str) -> tuple[str, str]:
     original, generated = original.strip(), generated.strip()
     if original and generated:
-        captions = {ORIGINAL: original, GENERATED: generated, BOTH: f"{original}{joiner}{generated}"}
-        return captions[wanted], wanted
+        both = f"{original}{joiner}{generated}"
+        return {ORIGINAL: original, GENERATED: generated, BOTH: both, DRAWN: both}[wanted], wanted
     if original or generated:
         return original or generated, ORIGINAL if original else GENERATED
     return "", ""
 
 
 def _always(source: str) -> Recipe:
-    return lambda original, generated, **_: [source] * len(original)
+    return lambda original, **_: [source] * len(original)
 
 
-def _gated(original: Sequence[str], generated: Sequence[str], *, alignment, threshold) -> list[str]:
-    if alignment is None or threshold is None:
-        raise ValueError("recipe 'gated' needs an alignment score of each original caption and a threshold.")
-    if len(alignment) != len(original):
-        raise ValueError(f"{len(alignment)} alignment scores for {len(original)} captions; join them by key.")
-    return [ORIGINAL if good else GENERATED for good in np.asarray(alignment, dtype=np.float64) >= threshold]
+def _gated(original: Sequence[str], *, alignment, alignment_generated, threshold) -> list[str]:
+    if alignment is None or alignment_generated is None or threshold is None:
+        raise ValueError("recipe 'gated' needs an alignment score of each caption of both kinds, and a threshold.")
+    for scores in (alignment, alignment_generated):
+        if len(scores) != len(original):
+            raise ValueError(f"{len(scores)} alignment scores for {len(original)} captions; join them by key.")
+    known = [np.nan_to_num(np.asarray(s, np.float64), nan=-np.inf) for s in (alignment, alignment_generated)]
+    return [_fitting(*pair, threshold) for pair in zip(*known, strict=True)]
+
+
+def _fitting(alignment: float, alignment_generated: float, threshold: float) -> str:
+    if min(alignment, alignment_generated) >= threshold:
+        return BOTH
+    # Where one alone reaches the threshold, that is the better one.
+    return GENERATED if alignment_generated > alignment else ORIGINAL
 
 
 RECIPES: dict[str, Recipe] = {
     "original": _always(ORIGINAL),
     "generated": _always(GENERATED),
     "original_generated": _always(BOTH),
+    "drawn": _always(DRAWN),
     "gated": _gated,
 }

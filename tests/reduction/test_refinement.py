@@ -16,24 +16,47 @@ GENERATED = ["a dog on grass", "a red shoe", "two people", ""]
             ["my best friend; a dog on grass", "buy now; a red shoe", "two people", "sky"],
             "b b g o",
         ),
+        (  # who does not draw reads them joined
+            "drawn",
+            ["my best friend; a dog on grass", "buy now; a red shoe", "two people", "sky"],
+            "d d g o",
+        ),
     ],
 )
 def test_recipes_by_hand(recipe, captions, sources):
-    names = {"o": "original", "g": "generated", "b": "original_generated"}
+    names = {"o": "original", "g": "generated", "b": "original_generated", "d": "drawn"}
     expected = (captions, [names[letter] for letter in sources.split()])
     assert refine_captions(ORIGINAL, GENERATED, recipe) == expected
 
 
-def test_gated_lets_a_wrong_original_go():
-    captions, sources = refine_captions(
-        ["a", "b", "c", "d"],
-        ["A", "B", "C", ""],
-        "gated",
-        alignment=[0.5, 0.49, float("nan"), 0],
-        threshold=0.5,
-    )
-    assert captions == ["a", "B", "C", "d"]
-    assert sources == ["original", "generated", "generated", "original"]
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("alignment", "alignment_generated", "caption", "source"),
+    [
+        (0.5, 0.5, "a; b", "original_generated"),  # both reach the threshold
+        (0.9, 0.4, "a", "original"),
+        (0.4, 0.9, "b", "generated"),  # a caption about another photo does not survive beside a good one
+        (0.3, 0.4, "b", "generated"),  # neither does: the better one
+        (0.4, 0.3, "a", "original"),
+        (0.4, 0.4, "a", "original"),
+        (NAN, 0.1, "b", "generated"),
+        (0.1, NAN, "a", "original"),
+        (NAN, NAN, "a", "original"),
+        (NAN, 0.9, "b", "generated"),
+    ],
+)
+def test_gated_keeps_what_fits(alignment, alignment_generated, caption, source):
+    scores = {"alignment": [alignment], "alignment_generated": [alignment_generated]}
+    assert refine_captions(["a"], ["b"], "gated", **scores, threshold=0.5) == ([caption], [source])
+
+
+def test_gated_needs_a_text_as_well_as_a_score():
+    scores = {"alignment": [1.0, 0.0, 1.0], "alignment_generated": [0.0, 1.0, 1.0]}
+    captions, sources = refine_captions([" ", "b", ""], ["A", "\n", "C"], "gated", **scores, threshold=0.5)
+    assert captions == ["A", "b", "C"]
+    assert sources == ["generated", "original", "generated"]
 
 
 def test_joiner():
@@ -42,15 +65,18 @@ def test_joiner():
 
 def test_nothing_to_say():
     assert refine_captions(["", " "], [" ", ""], "original_generated") == (["", ""], ["", ""])
-    assert refine_captions([], [], "gated", alignment=[], threshold=0) == ([], [])
+    assert refine_captions([], [], "gated", alignment=[], alignment_generated=[], threshold=0) == ([], [])
 
 
 def test_what_does_not_fit_is_told():
-    with pytest.raises(ValueError, match="'both'; it must be one of .*'gated', 'generated', 'original'"):
+    with pytest.raises(ValueError, match="'both'; it must be one of .*'drawn', 'gated', 'generated', 'original'"):
         refine_captions(["a"], ["b"], "both")
     with pytest.raises(ValueError, match="1 original captions but 2 generated"):
         refine_captions(["a"], ["b", "c"], "original")
-    with pytest.raises(ValueError, match="needs an alignment score"):
-        refine_captions(["a"], ["b"], "gated", threshold=0.5)
-    with pytest.raises(ValueError, match="2 alignment scores for 1 captions"):
-        refine_captions(["a"], ["b"], "gated", alignment=[1, 2], threshold=0.5)
+    scores = {"alignment": [1.0], "alignment_generated": [1.0], "threshold": 0.5}
+    for absent in scores:
+        with pytest.raises(ValueError, match="needs an alignment score of each caption of both kinds, and a threshold"):
+            refine_captions(["a"], ["b"], "gated", **{**scores, absent: None})
+    for doubled in ("alignment", "alignment_generated"):
+        with pytest.raises(ValueError, match="2 alignment scores for 1 captions"):
+            refine_captions(["a"], ["b"], "gated", **{**scores, doubled: [1, 2]})

@@ -159,25 +159,15 @@ def test_near_duplicates_name_the_better_twin_and_are_dropped(reduced, tmp_path)
         assert twin not in twins
 
 
-@pytest.mark.parametrize("recipe", ["original", "generated", "original_generated", "gated"])
+@pytest.mark.parametrize("recipe", ["original", "generated", "original_generated"])
 def test_each_recipe(reduced, tmp_path, recipe):
-    # Scored by the same captioner, some originals fall on each side of the threshold.
-    figures = reduced(recipe=recipe, keep_ratio=1, **({"alignment_threshold": 0.0} if recipe == "gated" else {}))
+    figures = reduced(recipe=recipe, keep_ratio=1)
     rows = [row for row in ledger_rows(tmp_path / "out" / RECIPE).values() if row["kept"]]
     assert len(rows) == 43
     for row in rows:
-        expected = {
-            "original": "original",
-            "generated": "generated",
-            "original_generated": "original_generated",
-            "gated": "original" if row["alignment"] >= 0 else "generated",
-        }[recipe]
-        assert row["caption_from"] == expected
-        parts = [row[f"caption_{name}"] for name in expected.split("_")]
-        assert row["caption"] == "; ".join(parts)
-    assert figures["counts"]["caption_from"] == Counter(row["caption_from"] for row in rows)
-    if recipe == "gated":
-        assert set(figures["counts"]["caption_from"]) == {"original", "generated"}
+        assert row["caption_from"] == recipe
+        assert row["caption"] == "; ".join(row[f"caption_{name}"] for name in recipe.split("_"))
+    assert figures["counts"]["caption_from"] == {recipe: 43}
 
 
 def test_scored_captions_are_not_generated_twice(reduced, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ _MADE_FROM = {
     "score": ("encode", "caption"),
     "cluster": ("encode",),
     "select": ("cluster", "score"),
-    "refine": ("select", "caption"),
+    "refine": ("select", "score", "caption"),
     "repair": ("refine",),
     "ledger": ("refine", "repair"),
     "build": ("ledger",),

@@ -33,11 +33,12 @@ def run(context: Context, stage: Stage) -> None:
     """Write ``repair/<part>.parquet``: what refine writes, of the stand-ins."""
     mine = context.my_parts(stage)
     replaced = load_plan(context)
+    refine_part = refine.Refiner(context)
     stand_ins = pa.array([key for key in replaced.values() if key and key not in replaced], pa.string())
 
     def refined(part: Part) -> pa.Table:
         table = context.load_part(select.stage_of(context), part.name, ["key", "alignment"])
-        return refine.refine_part(context, part, table.filter(pc.is_in(table["key"], stand_ins)))
+        return refine_part(part, table.filter(pc.is_in(table["key"], stand_ins)))
 
     counts, seconds = run_parts(context, stage, mine, map(refined, mine))
     finish_on_first(stage, counts, seconds)
