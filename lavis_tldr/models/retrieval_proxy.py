@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lavis_tldr.models.fixed_steps import train_steps
+
 
 @dataclass(frozen=True)
 class ProxyOptions:
@@ -68,7 +70,13 @@ def _head(width: int, options: ProxyOptions) -> nn.Module:
 
 
 def train_proxy(image_features: Tensor, text_features: Tensor, options: ProxyOptions, seed: int) -> RetrievalProxy:
-    """Train on N pairs, (N, D) and (N, W), for a fixed number of steps; the same seed gives the same model.
+    """Train on N pairs for a fixed number of steps; the same seed gives the same model.
+
+    Args:
+        image_features: (N, D).
+        text_features: (N, W); or (N, A, W) of A captions an image, of which one is drawn at every epoch.
+        options: How long, and so on.
+        seed: Of the first weights and of the order of the pairs.
 
     Raises:
         ValueError: If there are fewer pairs than a batch takes.
@@ -79,24 +87,25 @@ def train_proxy(image_features: Tensor, text_features: Tensor, options: ProxyOpt
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = RetrievalProxy(image_features.shape[1], text_features.shape[1], options)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    order, used = torch.randperm(len(image_features), generator=generator), 0
-    for step in range(options.num_steps):
-        if used + options.batch_size > len(order):
-            order, used = torch.randperm(len(image_features), generator=generator), 0
-        rows = order[used : used + options.batch_size]
-        used += options.batch_size
-        warm = min(1.0, (step + 1) / (0.1 * options.num_steps))
-        rate = options.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * step / options.num_steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = model(image_features[rows], text_features[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        model = RetrievalProxy(image_features.shape[1], text_features.shape[-1], options)
+    train_steps(
+        model,
+        lambda rows: model(image_features[rows], text_features[rows]),
+        len(image_features),
+        options,
+        torch.Generator().manual_seed(seed),
+    )
     return model.eval()
+
+
+def _epoch(text_features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Order of the pairs in one epoch, (N,), and the texts that it takes, (N, W)."""
+    n = len(text_features)
+    order = torch.randperm(n, generator=generator)
+    if text_features.ndim == 2:
+        return order, text_features
+    drawn = torch.randint(text_features.shape[1], (n,), generator=generator)
+    return order, text_features[torch.arange(n), drawn]
 
 
 def retrieval_recall(similarity: np.ndarray, image_of: Sequence[int]) -> dict[str, float]:

@@ -8,20 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 from omegaconf import OmegaConf
-from torch import Tensor
 
-from lavis_tldr.datasets.caption_pairs import CaptionPairs
-from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_recall, train_proxy
+from lavis_tldr.models.retrieval_proxy import ProxyOptions
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import read_ledger
-from lavis_tldr.sources import ImageLocation
-from lavis_tldr.tasks.image_features import encoder_fingerprint, mean_features
+from lavis_tldr.tasks.proxy_trial import PLACE, ProxyTrial, TextFeatures, feature_cache, image_features
 
 RUN_KEYS = (
     "proxy_ledgers",
@@ -39,21 +34,6 @@ class Arm:
 
     name: str
     pairs: Callable[[int], list[tuple[str, str]]]
-
-
-class _TextFeatures:
-    """Sentence embeddings, each caption's computed once."""
-
-    def __init__(self, sentences: SentenceEncoder):
-        self._sentences = sentences
-        self._known: dict[str, Tensor] = {}
-
-    def __call__(self, captions: list[str]) -> Tensor:
-        """(T, W), in order."""
-        new = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
-        if new:
-            self._known.update(zip(new, self._sentences(new), strict=True))
-        return torch.stack([self._known[caption] for caption in captions])
 
 
 @registry.register_task("tldr_proxy")
@@ -83,8 +63,16 @@ class RetrievalProxyTask(BaseTask):
         device = str(run_cfg.device)
         folder = Path(run_cfg.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        images = _image_features(model.to(device).eval(), tables, val, int(run_cfg.get("num_workers", 0)))
-        texts = _TextFeatures(SentenceEncoder(run_cfg.similarity_weights).to(device))
+        cached = feature_cache(val.feature_cache_folder, model)
+        images = image_features(
+            model.to(device).eval(),
+            (table.select(["image_key", "error", *PLACE]) for table in tables.values()),
+            val.items,
+            vis_processor=val.vis_processor,
+            cached=cached,
+            num_workers=int(run_cfg.get("num_workers", 0)),
+        )
+        trial = ProxyTrial(images, TextFeatures(SentenceEncoder(run_cfg.similarity_weights).to(device)), val.items)
         options = ProxyOptions(
             num_steps=int(run_cfg.get("proxy_steps", ProxyOptions.num_steps)),
             batch_size=int(run_cfg.get("proxy_batch_size", ProxyOptions.batch_size)),
@@ -95,9 +83,7 @@ class RetrievalProxyTask(BaseTask):
             results = []
             for seed in range(int(run_cfg.get("proxy_seeds", 5))):
                 pairs = arm.pairs(seed)
-                features = torch.stack([images[key] for key, _ in pairs])
-                proxy = train_proxy(features, texts([caption for _, caption in pairs]), options, seed)
-                results.append(_score(proxy, images, texts, val))
+                results.append(trial([(key, (caption,)) for key, caption in pairs], options, seed))
             row = {"set": arm.name, "pairs": len(pairs), "seeds": len(results), **_spread(results)}
             rows.append(row)
             logging.info("%-40s %s", arm.name, row)
@@ -125,31 +111,6 @@ def build_arms(ledgers: dict[str, pa.Table]) -> list[Arm]:
             pairs = [(row["image_key"], row[column]) for row in kept]
             arms.append(Arm(f"{name}, {what}", lambda seed, pairs=pairs: pairs))
     return arms
-
-
-def _image_features(model, ledgers: dict[str, pa.Table], val: CaptionPairs, num_workers: int) -> dict[str, Tensor]:
-    """Mean patch feature of each image by key, (D,), standardized over all of them."""
-    places = {key: place for key, place, _ in val.items}
-    for table in ledgers.values():
-        columns = ["image_key", "image_path", "image_offset", "image_size", "error"]
-        for row in table.select(columns).to_pylist():
-            if not row["error"]:
-                place = ImageLocation(row["image_path"], row["image_offset"], row["image_size"])
-                places.setdefault(row["image_key"], place)
-    folder = val.feature_cache_folder
-    cached = FeatureCache(folder, encoder_fingerprint(model)) if folder else None
-    found = mean_features(model, places, val.vis_processor, cached, bf16=False, num_workers=num_workers)
-    stacked = torch.stack(list(found.values()))
-    stacked = (stacked - stacked.mean(0)) / stacked.std(0).clamp(min=1e-6)
-    return dict(zip(found, stacked, strict=True))
-
-
-@torch.no_grad()
-def _score(proxy: RetrievalProxy, images: dict[str, Tensor], texts: _TextFeatures, val: CaptionPairs) -> dict:
-    captions = [caption for _, _, references in val.items for caption in references]
-    image_of = [i for i, (_, _, references) in enumerate(val.items) for _ in references]
-    image_embeddings = proxy.embed_images(torch.stack([images[key] for key, _, _ in val.items]))
-    return retrieval_recall((image_embeddings @ proxy.embed_texts(texts(captions)).T).numpy(), image_of)
 
 
 def _spread(results: list[dict[str, float]]) -> dict[str, float]:
