@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
+from lavis_tldr.reduction.refinement import DRAWN
 from lavis_tldr.sources.exports.pairs import iter_rows
 
 
@@ -21,10 +22,14 @@ def annotation_rows(table: pa.Table, files: Mapping[str, str] | None = None) -> 
         files: Path of each copied image, by image key; None where images stay where they are.
 
     Yields:
-        ``{"image", "key", "caption", "caption_original", "caption_generated"}``, and the three of a tar.
+        ``{"image", "key", "caption", "caption_original", "caption_generated"}``, the three of a tar, and where
+        ``tldr_reduced`` is to draw one of the two captions ``caption_from``, "drawn": ``caption`` is both, joined,
+        for who reads that field alone.
     """
     for row in iter_rows(table):
         captions = {name: row[name] for name in ("key", "caption", "caption_original", "caption_generated")}
+        if row["caption_from"] == DRAWN:
+            captions["caption_from"] = DRAWN
         if files is not None:
             yield {"image": files[row["image_key"]], **captions}
         elif row["image_offset"] >= 0:
