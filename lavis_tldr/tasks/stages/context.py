@@ -108,7 +108,7 @@ class Context:
     @property
     def variants(self) -> dict[str, str]:
         """Which variant of the shared stages this reduced set uses, by stage."""
-        return {"score": self.config.alignment, "cluster": self.config.cluster_variant}
+        return self.config.variants
 
     def forget_stages(self) -> None:
         """After a stage was restarted: those after it have other inputs."""
