@@ -81,6 +81,18 @@ def code_statistics(paths: Iterable[Path], num_codes: int) -> CodeStatistics:
     return CodeStatistics(counts, frequency, num_usable)
 
 
+def codebook_size(path: Path) -> int:
+    """K, by the statistics in a part's schema.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    metadata = pq.read_schema(path).metadata or {}
+    if _COUNTS not in metadata:
+        raise ValueError(f"{path} lacks the statistics of its codes: run again with `--restart encode`.")
+    return len(_unpacked(metadata[_COUNTS]))
+
+
 def _packed(values: np.ndarray) -> bytes:
     return base64.b64encode(values.astype("<u4").tobytes())
 
