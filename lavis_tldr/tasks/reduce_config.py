@@ -7,15 +7,14 @@ from types import NoneType
 from typing import get_args
 
 from lavis_tldr.models.generation import DecodingOptions
+from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
+from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.recipes import SHARED_STAGES
 from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
-from lavis_tldr.reduction.selection import keep_budget
 
 # What is clustered: made of the codes, or of something else that is known of a pair.
 CLUSTERED = (*REPRESENTATIONS, "feature", "text", "blip")
-DRAWS, CRITERIA = ("random", "uniform"), ("aligned", "large_distance", "hard_sample", "easy_sample", "gradient")
-SELECTIONS = (*DRAWS, *CRITERIA)
 QUOTAS = ("size", "density")
 SCOPES = ("all", "cluster")
 TWIN_FEATURES = ("histogram", "feature")
@@ -185,6 +184,17 @@ class ReduceConfig:
         """What tells these clusters from others of the run folder."""
         weighting = "-tfidf" if self.representation == "histogram" and self.tfidf else ""
         return f"{self.representation}{weighting}-{self.num_clusters}-seed{self.seed}"
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Which variant of the shared stages that have several this reduced set uses, by stage."""
+        return {"score": self.alignment, "cluster": self.cluster_variant}
+
+    @property
+    def shared_stages(self) -> tuple[str, ...]:
+        """The shared stages that this reduced set is made from."""
+        wanted = {"caption": self.captions_all, "score": self.needs_scores, "gradient": self.needs_gradients}
+        return tuple(name for name in SHARED_STAGES if wanted.get(name, True))
 
     @property
     def embed_captions(self) -> set[str]:
