@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lavis_tldr.sources.exports.pairs import CAPTIONS
+from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
 from lavis_tldr.sources.json_list import BrokenJsonError, NoJsonListError, NoUtf8Error, iter_json_list
 
 
@@ -21,30 +21,37 @@ class Annotations(Sequence):
 
     Args:
         path: Annotation file, ``[{"image", "caption", ...}, ...]``.
-        caption: The field that every record must have as non-empty text.
+        captions: Every record must have a text that this can choose; all by default their refined one.
 
     Raises:
         ValueError: If the file is absent, no JSON list of records, empty, or lacks the captions.
     """
 
-    def __init__(self, path: Path, caption: str = "caption"):
+    def __init__(self, path: Path, captions: CaptionChoice | None = None):
         self.path = path
+        captions = captions or CaptionChoice()
         self._text = bytearray()
-        ends, without_caption = array("q"), 0
+        ends, without_caption, most_captions = array("q"), 0, 0
         for record, text in _records(path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
                 raise ValueError(f"Record {len(ends)} of {path} is {text[:80]}; expected an object with an image path.")
-            if not str(record.get(caption) or "").strip():
-                without_caption += 1
+            num_captions = len(captions.among(record))
+            without_caption += num_captions == 0
+            most_captions = max(most_captions, num_captions)
             self._text += text.encode()
             ends.append(len(self._text))
         if not ends:
             raise ValueError(f"{path} holds no records. Build the reduced set again, with a larger keep_ratio.")
+        others = ", ".join(name for name in CHOICES if name != captions.choice)
         if without_caption:
-            others = ", ".join(name for name in CAPTIONS if name != caption)
             raise ValueError(
-                f"{without_caption} of {len(ends)} records in {path} have no {caption!r}. "
-                f"Choose another field (caption: {others}), or refine the set again."
+                f"{without_caption} of {len(ends)} records in {path} have no {captions.choice} caption. "
+                f"Choose another (caption: {others}), or refine the set again."
+            )
+        if captions.choice == "drawn" and most_captions < 2:
+            raise ValueError(
+                f"no record in {path} has both an original and a generated caption, so there are none to draw from. "
+                f"Choose another caption ({others})."
             )
         self._ends = np.frombuffer(ends, dtype=np.int64)  # (N,)
 

@@ -16,8 +16,8 @@ from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder, loa
 from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
 
 from lavis_tldr.datasets.annotations import Annotations
+from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
 from lavis_tldr.datasets.config_keys import check_dataset_keys
-from lavis_tldr.sources.exports.pairs import CAPTIONS
 from lavis_tldr.sources.images import decode_image, read_image_bytes
 from lavis_tldr.sources.presence import other_member
 from lavis_tldr.sources.record import ImageLocation
@@ -34,22 +34,27 @@ class ReducedPairs(ImageTextPairDataset):
         text_processor: Maps a caption to the text to train on.
         vis_root: Folder that the records' ``image`` counts from.
         ann_paths: One annotation file.
-        caption: The caption field to train on.
+        caption: Which caption to train on, one of :data:`CHOICES` (:class:`CaptionChoice`).
         on_bad_image: "replace" puts the next readable pair of the set in an unreadable one's place; "raise"
             ends the run.
 
     Raises:
         ValueError: As :class:`Annotations` does. From ``dataset[i]``: for an unreadable image under "raise";
-            under "replace" if more than 100 in a row can't be read; always if a tar is not the one indexed.
+            under "replace" if more than 100 in a row can't be read; always if a tar is not the one indexed; where
+            captions are drawn, before the first :meth:`set_epoch`.
     """
 
-    def __init__(self, vis_processor, text_processor, vis_root, ann_paths, caption="caption", on_bad_image="replace"):
+    def __init__(self, vis_processor, text_processor, vis_root, ann_paths, caption="refined", on_bad_image="replace"):
         super().__init__(vis_processor, text_processor, vis_root, ann_paths=[])
         (path,) = ann_paths
-        self.annotation = Annotations(Path(path), caption)
-        self.caption = caption
+        self._caption_of = CaptionChoice(caption)
+        self.annotation = Annotations(Path(path), self._caption_of)
         self.on_bad_image = on_bad_image
         self._bad_images: set[int] = set()
+
+    def set_epoch(self, epoch: int, seed: int) -> None:
+        """Say that an epoch begins, for captions that are drawn; workers learn of it, too. `runner_tldr` does so."""
+        self._caption_of.set_epoch(epoch, seed)
 
     def __getitem__(self, index: int) -> dict:
         attempts = min(MAX_BAD_IMAGES_IN_A_ROW + 1, len(self))
@@ -71,7 +76,7 @@ class ReducedPairs(ImageTextPairDataset):
                 continue
             return {
                 "image": self.vis_processor(image),
-                "text_input": self.text_processor(record[self.caption]),
+                "text_input": self.text_processor(self._caption_of(record)),
             }
         raise ValueError(
             f"{attempts} images in a row can't be read, the last being {self._where(record)}: {last_error}. "
@@ -139,9 +144,9 @@ class ReducedBuilder(BaseDatasetBuilder):
     def build(self) -> dict[str, ReducedPairs]:
         self._check_keys()
         annotations = self._annotation_path()
-        caption = self.config.get("caption", "caption")
-        if caption not in CAPTIONS:
-            raise ValueError(f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CAPTIONS)}.")
+        caption = self.config.get("caption", "refined")
+        if caption not in CHOICES:
+            raise ValueError(f"datasets.tldr_reduced.caption is {caption!r}; expected one of: {', '.join(CHOICES)}.")
         on_bad_image = self.config.get("on_bad_image", "replace")
         if on_bad_image not in ON_BAD_IMAGE:
             raise ValueError(

@@ -50,3 +50,8 @@ def _lowest(drawn: list[np.ndarray], size: int) -> list[np.ndarray]:
     by_key = np.argsort(drawn[1], kind="stable")
     order = by_key[np.argsort(drawn[0][by_key], kind="stable")][:size]
     return [column[order] for column in drawn]
+
+
+def draw_one(key: str, number: int, *, epoch: int, seed: int) -> int:
+    """Which of ``number`` things is a key's in an epoch: drawn anew for each epoch, the same wherever it is asked."""
+    return int(draw_priority([f"{epoch}/{key}"], seed)[0] % np.uint64(number))

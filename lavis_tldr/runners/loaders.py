@@ -3,7 +3,7 @@
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size
 from lavis.datasets.datasets.dataloader_utils import PrefetchLoader
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler
 
 
 def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn, cuda: bool, seed: int):
@@ -40,10 +40,18 @@ def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate
 
 
 def start_epoch(loader, seed: int, epoch: int) -> None:
-    """Put a loader made by :func:`train_loader` at the beginning of an epoch."""
+    """Put a loader made by :func:`train_loader` at the beginning of an epoch, and tell the sets that want to know."""
     loader.generator.manual_seed(seed + epoch)
     if hasattr(loader.sampler, "set_epoch"):
         loader.sampler.set_epoch(epoch)
+    for dataset in _parts_of(loader.dataset):
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(epoch, seed)
+
+
+def _parts_of(dataset: Dataset) -> list[Dataset]:
+    """The sets that LAVIS has joined into one; it does so with a single one, too."""
+    return list(dataset.datasets) if isinstance(dataset, ConcatDataset) else [dataset]
 
 
 def eval_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn, cuda: bool, split: bool):

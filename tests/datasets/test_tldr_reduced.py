@@ -95,10 +95,10 @@ def test_folder_and_file_name_the_same_set(tmp_path, monkeypatch):
     assert served(build(path="reduced")) == expected
 
 
-@pytest.mark.parametrize(("field", "word"), [("caption_original", "old"), ("caption_generated", "new")])
-def test_caption_field_is_a_choice(tmp_path, field, word):
+@pytest.mark.parametrize(("choice", "word"), [("refined", "both"), ("original", "old"), ("generated", "new")])
+def test_caption_is_a_choice(tmp_path, choice, word):
     write_set(tmp_path, {"a": 10})
-    assert served(build(path=str(tmp_path), caption=field)) == [(10, f"a {word}")]
+    assert served(build(path=str(tmp_path), caption=choice)) == [(10, f"a {word}")]
 
 
 def test_rebuilt_set_at_the_same_path_is_served_fresh(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_unusable_annotations_say_what_is_wrong(tmp_path, content, message):
     [
         ({"path": ""}, "has no path"),
         ({"path": "absent"}, "absent does not exist"),
-        ({"caption": "captoin"}, "caption_generated"),
+        ({"caption": "captoin"}, "refined, original, generated, drawn"),
         ({"image_rot": "images"}, "image_rot.*image_root"),
         ({"on_bad_image": "skip"}, "replace, raise"),
         ({"image_root": "absent"}, "no folder"),
