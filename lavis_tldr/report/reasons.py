@@ -86,29 +86,40 @@ def _kept(standing: dict) -> str:
     return f"{count(kept)} {'is' if kept == 1 else 'are'} kept" if kept else "none is kept"
 
 
-def explain_caption(origin: str, refine: dict, alignment: float | None, original: str, generated: str) -> str:
+def explain_caption(
+    origin: str, refine: dict, alignments: Sequence[float | None], original: str, generated: str
+) -> str:
     """Where a kept sample's caption comes from, and why from there.
 
     Args:
         origin: The ledger's ``caption_from``.
         refine: Config of the stage refine.
-        alignment: The sample's, None where it has none.
-        original: Its original caption.
-        generated: Its generated caption.
+        alignments: Of the original caption and of the generated one, None where there is none.
+        original: The original caption.
+        generated: The generated caption.
     """
     recipe = refine.get("recipe", "")
-    told = {"original": "the original", "generated": "the generated one", "original_generated": "both, joined"}
+    told = {
+        "original": "the original",
+        "generated": "the generated one",
+        "original_generated": "both, joined",
+        "drawn": "both, one of them drawn at every epoch of training",
+    }
     if origin not in told:
         return "none: the original and the generated one are empty"
-    told = told[origin]
     other, text = ("generated", generated) if origin == "original" else ("original", original)
     if recipe != origin and not text.strip():
-        return f"{told}: the {other} one is empty"
+        return f"{told[origin]}: the {other} one is empty"
     if recipe == "gated":
-        threshold = number(refine["alignment_threshold"])
-        if alignment is None:
-            return f"{told}: without an alignment it can't reach the threshold {threshold}"
-        if origin == "original":
-            return f"{told}, whose alignment {number(alignment)} reaches the threshold {threshold}"
-        return f"{told}: the original's alignment {number(alignment)} is below the threshold {threshold}"
-    return f"{told}, as recipe {recipe} says" if recipe else told
+        return f"{told[origin]}: {_by_threshold(origin, alignments, refine['alignment_threshold'])}"
+    return f"{told[origin]}, as recipe {recipe} says" if recipe else told[origin]
+
+
+def _by_threshold(origin: str, alignments: Sequence[float | None], threshold: float) -> str:
+    shown = ["none" if value is None else number(value) for value in alignments]
+    if origin == "original_generated":
+        return f"their alignments {shown[0]} and {shown[1]} reach the threshold {number(threshold)}"
+    own, other = shown if origin == "original" else reversed(shown)
+    if any(value is not None and value >= threshold for value in alignments):
+        return f"its alignment {own} reaches the threshold {number(threshold)}, the other's {other} does not"
+    return f"neither reaches the threshold {number(threshold)}; its alignment {own} is not below the other's {other}"

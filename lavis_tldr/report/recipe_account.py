@@ -117,7 +117,7 @@ def _final(row: dict, original: str, generated: str, refine: dict) -> dict:
     """What became of the caption, by a kept sample's row."""
     if "caption" not in row:
         return {"final": None, "from": None, "explanation": None}
-    alignment = number_or_none(row.get("alignment"))
+    alignments = [number_or_none(row.get(name)) for name in ("alignment", "alignment_generated")]
     generated = row["caption_generated"] or generated
-    explanation = explain_caption(row["caption_from"], refine, alignment, original, generated)
+    explanation = explain_caption(row["caption_from"], refine, alignments, original, generated)
     return {"final": row["caption"], "from": row["caption_from"], "explanation": explanation}

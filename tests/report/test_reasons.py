@@ -86,46 +86,49 @@ def test_a_reason_of_another_version_is_shown_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("origin", "refine", "alignment", "original", "generated", "told"),
+    ("origin", "recipe", "original", "generated", "told"),
     [
-        ("original", {"recipe": "original"}, None, "o", "", "the original, as recipe original says"),
-        ("generated", {"recipe": "generated"}, None, "o", "g", "the generated one, as recipe generated says"),
-        (
-            "original_generated",
-            {"recipe": "original_generated"},
-            None,
-            "o",
-            "g",
-            "both, joined, as recipe original_generated says",
-        ),
-        ("original", {"recipe": "original_generated"}, None, "o", " ", "the original: the generated one is empty"),
-        ("generated", {"recipe": "original"}, None, "", "g", "the generated one: the original one is empty"),
-        ("", {"recipe": "original"}, None, "", "", "none: the original and the generated one are empty"),
+        ("original", "original", "o", "", "the original, as recipe original says"),
+        ("generated", "generated", "o", "g", "the generated one, as recipe generated says"),
+        ("original_generated", "original_generated", "o", "g", "both, joined, as recipe original_generated says"),
+        ("drawn", "drawn", "o", "g", "both, one of them drawn at every epoch of training, as recipe drawn says"),
+        ("original", "original_generated", "o", " ", "the original: the generated one is empty"),
+        ("original", "gated", "o", " ", "the original: the generated one is empty"),
+        ("generated", "original", "", "g", "the generated one: the original one is empty"),
+        ("generated", "drawn", "", "g", "the generated one: the original one is empty"),
+        ("", "original", "", "", "none: the original and the generated one are empty"),
+    ],
+)
+def test_captions(origin, recipe, original, generated, told):
+    assert explain_caption(origin, {"recipe": recipe}, [None, None], original, generated) == told
+
+
+@pytest.mark.parametrize(
+    ("origin", "alignments", "told"),
+    [
+        ("original_generated", (0.52, 0.4), "both, joined: their alignments 0.52 and 0.4 reach the threshold 0.4"),
         (
             "original",
-            {"recipe": "gated", "alignment_threshold": 0.4},
-            0.52,
-            "o",
-            "g",
-            "the original, whose alignment 0.52 reaches the threshold 0.4",
+            (0.52, 0.12),
+            "the original: its alignment 0.52 reaches the threshold 0.4, the other's 0.12 does not",
         ),
         (
             "generated",
-            {"recipe": "gated", "alignment_threshold": 0.4},
-            0.12,
-            "o",
-            "g",
-            "the generated one: the original's alignment 0.12 is below the threshold 0.4",
+            (None, 0.52),
+            "the generated one: its alignment 0.52 reaches the threshold 0.4, the other's none does not",
         ),
         (
             "generated",
-            {"recipe": "gated", "alignment_threshold": 0.4},
-            None,
-            "o",
-            "g",
-            "the generated one: without an alignment it can't reach the threshold 0.4",
+            (0.1, 0.2),
+            "the generated one: neither reaches the threshold 0.4; its alignment 0.2 is not below the other's 0.1",
+        ),
+        (
+            "original",
+            (0.1, 0.1),
+            "the original: neither reaches the threshold 0.4; its alignment 0.1 is not below the other's 0.1",
         ),
     ],
 )
-def test_captions(origin, refine, alignment, original, generated, told):
-    assert explain_caption(origin, refine, alignment, original, generated) == told
+def test_gated_captions(origin, alignments, told):
+    refine = {"recipe": "gated", "alignment_threshold": 0.4}
+    assert explain_caption(origin, refine, alignments, "o", "g") == told
