@@ -89,7 +89,8 @@ class CaptionPairs(Dataset):
             key, _, captions = self.items[candidate % len(self)]
             try:
                 if self.features is not None:
-                    image = {"image_features": torch.from_numpy(self.features[key].astype(np.float32))}
+                    patches = self.features[key][1:]  # [CLS] is no patch
+                    image = {"image_features": torch.from_numpy(patches.astype(np.float32))}
                 else:
                     image = {"image": self.load_image(candidate % len(self))}
             except (ValueError, OSError) as error:

@@ -1,7 +1,8 @@
-"""Patch features of a still encoder, computed once and read back from memory-mapped files.
+"""Token features of a still encoder, computed once and read back from memory-mapped files.
 
 For training without a GPU, where the encoder costs more than all the rest. Folder layout: ``fingerprint.txt`` says
-what made the features; each ``<n>.npy`` holds features (N, L, D) float16, and ``<n>.json`` their keys in order.
+what made the features; each ``<n>.npy`` holds features (N, 1 + L, D) float16, [CLS] first, and ``<n>.json`` their keys
+in order.
 """
 
 import json
@@ -45,7 +46,7 @@ class FeatureCache:
         return key in self._place
 
     def __getitem__(self, key: str) -> np.ndarray:
-        """Features of one image, (L, D), float16."""
+        """Features of one image, (1 + L, D), float16."""
         number, row = self._place[key]
         if number not in self._arrays:  # opened on first use, so that loader workers open their own
             self._arrays[number] = np.load(self.folder / f"{number:05d}.npy", mmap_mode="r", allow_pickle=False)
@@ -56,7 +57,7 @@ class FeatureCache:
         return [key for key in dict.fromkeys(keys) if key not in self._place]
 
     def add(self, keys: Sequence[str], features: np.ndarray) -> None:
-        """Store features, (N, L, D), written whole before their keys are.
+        """Store features, (N, 1 + L, D), written whole before their keys are.
 
         Raises:
             ValueError: If there is not one row a key.

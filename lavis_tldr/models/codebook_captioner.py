@@ -23,6 +23,15 @@ _CONFIGS = Path(__file__).parent.parent / "configs" / "models"
 _IGNORED = -100  # target of a token that is not trained on
 
 
+def pool_tokens(tokens: Tensor) -> Tensor:
+    """One feature of each image: the mean of its patch features, and its [CLS] feature, (B, 1 + L, D) -> (B, 2 D).
+
+    What the two say differs: pairs are told right from wrong better by both than by either.
+    """
+    tokens = tokens.float()
+    return torch.cat([tokens[:, 1:].mean(1), tokens[:, 0]], dim=1)
+
+
 @registry.register_model("codebook_captioner")
 class CodebookCaptioner(BaseModel):
     """Captions an image from the codes of its patches.
@@ -185,10 +194,19 @@ class CodebookCaptioner(BaseModel):
 
     # Image side
 
+    def encode_tokens(self, image: Tensor) -> Tensor:
+        """The encoder's output, [CLS] first, (B, 3, H, W) -> (B, 1 + L, D)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
+            return self.visual_encoder(image)
+
     def encode_image(self, image: Tensor) -> Tensor:
         """Patch features, [CLS] left out, (B, 3, H, W) -> (B, L, D)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
-            return self.visual_encoder(image)[:, 1:]
+        return self.encode_tokens(image)[:, 1:]
+
+    @property
+    def pooled_width(self) -> int:
+        """2 D, the width of what `pool_tokens` gives."""
+        return 2 * self.encoder_width
 
     def image_features(self, samples: dict) -> Tensor:
         """Features of a batch, from its images or as they come with it, (B, L, D)."""

@@ -30,9 +30,20 @@ def list_column(rows: np.ndarray, usable: Sequence[bool]) -> pa.ListArray:
 
 
 def rows_of(column: pa.ChunkedArray, width: int, dtype: type) -> np.ndarray:
-    """The rows of a ``list_column`` that are there, (N, W)."""
-    found = [chunk.drop_null().flatten().to_numpy() for chunk in column.chunks]
-    return np.concatenate([np.zeros(0, dtype), *found]).reshape(-1, width)
+    """The rows of a ``list_column`` that are there, (N, W).
+
+    Raises:
+        ValueError: If they are not of that width.
+    """
+    found = [chunk.drop_null() for chunk in column.chunks]
+    values = np.concatenate([np.zeros(0, dtype), *(chunk.flatten().to_numpy() for chunk in found)])
+    rows = sum(map(len, found))
+    if len(values) != rows * width:
+        raise ValueError(
+            f"expected rows of {width} values, found {rows} rows with {len(values)} values: another version or another "
+            "captioner wrote them. Run again with `--restart encode`."
+        )
+    return values.reshape(-1, width)
 
 
 @dataclass(frozen=True)

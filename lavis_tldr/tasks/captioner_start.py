@@ -49,7 +49,7 @@ def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: in
 
 
 def fill_feature_cache(model: CodebookCaptioner, datasets: dict, device: str, num_workers: int) -> None:
-    """Compute the patch features that the datasets' caches lack, and let the datasets use them.
+    """Compute the features that the datasets' caches lack, and let the datasets use them.
 
     Raises:
         ValueError: If the encoder is trainable, since features would go stale, or two images have one key.
@@ -83,8 +83,8 @@ def _check_keys(datasets: list[CaptionPairs]) -> None:
 def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, num_workers: int) -> None:
     missing = set(cache.missing(key for key, _, _ in pairs.items))
     places = {key: place for key, place, _ in pairs.items if key in missing}
-    for keys, features in encode_images(model, places, pairs.vis_processor, bf16=True, num_workers=num_workers):
-        cache.add(keys, features.numpy())
+    for keys, tokens in encode_images(model, places, pairs.vis_processor, bf16=True, num_workers=num_workers):
+        cache.add(keys, tokens.numpy())
 
 
 # Not inference_mode: parameters moved to a device in it could not be trained.

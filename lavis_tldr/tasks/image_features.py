@@ -1,9 +1,8 @@
-"""Patch features of images by the captioner's encoder, from a cache or computed."""
+"""Features of images by the captioner's encoder, from a cache or computed."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -11,16 +10,16 @@ from tqdm import tqdm
 
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages
-from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner, pool_tokens
 from lavis_tldr.sources import ImageLocation
 
 
 def encoder_fingerprint(model: CodebookCaptioner) -> str:
-    """What patch features depend on: the weights themselves (a checkpoint may have brought them), and the sizes."""
+    """What features depend on: the weights themselves (a checkpoint may have brought them), and the sizes."""
     encoder = model.visual_encoder
     (image_size, _), (patch_size, _) = encoder.patch_embed.img_size, encoder.patch_embed.patch_size
     heads = encoder.blocks[0].attn.num_heads
-    return f"{model.encoder_digest()} image_size={image_size} patch_size={patch_size} heads={heads}"
+    return f"{model.encoder_digest()} image_size={image_size} patch_size={patch_size} heads={heads} with [CLS]"
 
 
 def load_images(
@@ -41,7 +40,7 @@ def encode_images(
     batch_size: int = 64,
     num_workers: int = 0,
 ) -> Iterator[tuple[list[str], Tensor]]:
-    """Patch features, batch by batch; an image that can't be read is left out, with a warning.
+    """The encoder's output, batch by batch; an image that can't be read is left out, with a warning.
 
     Args:
         model: On its device, in eval mode.
@@ -52,7 +51,7 @@ def encode_images(
         num_workers: Loader processes.
 
     Yields:
-        Keys of B images, and their features, (B, L, D), float32, on the CPU.
+        Keys of B images, and their tokens, [CLS] first, (B, 1 + L, D), float32, on the CPU.
     """
     wanted = list(places.items())
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
@@ -65,26 +64,26 @@ def encode_images(
         if readable:
             stacked = torch.stack([image.pixels for image in readable]).to(model.device)
             with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                features = model.encode_image(stacked)
-            yield [image.key for image in readable], features.float().cpu()
+                tokens = model.encode_tokens(stacked)
+            yield [image.key for image in readable], tokens.float().cpu()
 
 
-def mean_features(
+def pooled_features(
     model: CodebookCaptioner,
     places: Mapping[str, ImageLocation],
     vis_processor: Callable,
     cached: FeatureCache | None,
     **options,
 ) -> dict[str, Tensor]:
-    """Mean patch feature of each readable image, (D,), by key.
+    """The pooled feature (`pool_tokens`) of each readable image, (2 D,), by key.
 
     Args:
         cached: Features computed before, taken where they are; the other images are encoded.
         options: As `encode_images` takes them, like the other arguments.
     """
     known = [key for key in places if cached is not None and key in cached]
-    found = {key: torch.from_numpy(cached[key].astype(np.float32)).mean(0) for key in known}
+    found = {key: pool_tokens(torch.from_numpy(cached[key])[None])[0] for key in known}
     missing = {key: place for key, place in places.items() if key not in found}
-    for keys, features in encode_images(model, missing, vis_processor, **options):
-        found.update(zip(keys, features.mean(1), strict=True))
+    for keys, tokens in encode_images(model, missing, vis_processor, **options):
+        found.update(zip(keys, pool_tokens(tokens), strict=True))
     return found

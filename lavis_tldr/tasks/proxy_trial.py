@@ -12,7 +12,7 @@ from lavis_tldr.models.retrieval_proxy import ProxyOptions, RetrievalProxy, retr
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.refinement import DRAWN
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.tasks.image_features import encoder_fingerprint, mean_features
+from lavis_tldr.tasks.image_features import encoder_fingerprint, pooled_features
 
 PLACE = ("image_path", "image_offset", "image_size")
 
@@ -120,7 +120,7 @@ def image_features(
         for row in table.to_pylist():
             if not row["error"]:
                 places.setdefault(row["image_key"], ImageLocation(*(row[name] for name in PLACE)))
-    found = mean_features(model, places, vis_processor, cached, bf16=False, num_workers=num_workers)
+    found = pooled_features(model, places, vis_processor, cached, bf16=False, num_workers=num_workers)
     stacked = torch.stack(list(found.values()))
     stacked = (stacked - stacked.mean(0)) / stacked.std(0).clamp(min=1e-6)
     return dict(zip(found, stacked, strict=True))

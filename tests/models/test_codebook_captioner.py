@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from captioners import CAPTIONS, blocks, tiny_captioner
 
+from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.generation import DecodingOptions
 
 
@@ -162,3 +163,8 @@ def test_extra_state_of_another_vocabulary(tmp_path):
     state["_extra_state"] = {**state["_extra_state"], "vocabulary": ["[PAD]"]}
     with pytest.raises(ValueError, match="vocabulary is not this model's"):
         model.load_weights(state, "a.pth")
+
+
+def test_pooled_tokens_are_the_patches_mean_and_cls():
+    tokens = torch.tensor([[[9.0, 8.0], [1.0, 2.0], [3.0, 6.0]]])  # [CLS] and two patches
+    assert pool_tokens(tokens).tolist() == [[2.0, 4.0, 9.0, 8.0]]

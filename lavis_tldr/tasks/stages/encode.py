@@ -12,6 +12,7 @@ import torch
 from lavis.common.dist_utils import is_main_process
 from PIL import Image
 
+from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.reduction.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.runners.process_group import from_all_ranks
@@ -30,7 +31,7 @@ SCHEMA = pa.schema(
         ("image_offset", pa.int64()),  # -1: the whole file
         ("image_size", pa.int64()),
         ("codes", pa.list_(pa.uint16())),  # L of them; null where there is an error
-        ("feature", pa.list_(pa.float16())),  # mean patch feature before quantizing, D wide; null likewise
+        ("feature", pa.list_(pa.float16())),  # mean patch feature before quantizing, and [CLS], 2 D wide; null likewise
     ]
 )
 
@@ -45,6 +46,7 @@ def _definition(context: Context) -> tuple[dict, dict[str, str]]:
         "vis_processor": context.parts.processor_config,
         "bf16": context.config.bf16,
         "cached_features": context.cached_features is not None,
+        "feature": "mean and [CLS]",
     }
     return settings, {"model": context.model_digest, **_part_digests(context)}
 
@@ -110,13 +112,13 @@ class _PartWork:
         records: All its records, without image bytes.
         errors: Why each key can't be used, "" where it can.
         codes: (L,), uint16, by image key.
-        means: Mean patch feature, (D,), float16, by image key.
+        pooled: What `pool_tokens` makes of the image, (2 D,), float16, by image key.
     """
 
     records: list[Record]
     errors: dict[str, str]
     codes: dict[str, np.ndarray] = field(default_factory=dict)
-    means: dict[str, np.ndarray] = field(default_factory=dict)
+    pooled: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
@@ -132,8 +134,10 @@ def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
             unreadable.update({image.key: image.error for image in batch if image.error})
             good = [image for image in batch if not image.error]
             if good:
-                images = torch.stack([image.pixels for image in good])
-                _encode_batch(context, [image.key for image in good], {"image": images}, work)
+                images = torch.stack([image.pixels for image in good]).to(context.device)
+                with context.autocast():
+                    tokens = context.model.encode_tokens(images)
+                _take_codes(context, [image.key for image in good], tokens, work)
         work = opened.popleft()
         context.parts.source.check_unchanged(part)
         for record in work.records:
@@ -156,8 +160,8 @@ def _batches(
         # Pairs of one image share one encoding, and an image without a usable caption needs none.
         wanted = {record.image_key: record.location for record in records if not record.error}
         for keys in _blocks([key for key in wanted if key in cached], size):
-            features = torch.from_numpy(np.stack([cached[key] for key in keys]))
-            _encode_batch(context, keys, {"image_features": features}, work)
+            tokens = torch.from_numpy(np.stack([cached[key] for key in keys])).to(context.device).float()
+            _take_codes(context, keys, tokens, work)
         yield from _blocks([(key, place) for key, place in wanted.items() if key not in cached], size)
         yield []
 
@@ -172,13 +176,13 @@ def _storable(record: Record) -> Record:
         return replace(record, error=error, location=None)
 
 
-def _encode_batch(context: Context, keys: list[str], samples: dict, work: _PartWork) -> None:
+def _take_codes(context: Context, keys: list[str], tokens: torch.Tensor, work: _PartWork) -> None:
+    """Codes and pooled features of B images, from their tokens (B, 1 + L, D)."""
     with context.autocast():
-        features = context.model.image_features(samples)  # (B, L, D)
-        found = context.model.quantizer.encode(features).cpu().numpy().astype(np.uint16)
-        means = features.float().mean(1).cpu().numpy().astype(np.float16)
+        found = context.model.quantizer.encode(tokens[:, 1:]).cpu().numpy().astype(np.uint16)
+        pooled = pool_tokens(tokens).cpu().numpy().astype(np.float16)
     work.codes.update(zip(keys, found, strict=True))
-    work.means.update(zip(keys, means, strict=True))
+    work.pooled.update(zip(keys, pooled, strict=True))
 
 
 def _blocks(items: list, size: int) -> Iterator[list]:
@@ -191,7 +195,7 @@ def _table(context: Context, work: _PartWork) -> pa.Table:
     image_keys = [record.image_key for record in records if not errors[record.key]]
     places = [record.location or ImageLocation("") for record in records]
     codes = np.array([work.codes[key] for key in image_keys], np.uint16).reshape(-1, context.model.num_patches)
-    means = np.array([work.means[key] for key in image_keys], np.float16).reshape(-1, context.model.encoder_width)
+    pooled = np.array([work.pooled[key] for key in image_keys], np.float16).reshape(-1, context.model.pooled_width)
     table = pa.table(
         {
             "key": [record.key for record in records],
@@ -202,7 +206,7 @@ def _table(context: Context, work: _PartWork) -> pa.Table:
             "image_offset": [place.offset for place in places],
             "image_size": [place.size for place in places],
             "codes": list_column(codes, usable),
-            "feature": list_column(means, usable),
+            "feature": list_column(pooled, usable),
         },
         schema=SCHEMA,
     )
@@ -232,5 +236,5 @@ def load_codes(context: Context, part_name: str) -> np.ndarray:
 
 
 def features_of(table: pa.Table, width: int) -> np.ndarray:
-    """The mean patch features of a table's rows without error, (N, D), float32."""
+    """The pooled features of a table's rows without error, (N, 2 D), float32."""
     return rows_of(table["feature"], width, np.float16).astype(np.float32)

@@ -62,7 +62,7 @@ class PairRepresenter:
         if self._of_codes is not None:
             return self._of_codes(encode.codes_of(rows, model.num_patches))
         if self._kind == "feature":
-            return normalise_rows(encode.features_of(rows, model.encoder_width))
+            return normalise_rows(encode.features_of(rows, model.pooled_width)[:, : model.encoder_width])
         return self._context.sentence_encoder(rows["caption_original"].to_pylist()).numpy()
 
 

@@ -14,7 +14,7 @@ from lavis_tldr.sources import Part
 from lavis_tldr.tasks.alignment import COLUMNS, CaptionScorer
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs, fit_contrastive
-from lavis_tldr.tasks.image_features import mean_features
+from lavis_tldr.tasks.image_features import pooled_features
 from lavis_tldr.tasks.stages import caption, encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 from lavis_tldr.tasks.stages.sampling import draw_sample
@@ -134,13 +134,13 @@ def _fit_scorer(context: Context) -> ContrastiveScorer:
 
 def _pairs(context: Context, table: pa.Table, captions: list[str]) -> Pairs:
     """Features of usable samples, each with a caption."""
-    images = torch.from_numpy(encode.features_of(table, context.model.encoder_width))
+    images = torch.from_numpy(encode.features_of(table, context.model.pooled_width))
     return Pairs(table["key"].to_pylist(), images, context.sentence_encoder(captions))
 
 
 def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
     """Features of the pairs known to be right; an image that can't be read is left out."""
-    features = mean_features(
+    features = pooled_features(
         context.model,
         {key: place for key, place, _ in trusted.items},
         context.parts.vis_processor,

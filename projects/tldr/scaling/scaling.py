@@ -128,7 +128,7 @@ def context_of(args: argparse.Namespace) -> Context:
     )
     codebook = torch.randn(NUM_CODES, WIDTH, generator=torch.Generator().manual_seed(0))
     quantizer = SimpleNamespace(num_codes=NUM_CODES, codebook=codebook)
-    model = SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH)
+    model = SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH, pooled_width=2 * WIDTH)
     parts = [Part(i, f"{i:05d}", f"{i:05d}.tar") for i in range(-(-args.samples[0] // args.part_size))]
     source = SimpleNamespace(source=SimpleNamespace(parts=parts))
     drawn = ("encode", "score", "refine")
