@@ -114,24 +114,37 @@ def run_config(user_config, build: Callable[..., tuple] = build_parts):
 
 def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):
     """The YAML file with the options merged in, before any packaged default."""
-    from omegaconf import DictConfig, OmegaConf
-    from yaml import YAMLError
+    from omegaconf import OmegaConf
 
-    if not Path(cfg_path).is_file():
-        raise FileNotFoundError(f"there is no config file {str(cfg_path)!r} (looked in {Path.cwd()})")
+    config = load_yaml(cfg_path)
     bad = [option for option in options if "=" not in option]
     if bad:
         raise ValueError(f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2")
-    try:
-        config = OmegaConf.load(cfg_path)
-    except YAMLError as error:
-        raise ValueError(f"{cfg_path} is not valid YAML: {error}") from error
-    if not isinstance(config, DictConfig):
-        raise ValueError(f"{cfg_path} holds no mapping; a config has the sections run, model and datasets")
     config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(options)))
     missing = [section for section in ("run", "model", "datasets") if section not in config]
     if missing:
         raise ValueError(f"{cfg_path} lacks the section {missing[0]!r}; a LAVIS config has run, model and datasets")
+    return config
+
+
+def load_yaml(path: str | Path):
+    """A YAML file's mapping.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no YAML, or holds no mapping.
+    """
+    from omegaconf import DictConfig, OmegaConf
+    from yaml import YAMLError
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no config file {str(path)!r} (looked in {Path.cwd()})")
+    try:
+        config = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(config, DictConfig):
+        raise ValueError(f"{path} holds no mapping; a config has the sections run, model and datasets")
     return config
 
 

@@ -1,0 +1,199 @@
+"""Runs ablations: what is not done yet, arm by arm, with tables and plots of all that is there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lavis_tldr.ablation.configs import fill_in
+from lavis_tldr.ablation.proxy import ProxyScorer
+from lavis_tldr.ablation.reductions import LoadedOnce, ledger_digest, reduce_set
+from lavis_tldr.ablation.report import write_report
+from lavis_tldr.ablation.results import Result
+from lavis_tldr.ablation.settings import Ablation, load_ablation
+from lavis_tldr.ablation.steps import read_metric
+from lavis_tldr.ablation.summary import summarize
+from lavis_tldr.ablation.trials import Plan, Trial, check_arm_names
+from lavis_tldr.report.units import duration
+from lavis_tldr.user_errors import is_user_error
+
+_LOG = "log.txt"
+
+
+def ablate(
+    cfg_paths: Sequence[str],
+    *,
+    arms: Sequence[str] = (),
+    restart: Sequence[str] = (),
+    dry_run: bool = False,
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Run ablations one after the other; model, data and features are loaded once for all.
+
+    Args:
+        cfg_paths: Their YAML files.
+        arms: Run only these.
+        restart: Arms whose results are thrown away first.
+        dry_run: Only say what would be done.
+        say: Where progress goes, a line at a time.
+
+    Returns:
+        Whether no arm failed.
+
+    Raises:
+        ValueError: For what is wrong with a config, before anything is run.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError(
+            "ablate is one process. Run a dear stage by many processes first, with `lavis-tldr reduce` on the arm's "
+            "RUN/NAME/config.yaml; ablate goes on from there."
+        )
+    ablations = [load_ablation(path) for path in cfg_paths]
+    check_arm_names([*arms, *restart], ablations)
+    plans = [Plan(ablation, arms) for ablation in ablations]
+    if dry_run:
+        for plan in plans:
+            _tell(plan, restart, say)
+        return True
+    for plan in plans:
+        plan.forget(restart)
+        plan.refuse_changed()
+    runner = _Runner(restart, say)
+    return all([runner.run(plan) for plan in plans])
+
+
+def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> None:
+    """The plan, for a dry run."""
+    ablation, pending = plan.ablation, plan.pending()
+    say(f"{ablation.name}: {ablation.title}")
+    for arm in plan.chosen:
+        trials = plan.of(arm)
+        changed = [line for trial in trials for line in trial.changes]
+        state = f"{sum(trial.is_done for trial in trials)} of {len(trials)} seeds done"
+        if arm.name in restart:
+            state = "to be made anew"
+        elif changed:
+            state = f"refused, changed since: {'; '.join(dict.fromkeys(changed))}"
+        say(f"  {arm.name}{' (reference)' if arm.is_reference else ''}: {state}")
+        for step in arm.prepare:
+            done = plan.steps.is_done(step, trials[0].prepare_places())
+            say(f"    prepare {step.cfg_path}: {'done' if done else 'to do'}")
+    say("  shared stages of what is to do:")
+    for folder, done in plan.shared_stages().items():
+        say(f"    {folder}: {'done' if done else 'to do'}")
+    known = [trial.result.seconds for trial in plan.trials if trial.is_done]
+    expected = f", about {duration(len(pending) * sum(known) / len(known))}" if known else ""
+    say(f"  {len(pending)} trials to do{expected}, scored by {'the proxy' if ablation.proxy else 'evaluate'}")
+
+
+class _Runner:
+    """Runs plans with what they share held in memory."""
+
+    def __init__(self, restart: Sequence[str], say: Callable[[str], None]):
+        self._restart, self._say = restart, say
+        self._loaded = LoadedOnce()
+        self._scorers: list[ProxyScorer] = []
+
+    def run(self, plan: Plan) -> bool:
+        """Run what a plan has to do, and write its report; whether no arm failed."""
+        ablation = plan.ablation
+        pending = plan.pending()
+        self._say(f"{ablation.name}: {len(pending)} trials to do, details in {ablation.output_dir / _LOG}")
+        progress = _Progress(len(pending))
+        with _logged(ablation.output_dir):
+            for arm in plan.chosen:
+                for trial in plan.of(arm):
+                    if trial.is_done:
+                        continue
+                    trial.result = self._tried(plan, trial)
+                    plan.results.save(arm.slug, trial.seed, trial.result)
+                    self._say(progress.line(ablation, trial))
+                    if trial.result.error:
+                        break  # other seeds would fail likewise
+                write_report(ablation, summarize(ablation, plan.found()), ablation.output_dir)
+        failed = [trial.arm.name for trial in plan.trials if trial.result and trial.result.error]
+        if failed:
+            self._say(f"{ablation.name}: {len(failed)} arms failed: {', '.join(dict.fromkeys(failed))}")
+        self._say(f"{ablation.name}: {ablation.output_dir / ablation.name}.md, .csv and .png")
+        return not failed
+
+    def _tried(self, plan: Plan, trial: Trial) -> Result:
+        """The trial's result; where it fails, one that says why."""
+        started = time.monotonic()
+        try:
+            metrics, pairs = self._run(plan, trial)
+            ledger = ledger_digest(trial.config)
+            seconds = round(time.monotonic() - started, 1)
+            return Result(trial.made_from, metrics, pairs, ledger, seconds)
+        except Exception as error:  # whatever it is, the other arms can do without this one
+            logging.exception("arm %s, seed %d", trial.arm.name, trial.seed)
+            told = str(error) if is_user_error(error) else f"{type(error).__name__}: {error}"
+            return Result(trial.made_from, error=told, seconds=round(time.monotonic() - started, 1))
+
+    def _run(self, plan: Plan, trial: Trial) -> tuple[dict[str, float], int]:
+        for step in trial.arm.prepare:
+            if not plan.steps.is_done(step, trial.prepare_places()):
+                self._say(f"  preparing {trial.arm.name}: {step.cfg_path}")
+                plan.steps.run(step, trial.prepare_places())
+                self._loaded.forget()
+        trial.made_from["captioner"] = plan.captioner(trial.config)
+        runner = reduce_set(trial.config, self._loaded, restart=trial.arm.name in self._restart)
+        if plan.ablation.proxy:
+            return self._scorer(plan.ablation)(trial.recipe, runner, trial.seed)
+        return self._evaluated(plan, trial), runner.result["counts"]["kept"]
+
+    def _scorer(self, ablation: Ablation) -> ProxyScorer:
+        for scorer in self._scorers:
+            if scorer.settings == ablation.proxy:
+                return scorer
+        self._scorers.append(ProxyScorer(ablation.proxy))
+        return self._scorers[-1]
+
+    def _evaluated(self, plan: Plan, trial: Trial) -> dict[str, float]:
+        """Metrics of the runs that are named instead of the proxy."""
+        places = trial.places(plan.ablation)
+        for step in plan.ablation.evaluate:
+            plan.steps.run(step, places, plan.inputs_of(trial))
+        return {
+            name: read_metric(metric, Path(fill_in(metric.file, places)))
+            for name, metric in plan.ablation.metrics.items()
+        }
+
+
+class _Progress:
+    """Lines that say how far it is, and how long the rest will take."""
+
+    def __init__(self, total: int):
+        self._total, self._count, self._started = total, 0, time.monotonic()
+
+    def line(self, ablation: Ablation, trial: Trial) -> str:
+        self._count += 1
+        result, shown = trial.result, ablation.report[0]
+        outcome = f"failed: {result.error}" if result.error else f"{shown} {result.metrics[shown]:.2f}"
+        left = (time.monotonic() - self._started) / self._count * (self._total - self._count)
+        return (
+            f"[{self._count}/{self._total}] {trial.arm.name}, seed {trial.seed}: {outcome} "
+            f"({duration(result.seconds)}; about {duration(left)} left)"
+        )
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """What LAVIS logs goes to a file: it tells every run's whole config."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / _LOG, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()

@@ -1,0 +1,66 @@
+"""Scores a reduction by the retrieval proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from lavis_tldr.ablation.settings import ProxySettings
+from lavis_tldr.datasets.caption_pairs import read_items
+from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.reduction.ledger import iter_ledger
+from lavis_tldr.reduction.manifest import digest_of
+from lavis_tldr.tasks.image_features import encoder_fingerprint
+from lavis_tldr.tasks.proxy_trial import PLACE, ProxyTrial, TextFeatures, feature_cache, image_features, kept_pairs
+
+_KEPT = ("kept", "image_key", "caption", "caption_from", "caption_original", "caption_generated")
+
+
+class ProxyScorer:
+    """Trains and scores the proxy on one reduced set after another; features are kept for all of them.
+
+    Images of the same source by the same encoder are the same for all arms, so that arms differ in nothing else.
+    """
+
+    def __init__(self, settings: ProxySettings):
+        self.settings = settings
+        self._val = read_items(settings.val, by_image=True)
+        self._images: dict[str, Tensor] = {}
+        self._images_of = ""
+        self._texts: TextFeatures | None = None
+
+    def __call__(self, recipe: Path, runner, seed: int) -> tuple[dict[str, float], int]:
+        """Metrics (`retrieval_recall`), and the number of pairs trained on.
+
+        Args:
+            recipe: Folder of the reduction.
+            runner: That made it, or found it done.
+            seed: Of the proxy.
+        """
+        trial = ProxyTrial(self._image_features(recipe, runner), self._text_features(runner), self._val)
+        tables = iter_ledger(recipe, _KEPT, only_kept=True)
+        pairs = [pair for table in tables for pair in kept_pairs(table)]
+        return trial(pairs, self.settings.options, seed), len(pairs)
+
+    def _image_features(self, recipe: Path, runner) -> dict[str, Tensor]:
+        source = OmegaConf.to_container(runner.config.config.datasets.tldr_source, resolve=True)
+        model = runner.model
+        made_of = digest_of({"encoder": encoder_fingerprint(model), "source": source})
+        if made_of != self._images_of:
+            self._images = image_features(
+                model.to(runner.config.run_cfg.device).eval(),
+                iter_ledger(recipe, ["image_key", "error", *PLACE]),
+                self._val,
+                vis_processor=runner.datasets["tldr_source"]["train"].vis_processor,
+                cached=feature_cache(self.settings.feature_cache, model),
+            )
+            self._images_of = made_of
+        return self._images
+
+    def _text_features(self, runner) -> TextFeatures:
+        if self._texts is None:
+            encoder = SentenceEncoder(self.settings.similarity_weights).to(runner.config.run_cfg.device)
+            self._texts = TextFeatures(encoder)
+        return self._texts

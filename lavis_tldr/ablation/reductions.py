@@ -1,0 +1,88 @@
+"""Reductions one after the other in one process, model and data loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from lavis_tldr.files import file_digest
+from lavis_tldr.reduction.manifest import digest_of
+from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.tasks.reduce_config import ReduceConfig
+from lavis_tldr.train import build_parts, run_config
+
+
+class LoadedOnce:
+    """Datasets and model of the last run, handed on to the next where it asks for the same."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Files may have changed: load anew."""
+        self._key, self._parts = "", ()
+
+    def __call__(self, task, cfg) -> tuple:
+        sections = {name: OmegaConf.to_container(cfg.config[name], resolve=True) for name in ("model", "datasets")}
+        key = digest_of({**sections, "device": str(cfg.run_cfg.device)})
+        if key != self._key:
+            self.forget()  # before the next is loaded: two need not fit in memory
+            self._parts = build_parts(task, cfg)
+            self._key = key
+        return self._parts
+
+
+def reduce_set(config: DictConfig, loaded: LoadedOnce, restart: bool = False):
+    """Run a reduction.
+
+    Args:
+        config: Of the reduction.
+        loaded: Datasets and model.
+        restart: Select anew, and make all that comes after.
+
+    Returns:
+        The runner: its ``model`` and ``datasets`` are those that were used.
+    """
+    config = config.copy()
+    if restart:
+        config.run.restart = ["select"]
+    return run_config(config, loaded)
+
+
+def recipe_folder(config: DictConfig) -> Path:
+    return Path(config.run.output_dir) / config.run.name
+
+
+def ledger_digest(config: DictConfig) -> str:
+    """Digest of the reduction's ledger; "" where it is not finished."""
+    try:
+        return Stage.as_made(recipe_folder(config), "ledger").digest
+    except ValueError:
+        return ""
+
+
+def captioner_digest(config: DictConfig) -> str:
+    """Digest of the checkpoint file; "" where it is yet to be trained."""
+    path = Path(str(config.model.get("finetuned")))
+    return file_digest(path) if path.is_file() else ""
+
+
+def shared_stages(config: DictConfig) -> dict[Path, bool]:
+    """Folders of the shared stages that a reduction needs, each with whether it is done.
+
+    Raises:
+        ValueError: For a setting that is out of range.
+    """
+    settings = ReduceConfig.from_run(config.run)
+    root = Path(config.run.output_dir)
+    variants = {name: settings.variants.get(name, "") for name in settings.shared_stages}
+    return {root / name / variant: _is_done(root, name, variant) for name, variant in variants.items()}
+
+
+def _is_done(root: Path, name: str, variant: str) -> bool:
+    try:
+        Stage.as_made(root, name, variant)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""What an ablation has to do: a trial for each arm and seed, with what is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lavis_tldr.ablation.configs import deciding, reduction_config, step_config
+from lavis_tldr.ablation.reductions import captioner_digest, ledger_digest, recipe_folder, shared_stages
+from lavis_tldr.ablation.results import Result, ResultFolder
+from lavis_tldr.ablation.settings import Ablation, Arm, Step
+from lavis_tldr.ablation.steps import StepsDone
+from lavis_tldr.registration import register
+from lavis_tldr.run_keys import closest
+from lavis_tldr.train import check_names
+
+
+@dataclass
+class Trial:
+    """One arm with one seed.
+
+    Attributes:
+        arm: The arm.
+        seed: Of the reduction and of what scores it.
+        config: Of the reduction.
+        made_from: What decides the result, but for files that are yet to be made.
+        result: As found on disk, or None.
+    """
+
+    arm: Arm
+    seed: int
+    config: DictConfig
+    made_from: dict[str, Any]
+    result: Result | None
+
+    @property
+    def recipe(self) -> Path:
+        return recipe_folder(self.config)
+
+    @property
+    def changes(self) -> list[str]:
+        """What has changed since its result was made."""
+        if self.result is None or self.result.error:
+            return []
+        lines = self.result.changes_to(self.made_from)
+        ledger = ledger_digest(self.config)
+        if ledger and ledger != self.result.ledger:
+            lines.append(f"{self.recipe} was reduced anew since")
+        return lines
+
+    @property
+    def is_done(self) -> bool:
+        return self.result is not None and not self.result.error and not self.changes
+
+    def places(self, ablation: Ablation) -> dict[str, Any]:
+        """What stands for {arm} and the like in the runs around the reduction."""
+        output = ablation.output_dir / "runs" / f"{self.arm.slug}-seed{self.seed}"
+        return {"arm": self.arm.slug, "seed": self.seed, "build": self.recipe / "build", "output": output}
+
+    def prepare_places(self) -> dict[str, Any]:
+        """As `places`, for the runs before, which all seeds share."""
+        return {"arm": self.arm.slug}
+
+
+class Plan:
+    """An ablation's trials, those of an arm together.
+
+    Args:
+        ablation: The ablation.
+        only: Names of the arms to run, of those it has; empty: all.
+
+    Raises:
+        ValueError: If a config names something unknown; for any arm, before one is run.
+    """
+
+    def __init__(self, ablation: Ablation, only: Sequence[str] = ()):
+        self.ablation = ablation
+        self.results = ResultFolder(ablation.output_dir / "results")
+        self.steps = StepsDone(ablation.output_dir / "steps")
+        self.chosen = [arm for arm in ablation.arms if not only or arm.name in only]
+        self._captioners: dict[str, str] = {}
+        register()
+        self.trials = [self._trial(arm, seed) for arm in ablation.arms for seed in ablation.seeds]
+
+    def of(self, arm: Arm) -> list[Trial]:
+        return [trial for trial in self.trials if trial.arm is arm]
+
+    def pending(self) -> list[Trial]:
+        """Those of the chosen arms that are to be run."""
+        return [trial for arm in self.chosen for trial in self.of(arm) if not trial.is_done]
+
+    def refuse_changed(self) -> None:
+        """Raise ValueError where a chosen arm was made otherwise than it is asked for now."""
+        changed = {trial.arm.name: trial.changes for arm in self.chosen for trial in self.of(arm) if trial.changes}
+        if changed:
+            told = "".join(f"  {name}: {'; '.join(lines)}\n" for name, lines in changed.items())
+            raise ValueError(
+                f"{self.ablation.name}: results in {self.results.folder} were made otherwise than asked for now:\n"
+                f"{told}Use another output_dir, or `--restart ARM` to make an arm anew."
+            )
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Delete results of arms; the runs that scored them are run again as well."""
+        for trial in self.trials:
+            if trial.arm.name in names:
+                self.results.forget(trial.arm.slug, trial.seed)
+                for step in self.ablation.evaluate:
+                    self.steps.forget(step, trial.places(self.ablation), self.inputs_of(trial))
+                trial.result = None
+
+    def inputs_of(self, trial: Trial) -> dict[str, str]:
+        """What the runs that score a trial read, besides what their configs name."""
+        return {"ledger": ledger_digest(trial.config)}
+
+    def captioner(self, config: DictConfig) -> str:
+        """Digest of a reduction's captioner, read once; "" where it is yet to be trained."""
+        path = str(config.model.get("finetuned"))
+        if not self._captioners.get(path):
+            self._captioners[path] = captioner_digest(config)
+        return self._captioners[path]
+
+    def found(self) -> dict[str, dict[int, Result]]:
+        """The results that count, by arm and seed: not those that were made otherwise."""
+        return {
+            arm.name: {
+                trial.seed: trial.result
+                for trial in self.of(arm)
+                if trial.result is not None and (trial.is_done or trial.result.error)
+            }
+            for arm in self.ablation.arms
+        }
+
+    def shared_stages(self) -> dict[Path, bool]:
+        """Folders of the stages that the chosen trials share, each with whether it is done."""
+        found: dict[Path, bool] = {}
+        for trial in self.pending():
+            try:
+                found |= shared_stages(trial.config)
+            except ValueError:
+                continue  # told when it is run
+        return found
+
+    def _trial(self, arm: Arm, seed: int) -> Trial:
+        config = reduction_config(self.ablation, arm, seed)
+        result = self.results.load(arm.slug, seed)
+        try:
+            check_names(config)
+        except ValueError as error:
+            raise ValueError(f"{self.ablation.name}, arm {arm.name!r}: {error}") from error
+        before = result.made_from.get("captioner", "") if result else ""
+        made_from = {
+            "config": deciding(config),
+            "captioner": self.captioner(config) or before,
+            "prepare": [_content(step, {"arm": arm.slug}) for step in arm.prepare],
+            **self._scored_by(),
+        }
+        return Trial(arm, seed, config, made_from, result)
+
+    def _scored_by(self) -> dict:
+        if self.ablation.proxy:
+            return {"proxy": asdict(self.ablation.proxy)}
+        metrics = {name: asdict(metric) for name, metric in self.ablation.metrics.items()}
+        return {"evaluate": [_content(step, {}) for step in self.ablation.evaluate], "metrics": metrics}
+
+
+def _content(step: Step, places: Mapping[str, Any]) -> dict:
+    return OmegaConf.to_container(step_config(step, places), resolve=False)
+
+
+def check_arm_names(names: Sequence[str], ablations: Sequence[Ablation]) -> None:
+    """Raise ValueError for a name that none of the ablations has."""
+    known = [arm.name for ablation in ablations for arm in ablation.arms]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no arm {name!r}{closest(name, known)}.")
