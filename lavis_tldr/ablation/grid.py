@@ -82,9 +82,10 @@ def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> Non
         for step in arm.prepare:
             done = plan.steps.is_done(step, trials[0].prepare_places())
             say(f"    prepare {step.cfg_path}: {'done' if done else 'to do'}")
-    say("  shared stages of what is to do:")
-    for folder, done in plan.shared_stages().items():
-        say(f"    {folder}: {'done' if done else 'to do'}")
+    shared = plan.shared_stages()
+    say(f"  shared stages: {sum(shared.values())} of {len(shared)} done; to do:")
+    for folder in (folder for folder, done in shared.items() if not done):
+        say(f"    {folder}")
     known = [trial.result.seconds for trial in plan.trials if trial.is_done]
     expected = f", about {duration(len(pending) * sum(known) / len(known))}" if known else ""
     say(f"  {len(pending)} trials to do{expected}, scored by {'the proxy' if ablation.proxy else 'evaluate'}")

@@ -175,15 +175,17 @@ def load_ablation(path: str | Path) -> Ablation:
 def _arm(name: str, spec, content: dict, where: str, is_reference: bool) -> Arm:
     here = f"{where}: arm {name!r}"
     own = dict(_mapping(spec or {}, here))
-    steps = own.pop("prepare", content.get("prepare")) or []
+    steps = _steps(own.pop("prepare", content.get("prepare")) or [], here)
+    on_top = _mapping(own.pop("prepare_options", {}), f"{here}: prepare_options")
+    steps = tuple(Step(step.cfg_path, {**step.options, **on_top}) for step in steps)
     base = own.pop("base", content["base"])
     shared = _mapping(content.get("overrides") or {}, f"{where}: overrides")
     for overrides in (shared, own):
         wrong = [key for key in overrides if str(key).split(".")[0] not in _SECTIONS]
         if wrong:
-            known = closest(wrong[0], (*_SECTIONS, "base", "prepare"))
+            known = closest(wrong[0], (*_SECTIONS, "base", "prepare", "prepare_options"))
             raise ValueError(f"{here} overrides {wrong[0]!r}; write run.KEY, model.KEY or datasets.KEY{known}.")
-    return Arm(str(name), str(base), (shared, own), _steps(steps, here), is_reference)
+    return Arm(str(name), str(base), (shared, own), steps, is_reference)
 
 
 def _check_arms(arms: tuple[Arm, ...], where: str) -> None:

@@ -1,0 +1,62 @@
+"""A tiny ablation: a drawn set, an untrained captioner, a proxy of three steps."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from lavis.common.registry import registry
+from reductions import draw_pool, write_bert, write_config
+
+from lavis_tldr.ablation.grid import ablate
+from lavis_tldr.sources.scenes import draw_clean_set
+
+
+@pytest.fixture(autouse=True)
+def lavis_state(monkeypatch):
+    """A run sets LAVIS's paths and the root logger's handlers: put them back."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setitem(registry.mapping, "paths", dict(registry.mapping["paths"]))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory):
+    return draw_pool(tmp_path_factory.mktemp("pool"), part_size=16)
+
+
+@pytest.fixture(scope="session")
+def proxy(tmp_path_factory):
+    """The section ``proxy``: 12 drawn images to score on."""
+    folder = tmp_path_factory.mktemp("dev")
+    _, dev = draw_clean_set(folder, 24, image_size=32, dev_share=0.5)
+    val = {"format": "lavis_json", "annotations": str(dev), "image_root": str(folder / "images")}
+    quick = {"num_steps": 3, "batch_size": 4, "width": 8}
+    return {"val": val, "similarity_weights": str(write_bert(folder / "bert")), **quick}
+
+
+@pytest.fixture
+def grid(pool, proxy, tmp_path):
+    """``grid.write(arms={...}, ...)`` writes an ablation, ``grid.run()`` runs it; ``grid.said`` is what it told."""
+    base = write_config(tmp_path / "reduce.yaml", pool.source, pool.captioner, tmp_path / "run", keep_ratio=0.5)
+
+    def write(**content):
+        default = {
+            "base": str(base),
+            "reference": {"whole set": {"run.keep_ratio": 1.0, "run.recipe": "original"}},
+            "arms": {"half": {}, "quarter": {"run.keep_ratio": 0.25}},
+            "seeds": 2,
+            "proxy": proxy,
+            "output_dir": str(tmp_path / "results"),
+        }
+        found.path.write_text(yaml.safe_dump({**default, **content}))
+        return found.path
+
+    def run(**options):
+        found.said.clear()
+        return ablate([found.path], say=found.said.append, **options)
+
+    found = SimpleNamespace(path=tmp_path / "tiny.yaml", base=base, said=[], write=write, run=run)
+    found.results, found.root = tmp_path / "results", tmp_path / "run"
+    write()
+    return found
