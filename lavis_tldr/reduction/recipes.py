@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lavis_tldr.files import write_whole
@@ -22,48 +22,94 @@ CONFIG, VARIANTS = "config.yaml", "variants.json"
 REPAIR_PLAN = "repaired.json"
 
 
-def shared_folders(run: Path | str) -> dict[str, Path]:
-    """Folders of the shared stages that have begun, all variants, by "encode", "score/contrastive" and the like."""
+def shared_folders(run: Path | str, recipes: Sequence[str]) -> dict[str, Path]:
+    """Folders of shared stages, in order, by "encode", "score/contrastive" and the like.
+
+    Args:
+        run: The run folder.
+        recipes: Those that use them, begun or not. If these are all of the run, whatever else has begun is there too.
+
+    Raises:
+        ValueError: If a recipe's note of what it uses is damaged or missing.
+    """
     run = Path(run)
-    found = {}
-    for stage in SHARED_STAGES:
-        folders = sorted(path for path in (run / stage).glob("*") if path.is_dir()) if stage in VARIED_STAGES else []
-        for folder in folders or [run / stage]:
-            if (folder / MANIFEST).is_file():
-                found[folder.relative_to(run).as_posix()] = folder
-    return found
+    found = {run / SHARED_STAGES[0]}
+    for recipe in recipes:
+        found.update(folder for stage, folder in stage_folders(run / recipe).items() if stage in SHARED_STAGES)
+    if list(recipes) == recipe_names(run):
+        for stage in SHARED_STAGES:
+            manifests = (run / stage).glob(f"*/{MANIFEST}" if stage in VARIED_STAGES else MANIFEST)
+            found.update(path.parent for path in manifests)
+    paths = sorted(folder.relative_to(run) for folder in found)
+    return {path.as_posix(): run / path for path in sorted(paths, key=lambda path: SHARED_STAGES.index(path.parts[0]))}
 
 
 def stage_folders(recipe: Path | str) -> dict[str, Path]:
     """The folder of every stage that a recipe uses, begun or not, by the stage's name.
 
     Raises:
-        ValueError: If the note of its variants is damaged.
+        ValueError: If its note of the shared stages is damaged, or it has begun and lacks one.
     """
     recipe = Path(recipe)
-    run = _whole(recipe).parent
-    shared = {stage: run / stage for stage in SHARED_STAGES if stage not in VARIED_STAGES}
-    varied = {stage: run / stage / variant for stage, variant in _variants(recipe).items()}
-    folders = {**shared, **varied, **{stage: recipe / stage for stage in RECIPE_STAGES}}
-    return {stage: folders[stage] for stage in (*SHARED_STAGES, *RECIPE_STAGES) if stage in folders}
+    noted = noted_variants(recipe)
+    if noted is None:
+        raise ValueError(
+            f"{recipe} lacks {VARIANTS}, which says what it was made from: run `lavis-tldr reduce` with its config "
+            "once more, which writes it and does nothing over again."
+        )
+    run = _whole(recipe).parent if recipe.name in ("", "..") else recipe.parent
+    shared = {SHARED_STAGES[0]: "", **noted}
+    found = {stage: run / stage / shared[stage] for stage in SHARED_STAGES if stage in shared}
+    return {**found, **{stage: recipe / stage for stage in RECIPE_STAGES}}
 
 
 def note_variants(recipe: Path, variants: Mapping[str, str]) -> None:
-    """Remember which variants of the shared stages a recipe uses, by stage."""
+    """Remember which shared stages a recipe uses, and which variant of each ("" where it has none)."""
     with write_whole(recipe / VARIANTS) as path:
         path.write_text(json.dumps(dict(variants), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _variants(recipe: Path) -> dict[str, str]:
+def noted_variants(recipe: Path) -> dict[str, str] | None:
+    """What `note_variants` has noted; None if there is no note.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
     path = recipe / VARIANTS
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        noted = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return None
     except ValueError as error:
+        noted = error
+    if isinstance(noted, dict) and "cluster" in noted and all(isinstance(variant, str) for variant in noted.values()):
+        return noted
+    raise ValueError(
+        f"{path} should name the shared stages that the recipe uses; found {noted!r}. Run `lavis-tldr reduce` with its "
+        "config once more, which writes it anew and does nothing over again."
+    )
+
+
+def stage_name(folder: Path) -> str:
+    """Name of the stage in a folder, which may be that of a variant."""
+    return folder.parent.name if folder.parent.name in VARIED_STAGES else folder.name
+
+
+def check_layout(run: Path | str) -> None:
+    """Refuse a run folder that has no variants yet, as earlier versions laid it out.
+
+    Raises:
+        ValueError: If it is one; says what to do.
+    """
+    run = Path(run)
+    old = [run / stage for stage in VARIED_STAGES if (run / stage / MANIFEST).is_file()]
+    old += sorted(path.parent for path in run.glob(f"*/cluster/{MANIFEST}"))
+    if old:
         raise ValueError(
-            f"{path} is no JSON ({error}): run `lavis-tldr reduce` again, which writes it anew."
-        ) from error
+            f"{run} was made by an earlier version, which laid it out otherwise ({', '.join(map(str, old))}). What "
+            "was encoded is as good as before: delete these folders and run `lavis-tldr reduce` with `--restart "
+            "select` for each of its recipes. Or use a new run folder."
+        )
 
 
 def is_recipe(folder: Path | str) -> bool:
@@ -88,14 +134,17 @@ def locate_run(run: Path | str, name: str | None = None) -> tuple[Path, list[str
         name: Of one recipe.
 
     Raises:
-        ValueError: If there is no such folder or recipe.
+        ValueError: If there is no such folder or recipe, or an earlier version made it.
     """
     run = Path(run)
     names = recipe_names(run)
     if name is None and (names or (run / SHARED_STAGES[0] / MANIFEST).is_file()):
+        check_layout(run)
         return run, names
     recipe = find_recipe(run, name)
-    return (run, [recipe.name]) if recipe != run else (_whole(run).parent, [_whole(run).name])
+    root, name = (run, recipe.name) if recipe != run else (_whole(run).parent, _whole(run).name)
+    check_layout(root)
+    return root, [name]
 
 
 def find_recipe(run: Path | str, name: str | None = None) -> Path:
@@ -119,7 +168,7 @@ def find_recipe(run: Path | str, name: str | None = None) -> Path:
     if not names:
         raise ValueError(
             f"{run} holds no recipe (a folder with {CONFIG} or stages such as select/): give the output_dir of a "
-            "reduction that has come as far as its clusters."
+            "reduction that has come as far as its selection."
         )
     if name is None:
         if len(names) > 1:

@@ -19,23 +19,24 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
 
     Args:
         run: The run folder, or one recipe's folder in it.
-        name: Only this recipe; else all.
+        name: Only this recipe and what it uses; else all.
 
     Returns:
-        ``run``; ``package_versions``; ``stages``: those that the recipes share, by name; ``recipes`` by name, each
-        with ``stages``, ``config`` (the path of the config that started it, or None), ``repairs`` (`Repairs.counts`,
-        or None), ``summary`` (its closing figures, or None) and ``next`` (what to run where it is not finished, else
-        None). A stage is a `stage_record` with ``changed_inputs``: stages before it that have been made anew since.
+        ``run``; ``package_versions``; ``stages``: those that recipes share, by "encode", "score/contrastive" and the
+        like; ``recipes`` by name, each with ``uses`` (names of shared stages), ``stages``, ``config`` (the path of the
+        config that started it, or None), ``repairs`` (`Repairs.counts`, or None), ``summary`` (its closing figures, or
+        None) and ``next`` (what to run where it is not finished, else None). A stage is a `stage_record` with
+        ``changed_inputs``: stages before it that have been made anew since.
 
     Raises:
-        ValueError: If there is no such run or recipe, or a manifest is damaged.
+        ValueError: If there is no such run or recipe, an earlier version made it, or a manifest is damaged.
     """
     root, names = locate_run(run, name)
     parts = source_parts(stage_record(root / "encode"))
-    folders = {"encode": root / "encode", **shared_folders(root)}
+    folders = shared_folders(root, names)
     # What a shared stage is made from has no variants.
     shared = {stage: _record(folder, folders, parts) for stage, folder in folders.items()}
-    recipes = {recipe: _recipe(root / recipe, parts) for recipe in names}
+    recipes = {recipe: _recipe(root / recipe, shared, parts) for recipe in names}
     stages = [*shared.values(), *(stage for recipe in recipes.values() for stage in recipe["stages"].values())]
     return {
         "run": str(root),
@@ -45,19 +46,19 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
     }
 
 
-def _recipe(folder: Path, parts: list[str]) -> dict:
+def _recipe(folder: Path, shared: dict[str, dict], parts: list[str]) -> dict:
     folders = stage_folders(folder)
     repairs = Repairs.load(folder)
     # Only a recipe that has lost images has a repair.
     names = [name for name in RECIPE_STAGES if name != "repair" or repairs.replaced]
     stages = {name: _record(folders[name], folders, parts) for name in names}
-    # Not every recipe needs scores, but those of its kind that were begun are needed.
-    shared = {name: _record(folders[name], folders, parts) for name in folders if name not in RECIPE_STAGES}
-    begun = [stage for name, stage in shared.items() if name == "encode" or stage["state"] != NOT_BEGUN]
-    finished = all(stage["state"] == DONE for stage in [*begun, *stages.values()])
+    run = folders["encode"].parent
+    uses = [path.relative_to(run).as_posix() for name, path in folders.items() if name not in RECIPE_STAGES]
+    finished = all(stage["state"] == DONE for stage in [*(shared[name] for name in uses), *stages.values()])
     config = str(folder / CONFIG) if (folder / CONFIG).is_file() else None
     return {
         "config": config,
+        "uses": uses,
         "stages": stages,
         "repairs": repairs.counts() if repairs.replaced else None,
         "summary": _summary(folder / SUMMARY),

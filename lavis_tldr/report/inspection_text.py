@@ -23,6 +23,7 @@ def inspection_lines(facts: dict, with_parts: bool = False) -> list[str]:
     for recipe, its in facts["recipes"].items():
         lines += ["", printable(f"recipe {recipe}")]
         lines += entry("config", its["config"] or "not kept")
+        lines += entry("uses", printable(", ".join(its["uses"])))
         for name, stage in its["stages"].items():
             lines += _stage_lines(name, stage, digests if with_parts else None)
         if its["next"]:
@@ -49,7 +50,8 @@ def verification_lines(verified: dict) -> list[str]:
 
 
 def _stage_lines(name: str, stage: dict, digests: dict[str, str] | None) -> list[str]:
-    lines = entry(name, _state(stage), 0)
+    name, _, variant = name.partition("/")
+    lines = entry(name, f"{printable(variant)}: {_state(stage)}" if variant else _state(stage), 0)
     if stage["state"] == NOT_BEGUN:
         return lines
     if stage["changed_inputs"]:

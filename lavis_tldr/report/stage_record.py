@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from lavis_tldr.files import TEMPORARY_PREFIX
+from lavis_tldr.reduction.recipes import stage_name
 from lavis_tldr.reduction.run_folder import MANIFEST, Stage
 
 DONE, UNFINISHED, INCOMPLETE, NOT_BEGUN = "done", "unfinished", "incomplete", "not begun"
@@ -22,13 +23,15 @@ def open_stage(folder: Path) -> Stage | None:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        stage = Stage(folder.parent, folder.name, manifest["config"], manifest["inputs"])
-        stage.name = manifest["stage"]  # the folder may be named by a variant
-        return stage
+        stage = stage_name(folder)
+        made = manifest["config"], manifest["inputs"]
+        if stage == folder.name:
+            return Stage(folder.parent, stage, *made)
+        return Stage(folder.parent.parent, stage, *made, variant=folder.name)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is no manifest ({type(error).__name__}: {error}). Restore it, or make the stage anew with "
-            f"`--restart {folder.name}`."
+            f"`--restart {stage_name(folder)}`."
         ) from error
 
 

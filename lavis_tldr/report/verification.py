@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lavis_tldr.files import file_digest
-from lavis_tldr.reduction.recipes import RECIPE_STAGES, locate_run, shared_folders, stage_folders
+from lavis_tldr.reduction.recipes import RECIPE_STAGES, locate_run, shared_folders
 
 from .stage_record import open_stage
 
@@ -15,7 +15,7 @@ def verify_run(run: Path | str, name: str | None = None) -> dict:
 
     Args:
         run: The run folder, or one recipe's folder in it.
-        name: Only this recipe's stages and those that it shares; else all.
+        name: Only this recipe's stages and the shared ones that it uses; else all.
 
     Returns:
         ``files`` and ``bytes``: how many were named by manifests; ``changed``: {file: what has changed}.
@@ -24,8 +24,8 @@ def verify_run(run: Path | str, name: str | None = None) -> dict:
         ValueError: If there is no such run or recipe, or a manifest is damaged.
     """
     root, names = locate_run(run, name)
-    shared = shared_folders(root).values() if name is None else stage_folders(root / names[0]).values()
-    folders = dict.fromkeys([*shared, *(root / recipe / stage for recipe in names for stage in RECIPE_STAGES)])
+    folders = [*shared_folders(root, names).values()]
+    folders += [root / recipe / stage for recipe in names for stage in RECIPE_STAGES]
     checked = {"files": 0, "bytes": 0, "changed": {}}
     for folder in folders:
         stage = open_stage(folder)

@@ -46,7 +46,7 @@ def why(run: Path | str, key: str, name: str | None = None) -> dict:
         raise ValueError(f"{root} has no sample with key {key!r}{so_far}. {_hint(paths, key)}")
     source = {"part": place.path.stem, **place.read(_SOURCE)}
     scored = {}
-    for stage, folder in shared_folders(root).items():
+    for stage, folder in shared_folders(root, names).items():
         if stage.startswith("score/"):
             scored |= row_in(folder, source["part"], key)
     scores = {column: number_or_none(value) for column, value in scored.items() if column != "key"}

@@ -9,14 +9,13 @@ from pathlib import Path
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
-from omegaconf import OmegaConf
 
-from lavis_tldr.files import write_whole
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.reduction.recipes import CONFIG, REPAIR_PLAN, SHARED_STAGES, note_variants
+from lavis_tldr.reduction.recipes import REPAIR_PLAN, SHARED_STAGES, check_layout
 from lavis_tldr.reduction.run_lock import run_lock
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.recipe_notes import note_recipe
 from lavis_tldr.tasks.reduce_config import ReduceConfig
 from lavis_tldr.tasks.stages import STAGES, build, made_from, repair
 from lavis_tldr.tasks.stages.context import Context
@@ -119,13 +118,14 @@ class ReduceTask(BaseTask):
         with ExitStack() as held:
             if set(names) - set(SHARED_STAGES):
                 held.enter_context(alone(context.recipe_root))
-                self._keep_config(context)
+                note_recipe(context, self._cfg.config)
             if config.restart:
                 with alone(context.root):
-                    self.restart(context, config.restart)
+                    self.restart(context)
             return self.run_stages(context, names)
 
     def context(self, model, datasets: dict, run_cfg, config: ReduceConfig) -> Context:
+        check_layout(run_cfg.output_dir)
         return Context(
             root=Path(run_cfg.output_dir),
             config=config,
@@ -163,14 +163,17 @@ class ReduceTask(BaseTask):
                 raise ValueError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}.")
         if config.stages:
             return [name for name in STAGES if name in config.stages]
-        wanted = {"caption": config.captions_all, "score": config.needs_scores}
-        return [name for name in STAGES if name in self.stages and wanted.get(name, True)]
+        unused = set(SHARED_STAGES).difference(config.shared_stages)
+        return [name for name in STAGES if name in self.stages and name not in unused]
 
     @staticmethod
-    def restart(context: Context, restart: tuple[str, ...]) -> None:
-        """Forget stages; those after them are made from their files and so must go as well."""
-        if restart and is_main_process():
-            for name in made_from(restart):
+    def restart(context: Context) -> None:
+        """Forget stages; those after them are made from their files and so must go as well.
+
+        Of a shared stage goes the variant that this recipe uses.
+        """
+        if is_main_process():
+            for name in made_from(context.config.restart, context.config.scores_use_captions):
                 stage = context.closed_stage(name)
                 stage.restart()
                 if name == "repair":  # of another selection
@@ -178,18 +181,6 @@ class ReduceTask(BaseTask):
                 if name == "build":
                     build.forget_images(stage)
         barrier()
-
-    def _keep_config(self, context: Context) -> None:
-        """The run's config beside its results: who finds them can make them again, or repair them."""
-        if is_main_process():
-            context.recipe_root.mkdir(parents=True, exist_ok=True)
-            with write_whole(context.recipe_root / CONFIG) as path:
-                config = OmegaConf.masked_copy(self._cfg.config, list(self._cfg.config))
-                for passing in ("stages", "restart"):  # said for this call, not of the set
-                    config.run.pop(passing, None)
-                text = f"# Relative paths count from {Path.cwd()}\n{OmegaConf.to_yaml(config)}"
-                path.write_text(text, encoding="utf-8")
-            note_variants(context.recipe_root, context.variants)
 
 
 @registry.register_task("tldr_encode")

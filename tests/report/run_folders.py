@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lavis_tldr.reduction.recipes import note_variants
+from lavis_tldr.reduction.recipes import VARIED_STAGES, note_variants
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import select_uniform
 
@@ -27,13 +27,17 @@ BEST = {
     HOSTILE: (1, 0.9, 0.1, False, "dropped: low alignment", 1),
 }
 SEED = 42
+SCORED = {"caption": "", "score": "similarity"}
 SOURCE_TYPES = {"image_offset": pa.int64(), "image_size": pa.int64()}
 TYPES = {"cluster": pa.int32(), "distance": pa.float32(), "alignment": pa.float32(), "understudy": pa.int32()}
 
 
 def write_stage(folder: Path, config: dict, inputs: dict, parts: dict[str, dict], counts=None, notes=None) -> Stage:
     """A finished stage with these parts, {part: {column: values}}; unfinished where there are no counts."""
-    stage = Stage(folder.parent, folder.name, config, inputs)
+    if folder.parent.name in VARIED_STAGES:
+        stage = Stage(folder.parent.parent, folder.parent.name, config, inputs, folder.name)
+    else:
+        stage = Stage(folder.parent, folder.name, config, inputs)
     stage.open()
     for part, columns in parts.items():
         types = SOURCE_TYPES | TYPES
@@ -164,8 +168,16 @@ def uniform_outcome() -> dict:
     return outcome
 
 
+def begin_recipe(run: Path, name: str, **also: str) -> Path:
+    """The folder of a recipe that uses the clusters, and other shared stages: ``caption=""``."""
+    recipe = run / name
+    recipe.mkdir()
+    note_variants(recipe, {"encode": "", "cluster": "index-2", **also})
+    return recipe
+
+
 def write_run(run: Path) -> Path:
-    """The run folder, whole: recipes "best" (aligned) and "paper" (uniform)."""
+    """The run folder, whole: recipes "best" (aligned, by similarity to generated captions) and "paper" (uniform)."""
     encode = write_encode(run)
     score = write_score(run, encode)
     cluster = write_cluster(run, encode)
@@ -173,10 +185,8 @@ def write_run(run: Path) -> Path:
         ("best", {"selection": "aligned", "keep_ratio": 0.4, "seed": SEED}, BEST, "gated"),
         ("paper", {"selection": "uniform", "keep_ratio": 0.5, "seed": SEED}, uniform_outcome(), "original"),
     ):
-        recipe = run / name
-        recipe.mkdir()
-        note_variants(recipe, {"cluster": "index-2", "score": "similarity"})
         inputs = {"cluster": cluster.digest}
+        recipe = begin_recipe(run, name, **(SCORED if name == "best" else {}))
         if name == "best":
             inputs["score"] = score.digest
             (recipe / "config.yaml").write_text("run: {name: best}\n")

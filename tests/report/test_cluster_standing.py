@@ -38,7 +38,7 @@ def test_by_hand(run, table):
 
 
 def test_clusters_alone_tell_size_and_distance(run):
-    paths = sorted((run / "best/cluster").glob("*.parquet"))
+    paths = sorted((run / "cluster/index-2").glob("*.parquet"))
     row = {"key": "000000001", "cluster": 0, "distance": np.float32(0.5)}
     assert cluster_standing(paths, row) == {"size": 5, "distance_rank": 5}
 

@@ -5,7 +5,7 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from run_folders import PARTS, SEED, write_cluster, write_encode
+from run_folders import BEST, PARTS, SEED, begin_recipe, write_cluster, write_encode, write_select, write_stage
 
 from lavis_tldr.reduction.manifest import package_version
 from lavis_tldr.reduction.run_folder import Stage
@@ -46,13 +46,19 @@ def test_a_whole_run(run):
     assert list(facts["recipes"]) == ["best", "paper"]
     best = facts["recipes"]["best"]
     assert best["config"] == str(run / "best/config.yaml")
-    assert [stage["state"] for stage in best["stages"].values()] == ["done"] * 5
+    assert list(facts["stages"]) == ["encode", "caption", "score/similarity", "cluster/index-2"]
+    assert best["uses"] == ["encode", "caption", "score/similarity", "cluster/index-2"]
+    assert facts["recipes"]["paper"]["uses"] == ["encode", "cluster/index-2"]
+    assert [stage["state"] for stage in best["stages"].values()] == ["done"] * 4
     assert best["stages"]["select"]["config"]["seed"] == SEED
     assert best["next"] is None
     assert "encode      done in 10.0 s (48/min); read 8, failed 1, written 7; 2 files, " in text
     assert "  inputs    model 0123456789ab, 2 source parts" in text
     assert "  slowest   00001 3.5 s, 00000 2.0 s (median of 2 parts 2.8 s)" in text  # (3.5 + 2.0) / 2 = 2.75
     assert "to do" not in text
+    assert "cluster     index-2: done in 10.0 s (42/min); read 7, clusters 2, empty 0; 2 files, " in text
+    assert "score       similarity: done in " in text
+    assert "  uses      encode, cluster/index-2\n" in text
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
@@ -77,8 +83,7 @@ def test_table_of_parts(run):
 
 def test_an_unfinished_stage_says_how_far_it_is_and_what_to_run(tmp_path):
     write_encode(tmp_path, done=False, parts={"00000": PARTS["00000"]})
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new/config.yaml").write_text("run: {name: new}\n")
+    (begin_recipe(tmp_path, "new") / "config.yaml").write_text("run: {name: new}\n")
     (tmp_path / "encode/.tmp-host-1-00001.parquet").write_bytes(b"half")
     facts, text = told(tmp_path)
     encode = facts["stages"]["encode"]
@@ -86,7 +91,7 @@ def test_an_unfinished_stage_says_how_far_it_is_and_what_to_run(tmp_path):
     assert encode["parts"] == {"00000": {"read": 5, "seconds": 2.0}}
     assert "encode      unfinished: 1 of 2 parts done, 1 file, " in text
     assert "; first missing: 00001" in text
-    assert "cluster     not begun" in text
+    assert "cluster     index-2: not begun" in text
     assert f"to do       lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml" in text
     assert facts["recipes"]["new"]["next"] == f"lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml"
 
@@ -135,16 +140,47 @@ def test_before_any_recipe(tmp_path):
 
 
 def test_a_recipe_without_its_config(tmp_path):
-    write_cluster(tmp_path / "old", write_encode(tmp_path))
+    inputs = {"cluster": write_cluster(tmp_path, write_encode(tmp_path)).digest}
+    write_select(begin_recipe(tmp_path, "old"), {}, inputs, BEST)
     assert told(tmp_path)[0]["recipes"]["old"]["next"] == "lavis-tldr reduce --cfg-path CONFIG (the one of before)"
 
 
-def test_scores_that_no_recipe_needs_are_not_missed(run):
+def test_scores_are_missed_where_a_recipe_needs_them_alone(run):
     shutil.rmtree(run / "score")
-    facts, text = told(run, "paper")
-    assert facts["stages"]["score"]["state"] == "not begun"
+    facts, text = told(run)
+    assert facts["stages"]["score/similarity"] == {"state": "not begun", "changed_inputs": []}
     assert facts["recipes"]["paper"]["next"] is None
-    assert "score       not begun" in text
+    assert facts["recipes"]["best"]["next"] == f"lavis-tldr reduce --cfg-path {run}/best/config.yaml"
+    assert "score       similarity: not begun" in text
+    assert "\nscore " not in told(run, "paper")[1]
+
+
+def test_all_variants_are_listed_and_of_one_recipe_its_own(run):
+    encode = Stage.as_made(run, "encode")
+    config = {"representation": "embedding", "num_clusters": 300}
+    keys = {part: {"key": [], "cluster": [], "distance": []} for part in PARTS}
+    name = "cluster/embedding-300-seed42"
+    write_stage(run / name, config, {"encode": encode.digest}, keys, {"read": 7})
+    write_stage(run / "score/likelihood", {}, {"encode": encode.digest}, {"00000": {"key": []}})  # unfinished
+    facts, text = told(run)
+    both = ["encode", "caption", "score/likelihood", "score/similarity", name, "cluster/index-2"]
+    assert list(facts["stages"]) == both
+    assert "cluster     embedding-300-seed42: done in 10.0 s" in text
+    assert "score       likelihood: unfinished: 1 of 2 parts done" in text
+    assert facts["recipes"]["best"]["next"] is None
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert list(told(run, "best")[0]["stages"]) == ["encode", "caption", "score/similarity", "cluster/index-2"]
+    assert list(told(run / "paper")[0]["stages"]) == ["encode", "cluster/index-2"]
+
+
+def test_a_variant_made_anew_is_told_where_it_matters(run):
+    stage = Stage.as_made(run, "score", "similarity")
+    stage.restart()
+    write_stage(
+        run / "score/similarity", {"alignment": "similarity"}, stage.inputs, {"00000": {"key": ["a"]}}, {"read": 1}
+    )
+    stages = {name: facts["stages"]["select"] for name, facts in inspect_run(run)["recipes"].items()}
+    assert {name: stage["changed_inputs"] for name, stage in stages.items()} == {"best": ["score"], "paper": []}
 
 
 def test_a_lost_file(run):
@@ -165,7 +201,7 @@ def test_a_stage_made_anew_is_told_where_it_matters(run):
     stage.finish({"read": 4}, 1.0)
     facts, text = told(run, "best")
     stages = facts["recipes"]["best"]["stages"]
-    assert stages["select"]["changed_inputs"] == ["cluster"]
+    assert stages["select"]["changed_inputs"] == ["cluster"]  # of this recipe's variant
     assert stages["refine"]["changed_inputs"] == ["select"]
     assert stages["ledger"]["changed_inputs"] == []
     assert text.count("  CHANGED   ") == 2
@@ -200,11 +236,12 @@ def test_huge_counts_and_closing_figures(run):
     assert text.endswith("codebook    perplexity 1,814.3 of 3,000, 1 dead")
 
 
-@pytest.mark.parametrize("damaged", ["encode/manifest.json", "best/refine/manifest.json"])
+@pytest.mark.parametrize("stage", ["encode", "best/refine", "cluster/index-2"])
 @pytest.mark.parametrize("content", ["{", "[]", '{"stage": "encode"}'])
-def test_a_damaged_manifest_is_told(run, damaged, content):
-    (run / damaged).write_text(content)
-    with pytest.raises(ValueError, match=r"manifest\.json is no manifest \(.*--restart (encode|refine)"):
+def test_a_damaged_manifest_is_told(run, stage, content):
+    (run / stage / "manifest.json").write_text(content)
+    name = {"best/refine": "refine", "cluster/index-2": "cluster"}.get(stage, stage)
+    with pytest.raises(ValueError, match=rf"manifest\.json is no manifest \(.*`--restart {name}`"):
         inspect_run(run)
 
 

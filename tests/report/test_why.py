@@ -4,9 +4,22 @@ import json
 import shutil
 
 import pytest
-from run_folders import BEST, HOSTILE, PARTS, uniform_outcome, write_cluster, write_encode, write_ledger, write_stage
+from run_folders import (
+    BEST,
+    HOSTILE,
+    PARTS,
+    begin_recipe,
+    uniform_outcome,
+    usable,
+    write_cluster,
+    write_encode,
+    write_ledger,
+    write_stage,
+)
 
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.report.inspection import inspect_run
+from lavis_tldr.report.verification import verify_run
 from lavis_tldr.report.why import why
 from lavis_tldr.report.why_text import why_lines
 
@@ -75,6 +88,48 @@ def test_a_kept_sample(run):
 def test_a_near_duplicate_names_its_twin(run):
     _, text = told(run, "000000004", "best")
     assert "near duplicate of 000000001, which has the better claim; that one: kept" in text
+
+
+def test_scores_of_all_kinds_are_told(run):
+    """A second kind of scores beside the first, which no recipe uses; what one recipe is asked about has its own."""
+    inputs = {"encode": Stage.as_made(run, "encode").digest}
+    rows = {part: {"key": usable(keys), "contrast": [1.5] * len(usable(keys))} for part, keys in PARTS.items()}
+    write_stage(run / "score/contrastive", {"alignment": "contrastive"}, inputs, rows, {"read": 7})
+    assert why(run, "000000003")["scores"] == {"contrast": 1.5, "similarity": pytest.approx(0.3)}
+    assert why(run, "000000003", "best")["scores"] == {"similarity": pytest.approx(0.3)}
+    assert why(run, "000000003", "paper")["scores"] == {}
+
+
+def test_other_clusters_of_the_run_do_not_matter(run):
+    keys = {part: usable(keys) for part, keys in PARTS.items()}
+    rows = {
+        part: {"key": keys, "cluster": [9] * len(keys), "distance": [9.0] * len(keys)} for part, keys in keys.items()
+    }
+    inputs = {"encode": Stage.as_made(run, "encode").digest}
+    write_stage(run / "cluster/histogram-20", {"num_clusters": 20}, inputs, rows, {"read": 7})
+    for recipe, account in why(run, "000000003")["recipes"].items():
+        assert (account["cluster"]["id"], account["cluster"]["of"]) == (0, 2), recipe
+
+
+@pytest.mark.parametrize("report", [why, lambda run, _: inspect_run(run), lambda run, _: verify_run(run)])
+def test_a_recipe_that_does_not_say_what_it_uses(run, report):
+    (run / "paper/variants.json").write_text("{")
+    with pytest.raises(ValueError, match=r"paper/variants\.json should name the shared stages.*`lavis-tldr reduce`"):
+        report(run, "000000003")
+    (run / "paper/variants.json").unlink()
+    with pytest.raises(ValueError, match=r"paper lacks variants\.json.*run `lavis-tldr reduce` with its config once"):
+        report(run, "000000003")
+    # The other recipe is told of none the less.
+    report(run / "best", "000000003")
+
+
+@pytest.mark.parametrize("report", [why, lambda run, _: inspect_run(run), lambda run, _: verify_run(run)])
+def test_a_run_of_an_earlier_version_is_refused(run, report):
+    (run / "score/similarity").rename(run / "similarity")
+    (run / "score").rmdir()
+    (run / "similarity").rename(run / "score")
+    with pytest.raises(ValueError, match=rf"made by an earlier version.*\({run}/score\).*--restart select"):
+        report(run, "000000003")
 
 
 def test_a_failed_record(run):
@@ -151,7 +206,8 @@ def test_while_encoding(tmp_path):
 
 
 def test_clustered_but_not_selected(tmp_path):
-    write_cluster(tmp_path / "new", write_encode(tmp_path))
+    write_cluster(tmp_path, write_encode(tmp_path))
+    (begin_recipe(tmp_path, "new") / "config.yaml").write_text("run: {name: new}\n")
     account = told(tmp_path, "000000003")[0]["recipes"]["new"]
     assert (account["kept"], account["reason"], account["explanation"]) == (None, None, "not decided yet")
     assert account["cluster"] == {"id": 0, "of": 2, "size": 5, "kept": None, "quota": None}

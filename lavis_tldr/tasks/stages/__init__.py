@@ -32,10 +32,16 @@ _MADE_FROM = {
 }
 
 
-def made_from(names: tuple[str, ...]) -> list[str]:
-    """These stages and all that are made from them, directly or not, in order."""
+def made_from(names: tuple[str, ...], scores_use_captions: bool) -> list[str]:
+    """These stages and all that are made from them, directly or not, in order.
+
+    Args:
+        names: Of the stages.
+        scores_use_captions: Whether scores are made from generated captions; other scores survive new captions.
+    """
     found = set(names)
     for name, before in _MADE_FROM.items():
-        if found.intersection(before):
+        links = found if name != "score" or scores_use_captions else found - {"caption"}
+        if links.intersection(before):
             found.add(name)
     return [name for name in STAGES if name in found]
