@@ -4,13 +4,14 @@ Each has `stage_of(context)`, its folder with what decides its outcome, and `run
 of the stages before it and writes its own into the open stage.
 """
 
-from lavis_tldr.tasks.stages import build, caption, cluster, encode, ledger, refine, repair, score, select
+from lavis_tldr.tasks.stages import build, caption, cluster, encode, gradient, ledger, refine, repair, score, select
 
 # Name -> the module that runs it.
 STAGES = {
     "encode": encode,
     "caption": caption,
     "score": score,
+    "gradient": gradient,
     "cluster": cluster,
     "select": select,
     "refine": refine,
@@ -23,8 +24,9 @@ STAGES = {
 _MADE_FROM = {
     "caption": ("encode",),
     "score": ("encode", "caption"),
+    "gradient": ("encode",),
     "cluster": ("encode",),
-    "select": ("cluster", "score"),
+    "select": ("cluster", "score", "gradient"),
     "refine": ("select", "score", "caption"),
     "repair": ("refine",),
     "ledger": ("refine", "repair"),

@@ -1,0 +1,70 @@
+"""Gradient: how much each pair contributes to the gradient of a tiny image-text network (paper, sec. 4.1)."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import torch
+from lavis.common.dist_utils import is_main_process
+
+from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.sources import Part
+from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.tasks.gradients import GradientScorer, TokenPairs, fit_gradients
+from lavis_tldr.tasks.stages import encode
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.tasks.stages.sampling import draw_sample
+
+NETWORK = "network.safetensors"
+SCHEMA = pa.schema([("key", pa.string()), ("gradient", pa.float32())])
+_COLUMNS = ["key", "image_key", "caption_original", "feature"]
+
+
+def stage_of(context: Context) -> Stage:
+    return context.stage("gradient", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
+    settings = {"fit_size": context.config.fit_size, "seed": context.config.alignment_seed}
+    return settings, {"encode": encode.stage_of(context).digest}
+
+
+def run(context: Context, stage: Stage) -> None:
+    """Write ``gradient/<part>.parquet``: key and gradient norm of the usable samples.
+
+    The first process trains the network on a drawn sample, and keeps it; then all score, each its parts.
+    """
+    mine = context.my_parts(stage)
+    path = stage.folder / NETWORK
+    if is_main_process() and not path.is_file():
+        scorer = _fit(context)
+        with stage.write(NETWORK) as temporary:
+            scorer.save(temporary)
+    barrier()
+    counts, seconds = run_parts(context, stage, mine, _scored(context, GradientScorer.load(path), mine))
+    finish_on_first(stage, counts, seconds)
+
+
+def _fit(context: Context) -> GradientScorer:
+    sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
+    keys, tokens = [""] * len(sample), [()] * len(sample)
+    images = torch.empty(len(sample), context.model.pooled_width)
+    for name, rows, places in sample.by_part():
+        found = _pairs(context, encode.load_usable(context, name, _COLUMNS).take(rows))
+        images[places] = found.images
+        for place, key, caption in zip(places, found.image_keys, found.tokens, strict=True):
+            keys[place], tokens[place] = key, caption
+    return fit_gradients(TokenPairs(keys, images, tokens), context.config.alignment_seed)
+
+
+def _pairs(context: Context, table: pa.Table) -> TokenPairs:
+    """Usable rows of encode's table as the network takes them; tokens are the captioner's."""
+    model = context.model
+    images = torch.from_numpy(encode.features_of(table, model.pooled_width))
+    tokens = model.tokenizer.encode(table["caption_original"].to_pylist(), model.max_text_length)
+    return TokenPairs(table["image_key"].to_pylist(), images, tokens)
+
+
+def _scored(context: Context, scorer: GradientScorer, parts: list[Part]) -> Iterator[pa.Table]:
+    for part in parts:
+        table = encode.load_usable(context, part.name, _COLUMNS)
+        yield pa.table({"key": table["key"], "gradient": scorer(_pairs(context, table))}, schema=SCHEMA)

@@ -1,0 +1,64 @@
+"""The stage that writes gradient norms: parts, ranks, resuming."""
+
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+from reductions import files_of
+
+from lavis_tldr.tasks import gradients
+from lavis_tldr.tasks.stages import gradient
+
+ONLY = {"stages": ["encode", "gradient"]}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    options = gradients.TrainingOptions(num_steps=20, batch_size=8)
+    monkeypatch.setattr(gradients, "_OPTIONS", options)
+
+
+def rows(run):
+    return [row for path in sorted(run.glob("gradient/*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_a_norm_for_every_usable_pair(reduced, pool, tmp_path):
+    figures = reduced(**ONLY)
+    found = rows(tmp_path / "out")
+    assert {row["key"] for row in found} == {
+        row["key"]
+        for path in (tmp_path / "out/encode").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+        if not row["error"]
+    }
+    assert all(row["gradient"] > 0 for row in found)
+    assert figures["stages"]["gradient"]["counts"] == {"read": 43}  # of 48, 5 are unusable
+    assert pq.read_schema(next((tmp_path / "out/gradient").glob("*.parquet"))).names == ["key", "gradient"]
+
+
+def test_norms_do_not_depend_on_the_parts(reduced, album, tmp_path):
+    found = {}
+    for part_size in (5, 100):
+        of = SimpleNamespace(source=album.source | {"part_size": part_size}, captioner=album.captioner)
+        reduced(of=of, output=tmp_path / str(part_size), **ONLY)
+        found[part_size] = {row["key"]: row["gradient"] for row in rows(tmp_path / str(part_size))}
+    assert len(found[5]) == 36
+    assert found[5] == pytest.approx(found[100], rel=1e-3)
+
+
+def test_a_missing_part_is_scored_by_the_network_that_is_there(reduced, monkeypatch, tmp_path):
+    reduced(**ONLY)
+    folder = tmp_path / "out/gradient"
+    before = files_of(folder)
+    (folder / "00001.parquet").unlink()
+    monkeypatch.setattr(gradient, "fit_gradients", None)
+    reduced(**ONLY)
+    assert files_of(folder) == before
+
+
+def test_ranks_share_one_network(forked_ranks, configure, tmp_path):
+    for ranks in (1, 3):
+        outcome = forked_ranks.reduce(configure(output=tmp_path / f"by{ranks}", **ONLY), ranks=ranks)
+        assert outcome.succeeded, outcome.log
+    assert len(rows(tmp_path / "by1")) == 43
+    assert files_of(tmp_path / "by3") == files_of(tmp_path / "by1")
