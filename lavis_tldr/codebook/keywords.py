@@ -7,18 +7,12 @@ from collections.abc import Iterable
 import nltk
 from nltk.tokenize import RegexpTokenizer
 
+from lavis_tldr.reduction.words import COMMON_WORDS
+
 # A noun with the adjectives and nouns before it.
 _GRAMMAR = nltk.RegexpParser("PHRASE: {<JJ.*|NN.*|VBG>*<NN.*>}")
 _WORDS = RegexpTokenizer(r"[a-z][a-z'-]*[a-z]")
 _MAX_PHRASE = 3
-# Used where NLTK's own list is not installed.
-_COMMON_WORDS = """
-a an the and or but if of at by for with about into through before after above below to from up down in out on off over
-under again then once here there all any both each few more most other some such no nor not only own same so than too
-very can will just is are was were be been being have has had do does did its it this that these those he she they his
-her their them him we you your our my me i as who which what while near next
-"""
-_STOP_WORDS = frozenset(_COMMON_WORDS.split())
 
 
 def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
@@ -88,4 +82,4 @@ def _stop_words() -> frozenset[str]:
 
         return frozenset(stopwords.words("english"))
     except LookupError:
-        return _STOP_WORDS
+        return COMMON_WORDS

@@ -10,7 +10,7 @@ from lavis_tldr.models.generation import DecodingOptions
 from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.recipes import SHARED_STAGES
-from lavis_tldr.reduction.refinement import RECIPES
+from lavis_tldr.reduction.refinement import NATURAL_THRESHOLDS, RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
 
 # What is clustered: made of the codes, or of something else that is known of a pair.
@@ -20,9 +20,6 @@ SCOPES = ("all", "cluster")
 TWIN_FEATURES = ("histogram", "feature")
 ALIGNMENTS = ("contrastive", "likelihood", "similarity", "both", "itm", "itc")
 _BY_SENTENCES, _BY_BLIP = ("contrastive", "similarity", "both"), ("itm", "itc")
-# From which score on a caption fits, where that is plain: above 0 where image and caption are likelier together than by
-# chance (pointwise mutual information), above 0.5 where a match is as likely as not.
-_GATES = {"contrastive": 0.0, "likelihood": 0.0, "itm": 0.5}
 IMAGES = ("export", "in_place")
 _RANGES = (
     ("batch_size_eval", 1, inf),
@@ -167,7 +164,8 @@ class ReduceConfig:
     @property
     def gate(self) -> float | None:
         """The score from which on a caption fits its image; None where there is no natural one."""
-        return _GATES.get(self.alignment) if self.alignment_threshold is None else self.alignment_threshold
+        natural = NATURAL_THRESHOLDS.get(self.alignment)
+        return natural if self.alignment_threshold is None else self.alignment_threshold
 
     @property
     def scores_use_captions(self) -> bool:

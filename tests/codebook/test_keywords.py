@@ -16,7 +16,7 @@ SHARED = Path(__file__).parents[2].parent / "shared/assets/nltk_data"
 @pytest.fixture
 def without_data(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [])
-    monkeypatch.setattr(keywords, "_stop_words", lambda: keywords._STOP_WORDS)
+    monkeypatch.setattr(keywords, "_stop_words", lambda: keywords.COMMON_WORDS)
 
 
 @pytest.fixture
@@ -68,4 +68,4 @@ def test_own_stop_words_stand_in(monkeypatch):
             raise LookupError(language)
 
     monkeypatch.setattr(nltk.corpus, "stopwords", NotInstalled())
-    assert keywords._stop_words() == keywords._STOP_WORDS
+    assert keywords._stop_words() == keywords.COMMON_WORDS
