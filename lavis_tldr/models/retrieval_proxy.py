@@ -88,24 +88,20 @@ def train_proxy(image_features: Tensor, text_features: Tensor, options: ProxyOpt
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RetrievalProxy(image_features.shape[1], text_features.shape[-1], options)
-    train_steps(
-        model,
-        lambda rows: model(image_features[rows], text_features[rows]),
-        len(image_features),
-        options,
-        torch.Generator().manual_seed(seed),
-    )
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return model(image_features[rows], _texts_of(text_features, rows, generator))
+
+    train_steps(model, loss_of, len(image_features), options, generator)
     return model.eval()
 
 
-def _epoch(text_features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Order of the pairs in one epoch, (N,), and the texts that it takes, (N, W)."""
-    n = len(text_features)
-    order = torch.randperm(n, generator=generator)
+def _texts_of(text_features: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """The texts of a batch, (B, W); of several captions of an image one is drawn, a row being in one batch an epoch."""
     if text_features.ndim == 2:
-        return order, text_features
-    drawn = torch.randint(text_features.shape[1], (n,), generator=generator)
-    return order, text_features[torch.arange(n), drawn]
+        return text_features[rows]
+    return text_features[rows, torch.randint(text_features.shape[1], (len(rows),), generator=generator)]
 
 
 def retrieval_recall(similarity: np.ndarray, image_of: Sequence[int]) -> dict[str, float]:
