@@ -1,4 +1,4 @@
-"""``inspect`` and ``why``: what a run folder tells."""
+"""``inspect``, ``why`` and ``captions``: what a run folder tells."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def add_commands(commands) -> None:
         "key", metavar="KEY", help="the sample's key; KEY#0, KEY#1, ... for several captions of an image"
     )
     parser.set_defaults(command=_why)
+    parser = commands.add_parser("captions", help="measure the captions: rare words kept, diversity, alignment")
+    _add_run_arguments(parser)
+    parser.add_argument(
+        "--plot", metavar="FILE", help="also draw the alignment before and after refining (.png, .pdf, .svg)"
+    )
+    parser.set_defaults(command=_captions)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +59,18 @@ def _why(args: argparse.Namespace) -> None:
 
     facts = why(args.run, args.key, args.name)
     print(_dump(facts) if args.json else "\n".join(why_lines(facts)))
+
+
+def _captions(args: argparse.Namespace) -> None:
+    from lavis_tldr.report.captions import caption_report
+    from lavis_tldr.report.captions_text import caption_lines
+
+    facts = caption_report(args.run, args.name)
+    print(_dump(facts) if args.json else "\n".join(caption_lines(facts)))
+    if args.plot:
+        from lavis_tldr.report.alignment_plot import plot_alignments
+
+        plot_alignments(args.run, args.plot, args.name, facts["alignment"]["threshold"])
 
 
 def _dump(facts: dict) -> str:

@@ -85,4 +85,5 @@ class _Alignments:
         if not self._number:
             return None
         fitting = None if self.threshold is None else ratio(self._fitting, self._number)
-        return {"scored": self._number, "mean": round(math.fsum(self._sums) / self._number, 4), "fitting": fitting}
+        mean = round(math.fsum(self._sums) / self._number, 4) + 0.0  # no -0.0
+        return {"scored": self._number, "mean": mean, "fitting": fitting}

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from lavis_tldr.codebook.quantizer import codebook_perplexity
+from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.reduction.ledger import iter_ledger
 from lavis_tldr.reduction.outcome import summarise
 from lavis_tldr.reduction.run_folder import MANIFEST
@@ -26,6 +28,10 @@ def closing_summary(context: Context) -> dict:
     if "build" in figures["stages"]:
         parts = iter_ledger(context.recipe_root, ["reason", "cluster", "caption_from"])
         figures["counts"] = summarise(parts, context.config.num_clusters)
+        figures["captions"] = measure_captions(
+            partial(iter_ledger, context.recipe_root),
+            threshold=context.config.gate if context.config.needs_scores else None,
+        )
         (context.recipe_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     for line in summary_lines(figures, context):
         logging.info(line)
@@ -68,8 +74,26 @@ def summary_lines(figures: dict, context: Context) -> list[str]:
             *(f"    failed: {why}: {count}" for why, count in counts["failed"].items()),
             *(f"    dropped: {why}: {count}" for why, count in counts["dropped"].items()),
             f"  captions from {counts['caption_from']}",
+            *_caption_lines(figures["captions"]),
             f"  clusters {sizes['clusters']} ({sizes['empty']} empty), of {sizes['min']} to {sizes['max']} samples, "
             f"median {sizes['median']:g}",
             f"  reduced set: {context.recipe_root / 'build'} (datasets: tldr_reduced: path)",
         ]
+    return lines
+
+
+def _caption_lines(captions: dict) -> list[str]:
+    """The captions' figures that tell most; `lavis-tldr captions` tells all."""
+    rare, before, after = captions["rare_words"], *(captions["captions"][kind] for kind in ("original", "refined"))
+    lines = []
+    if rare["share"] is not None:
+        lines.append(f"    rare words of the originals that survive: {rare['share']:.1%} of {rare['original']}")
+    if after["distinct_captions"] is not None:
+        lines.append(
+            f"    distinct captions {after['distinct_captions']:.1%} (originals {before['distinct_captions']:.1%}), "
+            f"words {after['vocabulary']} (originals {before['vocabulary']})"
+        )
+    found = captions["alignment"]
+    if found["refined"]:
+        lines.append(f"    mean alignment {found['refined']['mean']} (originals {found['original']['mean']})")
     return lines
