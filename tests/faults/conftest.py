@@ -7,6 +7,7 @@ from reductions import draw_pool, write_config
 SETTINGS = {
     "selection": "aligned",
     "recipe": "gated",
+    "caption_all": True,
     "alignment_threshold": 0.0,
     "duplicate_threshold": 0.95,
     "keep_ratio": 0.5,

@@ -13,7 +13,9 @@ from killer import Killer
 
 from lavis_tldr.tasks import stages
 
-STAGES = [name for name in stages.STAGES if name != "repair"]  # nothing is lost here
+# Nothing is lost here, and nothing selected by its gradient.
+STAGES = [name for name in stages.STAGES if name not in ("repair", "gradient")]
+OF_ANOTHER_RECIPE = ["cluster", "select", "refine", "ledger", "build"]
 LEAST_KILLS, LEAST_PER_STAGE = 24, 2
 REPAIRS = 6
 
@@ -27,22 +29,46 @@ def test_killed_at_any_moment_and_resumed(forked_ranks, configure, tmp_path):
     killer = Killer(forked_ranks.reduce, alone.phases)
     for life in count():
         run = tmp_path / f"life{life}"
-        live(killer, configure(run.name))
+        live(killer, configure(run.name), STAGES)
         different = differences(contents_of(run), expected)
         assert not different, f"{different}\n{killer.told()}"
         if sum(killer.kills.values()) >= LEAST_KILLS and min(killer.kills[name] for name in STAGES) >= LEAST_PER_STAGE:
             break
 
 
-def live(killer: Killer, config: Path) -> None:
-    """A run folder from nothing to its end: every stage dies at an event, some once more after a time."""
+def live(killer: Killer, config: Path, names: list[str]) -> None:
+    """A run to its end: each of these stages dies at an event, some once more after a time."""
     killer.story.clear()
-    for stage in STAGES:
+    for stage in names:
         ended = killer.attempt(config, killer.at_an_event(stage, killer.events[stage]))
         assert not ended, f"{stage} was to be killed\n{killer.told()}"
         if killer.draw.random() < 0.5 and killer.attempt(config, killer.after_a_time(stage)):
             return
     assert killer.attempt(config, None), killer.told()
+
+
+def test_another_recipe_killed_beside_a_finished_one(forked_ranks, configure, tmp_path):
+    """Its clusters lie beside those of the first recipe, which it leaves as they are."""
+
+    def reduce(config, **how):
+        return forked_ranks.reduce(config, "run.name=other", "run.num_clusters=3", **how)
+
+    first = forked_ranks.reduce(configure("first"))
+    assert first.succeeded, first.log
+    before = contents_of(tmp_path / "first")
+    for name in ("alone", "life"):
+        shutil.copytree(tmp_path / "first", tmp_path / name)
+    alone = reduce(configure("alone"))
+    assert alone.succeeded, alone.log
+    expected = contents_of(tmp_path / "alone")
+    new = differences(before, expected)
+    assert {"cluster/histogram-tfidf-3-seed42/centroids.npy", "other/build/keys.txt"} <= set(new)
+    assert {name.split("/")[0] for name in new if "." in name} <= {"cluster", "other", "log.txt"}
+
+    killer = Killer(reduce, alone.phases)
+    live(killer, configure("life"), OF_ANOTHER_RECIPE)
+    different = differences(contents_of(tmp_path / "life"), expected)
+    assert not different, f"{different}\n{killer.told()}"
 
 
 @pytest.fixture

@@ -122,9 +122,11 @@ def test_several_captions_of_an_image_share_one_encoding(reduced, album, tmp_pat
 @pytest.mark.parametrize("representation", ["index", "histogram", "embedding"])
 def test_each_representation_clusters(reduced, tmp_path, representation):
     figures = reduced("run.stages=[encode,cluster]", representation=representation)
-    tables = [pq.read_table(path) for path in sorted((tmp_path / "out/reduced/cluster").glob("*.parquet"))]
+    weighting = "-tfidf" if representation == "histogram" else ""
+    cluster = tmp_path / f"out/cluster/{representation}{weighting}-4-seed42"
+    tables = [pq.read_table(path) for path in sorted(cluster.glob("*.parquet"))]
     sizes = np.bincount(pa.concat_tables(tables)["cluster"].to_numpy(), minlength=4)
-    assert sizes.tolist() == np.load(tmp_path / "out/reduced/cluster/sizes.npy").tolist()
+    assert sizes.tolist() == np.load(cluster / "sizes.npy").tolist()
     assert sizes.sum() == 43
     assert figures["stages"]["cluster"]["counts"] == {"read": 43, "clusters": 4, "empty": 0}
 
@@ -170,7 +172,8 @@ def test_each_recipe(reduced, tmp_path, recipe):
     assert figures["counts"]["caption_from"] == {recipe: 43}
 
 
-def test_scored_captions_are_not_generated_twice(reduced, tmp_path, monkeypatch):
+@pytest.mark.parametrize("caption_all", [False, True])
+def test_no_caption_is_generated_twice(reduced, tmp_path, monkeypatch, caption_all):
     calls = []
     generate = CodebookCaptioner.generate_from_codes
 
@@ -179,13 +182,30 @@ def test_scored_captions_are_not_generated_twice(reduced, tmp_path, monkeypatch)
         return generate(self, codes, options)
 
     monkeypatch.setattr(CodebookCaptioner, "generate_from_codes", counting)
-    reduced(selection="aligned", recipe="original_generated", batch_size_eval=16)
+    figures = reduced(selection="aligned", recipe="original_generated", batch_size_eval=16, caption_all=caption_all)
+    assert ("caption" in figures["stages"]) == caption_all
+    rows = ledger_rows(tmp_path / "out" / RECIPE)
+    if not caption_all:
+        assert sum(calls) == figures["counts"]["kept"] == 11
+        assert not (tmp_path / "out/caption").exists()
+        return
     assert sum(calls) == 43
-    scored = {}
-    for part in (tmp_path / "out/score").glob("*.parquet"):
-        scored |= {row["key"]: row["caption_generated"] for row in pq.read_table(part).to_pylist()}
-    for key, row in ledger_rows(tmp_path / "out" / RECIPE).items():
-        assert row["caption_generated"] == (scored[key] if row["kept"] else "")
+    captions = {}
+    for part in (tmp_path / "out/caption").glob("*.parquet"):
+        captions |= {row["key"]: row["caption_generated"] for row in pq.read_table(part).to_pylist()}
+    assert set(captions) == {key for key, row in rows.items() if not row["error"]}
+    for key, row in rows.items():
+        assert row["caption_generated"] == (captions[key] if row["kept"] else "")
+
+
+def test_captions_of_all_are_those_of_the_kept(reduced, tmp_path):
+    """Whether the captioner is asked for all images or for the kept ones, it says the same of each."""
+    reduced(recipe="original_generated")
+    reduced(recipe="original_generated", caption_all=True, name="all")
+    one, other = (
+        {key: row["caption"] for key, row in ledger_rows(tmp_path / "out" / name).items()} for name in (RECIPE, "all")
+    )
+    assert one == other and sum(map(bool, one.values())) == 11
 
 
 def test_bf16_and_loader_processes(reduced, tmp_path):

@@ -45,7 +45,7 @@ def test_two_ranks_give_the_result_of_one(configure, tmp_path):
     assert told.count("in 48, kept 11") == 1  # one process speaks for all
 
     # Counts are those of all ranks, and of the process that goes on after them.
-    (tmp_path / "out/score/00002.parquet").unlink()
+    (tmp_path / "out/score/likelihood/00002.parquet").unlink()
     again = reduce_set(config)
     assert files_of(tmp_path / "out") == expected
     assert again["counts"] == figures["counts"]

@@ -50,7 +50,7 @@ def test_a_key_in_two_tars_is_refused_naming_both(configure, tars, tmp_path):
 def test_a_pickle_for_centroids_is_never_loaded(configure, tmp_path):
     config = configure()
     reduce_set(config)
-    cluster = tmp_path / "out/reduced/cluster"
+    cluster = tmp_path / "out/cluster/histogram-tfidf-4-seed42"
     with open(cluster / "centroids.npy", "wb") as file:  # as `np.save` of objects writes it
         np.save(file, np.array([SideEffect(tmp_path / "effect")], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"centroids\.npy.*--restart cluster"):

@@ -11,6 +11,7 @@ import pytest
 from lavis.processors.blip_processors import BlipImageEvalProcessor
 from reductions import files_of, ledger_rows, reduce_set, tiny_captioner, write_captioner
 
+from lavis_tldr.reduction.recipes import stage_folders
 from lavis_tldr.reduction.run_lock import LOCK
 from lavis_tldr.sources import decode_image
 from lavis_tldr.sources.scenes import draw_scenes
@@ -40,12 +41,12 @@ def test_one_stage_alone_needs_those_before_it(configure, tmp_path):
     assert figures["counts"]["kept"] == 11
 
 
-@pytest.mark.parametrize("stage", ["encode", "cluster", "score", "select", "refine", "ledger"])
+@pytest.mark.parametrize("stage", ["encode", "caption", "cluster", "score", "select", "refine", "ledger"])
 def test_a_missing_part_alone_is_made_again(configure, tmp_path, stage):
-    config = configure(**ALIGNED)
+    config = configure(**ALIGNED, caption_all=True)
     figures = reduce_set(config)
     before = files_of(tmp_path / "out")
-    folder = next(path for path in (tmp_path / "out").rglob(stage) if path.is_dir())
+    folder = stage_folders(tmp_path / "out/reduced")[stage]
     times = mtimes(folder)
     (folder / "00001.parquet").unlink()
     assert reduce_set(config)["stages"][stage]["counts"] == figures["stages"][stage]["counts"]
@@ -54,7 +55,7 @@ def test_a_missing_part_alone_is_made_again(configure, tmp_path, stage):
     assert {name for name in times if again[name] != times[name]} == {"00001.parquet"}
 
 
-@pytest.mark.parametrize("output", ["cluster/centroids.npy", "cluster/sizes.npy", "build/keys.txt"])
+@pytest.mark.parametrize("output", ["cluster/*/centroids.npy", "cluster/*/sizes.npy", "build/keys.txt"])
 def test_a_missing_output_is_made_again(configure, tmp_path, output):
     config = configure()
     reduce_set(config)
@@ -81,7 +82,7 @@ def test_unfinished_stage_goes_on_from_its_parts(configure, tmp_path):
 def test_files_without_their_manifest_are_refused(configure, tmp_path):
     config = configure()
     reduce_set(config)
-    (tmp_path / "out/reduced/cluster/manifest.json").unlink()
+    (tmp_path / "out/cluster/histogram-tfidf-4-seed42/manifest.json").unlink()
     with pytest.raises(ValueError, match="holds files but no manifest.*--restart cluster"):
         reduce_set(config)
     assert reduce_set(config, "run.restart=cluster")["counts"]["kept"] == 11
@@ -91,10 +92,16 @@ def test_changed_setting_is_named_and_restart_takes_it(configure, tmp_path):
     config = configure()
     reduce_set(config)
     changed = ["run.keep_ratio=0.5", "run.num_clusters=3"]
-    with pytest.raises(ValueError, match=r"stage cluster.*\n.*config\.num_clusters: 4 -> 3\n.*--restart cluster"):
+    changes = r"\n  cluster: histogram-tfidf-4-seed42 -> histogram-tfidf-3-seed42\n.*--restart select"
+    with pytest.raises(ValueError, match=f"recipe 'reduced' in .*out was made from other shared stages.*:{changes}"):
         reduce_set(config, *changed)
+    assert len(list((tmp_path / "out/cluster").iterdir())) == 1  # nothing was clustered in vain
+    with pytest.raises(ValueError, match=r"stage select.*\n.*config\.keep_ratio: 0\.25 -> 0\.5\n.*--restart select"):
+        reduce_set(config, changed[0])
+    with pytest.raises(ValueError, match=r"stage cluster.*\n.*config\.fit_size: 262144 -> 40\n.*--restart cluster"):
+        reduce_set(config, "run.fit_size=40")
     times = mtimes(tmp_path / "out/encode")
-    figures = reduce_set(config, *changed, "run.restart=cluster")
+    figures = reduce_set(config, *changed, "run.restart=select")
     assert figures["counts"]["cluster_sizes"]["clusters"] == 3
     assert figures["counts"]["kept"] == 22  # half of 43, rounded to even
     assert mtimes(tmp_path / "out/encode") == times
@@ -113,11 +120,15 @@ def test_restart_leaves_no_image_of_a_larger_set(configure, tmp_path):
 def test_restart_of_clusters_keeps_the_scores(configure, tmp_path):
     config = configure(**ALIGNED)
     reduce_set(config)
-    times = mtimes(tmp_path / "out/score")
-    reduce_set(config, "run.num_clusters=3", "run.restart=cluster")
-    assert mtimes(tmp_path / "out/score") == times
-    reduce_set(config, "run.num_clusters=3", "run.restart=score")
-    assert mtimes(tmp_path / "out/score") != times
+    cluster, score = (tmp_path / "out" / name for name in ("cluster/histogram-tfidf-4-seed42", "score/likelihood"))
+    clustered, scored = mtimes(cluster), mtimes(score)
+    reduce_set(config, "run.restart=cluster")
+    assert mtimes(score) == scored and mtimes(cluster).keys() == clustered.keys()
+    assert not set(mtimes(cluster).values()) & set(clustered.values())
+    clustered = mtimes(cluster)
+    reduce_set(config, "run.restart=score")
+    assert mtimes(cluster) == clustered and mtimes(score).keys() == scored.keys()
+    assert not set(mtimes(score).values()) & set(scored.values())
 
 
 def test_other_captioner_is_another_run(configure, pool, tmp_path):
@@ -153,16 +164,17 @@ def test_recipes_share_what_does_not_depend_on_them(configure, tmp_path):
     paper = configure(name="paper")
     reduce_set(paper)
     out = tmp_path / "out"
-    shared = {name: mtimes(out / name) for name in ("encode",)}
+    shared = {name: mtimes(out / name) for name in ("encode", "cluster/histogram-tfidf-4-seed42")}
+    assert all(shared.values())
     best = configure(name="best", **ALIGNED, keep_ratio=0.5)
     figures = reduce_set(best)
     assert {name: mtimes(out / name) for name in shared} == shared
     assert figures["counts"]["kept"] == 22
     third = configure(name="third", selection="aligned", recipe="generated")
-    times = mtimes(out / "score")
+    times = mtimes(out / "score/likelihood")
     reduce_set(third)
-    assert mtimes(out / "score") == times
-    assert {path.name for path in out.iterdir()} == {"encode", "score", "paper", "best", "third"}
+    assert mtimes(out / "score/likelihood") == times
+    assert {path.name for path in out.iterdir()} == {"encode", "score", "cluster", "paper", "best", "third"}
     assert len(ledger_rows(out / "paper")) == len(ledger_rows(out / "best")) == 48
 
 
