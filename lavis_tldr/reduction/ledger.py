@@ -28,13 +28,17 @@ SCHEMA = pa.schema(
         ("error", pa.string()),  # "" where usable
         ("cluster", pa.int32()),  # -1 where in none
         ("distance", pa.float32()),  # squared L2 to the centroid; NaN where in no cluster
+        ("prototype_distance", pa.float32()),  # cosine distance to the centroid, likewise
         ("alignment", pa.float32()),  # NaN where not scored
+        ("score", pa.float32()),  # what the selection ranked by, higher was kept first; NaN where the draw decided
         ("kept", pa.bool_()),
         ("reason", pa.string()),
         ("understudy", pa.int32()),  # 1: the first of its cluster to step in for a kept one; 0: kept, or failed
         ("caption_generated", pa.string()),
         ("caption", pa.string()),
         ("caption_from", pa.string()),  # "original", "generated", "original_generated" or ""
+        ("alignment_generated", pa.float32()),  # of caption_generated; NaN where it was not asked for
+        ("alignment_refined", pa.float32()),  # of caption; likewise
         ("image_path", pa.string()),
         ("image_offset", pa.int64()),  # -1: the whole file
         ("image_size", pa.int64()),
@@ -46,13 +50,18 @@ SCHEMA = pa.schema(
 _FILL = {
     "cluster": -1,
     "distance": np.nan,
+    "prototype_distance": np.nan,
     "alignment": np.nan,
+    "score": np.nan,
+    "filtered": False,
     "kept": False,
     "understudy": 0,
     "duplicate_of": "",
     "caption_generated": "",
     "caption": "",
     "caption_from": "",
+    "alignment_generated": np.nan,
+    "alignment_refined": np.nan,
 }
 
 
@@ -62,7 +71,8 @@ def ledger_of(
     selection: pa.Table,
     refined: pa.Table,
     *,
-    by_alignment: bool,
+    criterion: str,
+    prefilter: str = "",
     replaced: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """The ledger of one part of the source.
@@ -70,9 +80,11 @@ def ledger_of(
     Args:
         part: Its name.
         records: All its records: key, image_key, caption_original, error and the image's place.
-        selection: The usable ones: key, cluster, distance, alignment, kept, understudy, duplicate_of.
-        refined: The kept ones: key, caption_generated, caption, caption_from.
-        by_alignment: Whether the selection went by alignment.
+        selection: The usable ones: key, cluster, distance, prototype_distance, alignment, score, filtered, kept,
+            understudy, duplicate_of.
+        refined: The kept ones: key, caption_generated, caption, caption_from, alignment_generated, alignment_refined.
+        criterion: By what samples were selected (``criteria.SELECTIONS``).
+        prefilter: By what they were filtered before, or "".
         replaced: Keys of kept samples whose image is lost, each with the key of its stand-in, or "" where there is none
             (`understudy.apply`); ``selection`` has them applied.
 
@@ -91,7 +103,10 @@ def ledger_of(
         table["error"].to_pylist(),
         table["kept"].to_numpy(),
         duplicate_of=table["duplicate_of"].to_pylist(),
-        alignment=table["alignment"].to_numpy() if by_alignment else None,
+        score=table["score"].to_numpy(),
+        filtered=table["filtered"].to_numpy(),
+        selection=criterion,
+        prefilter=prefilter,
         keys=table["key"].to_pylist(),
         replaced=replaced,
     )

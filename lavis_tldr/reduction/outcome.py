@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .criteria import CRITERIA, UNIFORM
+
 KEPT, DROPPED, FAILED = "kept", "dropped: ", "failed: "
 STANDS_IN = KEPT + ": stands in for "
 NOT_DRAWN = DROPPED + "not drawn"
-LOW_ALIGNMENT = DROPPED + "low alignment"
+FILTERED = DROPPED + "filtered: "
+SHORTCOMINGS = {name: criterion.shortcoming for name, criterion in CRITERIA.items()}
 NEAR_DUPLICATE = DROPPED + "near duplicate of "
 LOST = DROPPED + "image gone missing"
 
@@ -22,7 +25,10 @@ def reasons(
     kept: np.ndarray,
     *,
     duplicate_of: Sequence[str] | None = None,
-    alignment: np.ndarray | None = None,
+    score: np.ndarray | None = None,
+    filtered: np.ndarray | None = None,
+    selection: str = UNIFORM,
+    prefilter: str = "",
     keys: Sequence[str] = (),
     replaced: Mapping[str, str] | None = None,
 ) -> list[str]:
@@ -32,8 +38,10 @@ def reasons(
         errors: (R,), "" where usable.
         kept: (R,), bool.
         duplicate_of: (R,), the key that a near duplicate repeats, or "".
-        alignment: (R,), the scores that the selection went by, NaN where there was none; leave out where the
-            selection did not go by scores.
+        score: (R,), what the selection ranked by, NaN where the draw decided; None: it did everywhere.
+        filtered: (R,), bool, True for what the prefilter left out; None: nothing.
+        selection: By what samples were selected (``criteria.SELECTIONS``).
+        prefilter: By what they were filtered before, or "".
         keys: (R,); needed with ``replaced``.
         replaced: Keys of samples whose image is lost, each with the key of its stand-in or "".
 
@@ -42,13 +50,16 @@ def reasons(
     """
     count = len(errors)
     twins = [""] * count if duplicate_of is None else duplicate_of
-    scores = np.full(count, np.nan) if alignment is None else np.asarray(alignment, dtype=np.float64)
-    if not count == len(kept) == len(twins) == len(scores):
+    scores = np.full(count, np.nan) if score is None else np.asarray(score, np.float64)
+    left_out = np.zeros(count, bool) if filtered is None else filtered
+    if not count == len(kept) == len(twins) == len(scores) == len(left_out):
         raise ValueError(
-            f"found {count} errors, {len(kept)} kept flags, {len(twins)} duplicates and {len(scores)} "
-            "scores; all must be given for every record."
+            f"found {count} errors, {len(kept)} kept flags, {len(twins)} duplicates, {len(scores)} scores and "
+            f"{len(left_out)} filtered flags; all must be given for every record."
         )
-    found = list(map(_reason, errors, kept, twins, scores))
+    worse = DROPPED + SHORTCOMINGS.get(selection, "")
+    unfit = FILTERED + SHORTCOMINGS.get(prefilter, "")
+    found = [_reason(*row, worse=worse, unfit=unfit) for row in zip(errors, kept, twins, scores, left_out, strict=True)]
     if replaced:
         stand_ins = {other: lost for lost, other in replaced.items() if other}
         for row, key in enumerate(keys):
@@ -59,16 +70,18 @@ def reasons(
     return found
 
 
-def _reason(error: str, kept: bool, twin: str, score: float) -> str:
+def _reason(error: str, kept: bool, twin: str, score: float, filtered: bool, *, worse: str, unfit: str) -> str:
     if kept and error:
         raise ValueError(f"a record is kept though it has error {error!r}; it can't be both.")
     if error:
         return FAILED + error
     if kept:
         return KEPT
+    if filtered:
+        return unfit
     if twin:
         return NEAR_DUPLICATE + twin
-    return NOT_DRAWN if np.isnan(score) else LOW_ALIGNMENT
+    return NOT_DRAWN if np.isnan(score) else worse
 
 
 def summarise(ledger: Iterable[pa.Table], num_clusters: int | None = None) -> dict:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lavis_tldr.reduction.outcome import FAILED, KEPT, LOST, LOW_ALIGNMENT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN
+from lavis_tldr.reduction.outcome import (
+    DROPPED,
+    FAILED,
+    KEPT,
+    LOST,
+    NEAR_DUPLICATE,
+    NOT_DRAWN,
+    SHORTCOMINGS,
+    STANDS_IN,
+)
 
 from .texts import printable
 from .units import count, number, ordinal, place
+
+LOW_ALIGNMENT = DROPPED + SHORTCOMINGS["aligned"]
 
 
 def explain_outcome(

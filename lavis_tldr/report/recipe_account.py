@@ -45,10 +45,17 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
     repairs = Repairs.load(folder)
     reason = row.get("reason")
     if reason is None and (source["error"] or "kept" in row):  # the ledger is still to come
-        by = np.array([alignment], float) if selection.get("selection") == "aligned" else None
-        twins, errors = [row.get("duplicate_of") or ""], [source["error"]]
-        kept = np.array([bool(row.get("kept"))])
-        (reason,) = reasons(errors, kept, duplicate_of=twins, alignment=by, keys=[key], replaced=repairs.replaced)
+        (reason,) = reasons(
+            [source["error"]],
+            np.array([bool(row.get("kept"))]),
+            duplicate_of=[row.get("duplicate_of") or ""],
+            score=np.array([row.get("score", np.nan)]),
+            filtered=np.array([bool(row.get("filtered"))]),
+            selection=selection.get("selection", ""),
+            prefilter=selection.get("prefilter", ""),
+            keys=[key],
+            replaced=repairs.replaced,
+        )
     tables = [folders[stage] for stage in ("ledger", "select", "cluster") if stage in folders]
     done = next((table for table in tables if is_done(table)), None)
     table = [] if done is None else parts_of(done)

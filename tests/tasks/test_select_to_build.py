@@ -1,4 +1,4 @@
-"""Select, ledger and build on drawn records: nothing lost, nothing doubled, quotas right, whatever the sizes."""
+"""Select, ledger and build on drawn records, against an oracle: nothing lost, nothing doubled, quotas right."""
 
 import json
 import math
@@ -11,17 +11,22 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_selection import naive_outcome
 
 from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
-from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import check_ledger, read_ledger
-from lavis_tldr.reduction.selection import keep_budget
+from lavis_tldr.reduction.quotas import density_weights
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES, encode, refine, score, select, standing
+from lavis_tldr.tasks.stages import STAGES, encode, gradient, refine, score, select, standing
 from lavis_tldr.tasks.stages.context import Context, write_table
 
-NUM_CLUSTERS, NUM_CODES, NUM_PATCHES = 5, 8, 6
+NUM_CLUSTERS, NUM_CODES, NUM_PATCHES, WIDTH = 5, 8, 6, 2
+# Mean patch feature and [CLS] of images by code.
+FEATURES = np.random.default_rng(0).normal(size=(NUM_CODES, 2 * WIDTH)).astype(np.float16)
+CENTROIDS = np.random.default_rng(1).normal(size=(NUM_CLUSTERS, 3)).astype(np.float32)
+SPREADS = np.array([0.5, 0.1, 0.3, 0.0, 0.25])
+MEASURES = ("alignment", "distance", "prototype_distance", "gradient")
 ERRORS = ("", "", "", "", "empty caption", "missing image")
 
 records = st.lists(
@@ -30,7 +35,10 @@ records = st.lists(
             "part": st.integers(0, 3),
             "cluster": st.integers(0, NUM_CLUSTERS - 1),
             "error": st.sampled_from(ERRORS),
-            "score": st.sampled_from([0.1, 0.5, 0.5, 0.9, -2.0, math.nan]),
+            "alignment": st.sampled_from([0.125, 0.5, 0.5, 0.75, -2.0, math.nan]),
+            "distance": st.sampled_from([0.0, 0.25, 1.5]),
+            "prototype_distance": st.sampled_from([0.0, 0.25, 1.5, 2.0]),
+            "gradient": st.sampled_from([0.0, 0.5, 8.0, math.nan]),
             "code": st.integers(0, NUM_CODES - 1),
         }
     ),
@@ -51,8 +59,8 @@ def write_stage(context, name, tables):
 
 
 def write_records(context, rows):
-    """What encode, score and cluster would have written."""
-    encoded, scored, clustered = {}, {}, {}
+    """What encode, score, gradient and cluster would have written."""
+    encoded, scored, graded, clustered = {}, {}, {}, {}
     for part in context.parts.source.parts:
         mine = [row for row in rows if row["part"] == part.index]
         usable = np.array([not row["error"] for row in mine], bool)
@@ -67,20 +75,23 @@ def write_records(context, rows):
             "image_offset": list(range(len(mine))),
             "image_size": [1] * len(mine),
             "codes": list_column(codes, usable),
-            "feature": list_column(np.zeros((len(good), 0), np.float16), usable),
+            "feature": list_column(FEATURES[[row["code"] for row in good]].reshape(-1, 2 * WIDTH), usable),
         }
         encoded[part.name] = with_code_statistics(pa.table(columns, schema=encode.SCHEMA), codes, NUM_CODES)
         keys = pa.array([row["key"] for row in good], pa.string())
-        scores = pa.array([row["score"] for row in good], pa.float32())
-        scored[part.name] = pa.table({"key": keys, "likelihood_gain": scores}, schema=score.schema_of("likelihood"))
+        known = {name: pa.array([row[name] for row in good], pa.float32()) for name in MEASURES}
+        scores = {"key": keys, "likelihood_gain": known.pop("alignment")}
+        scored[part.name] = pa.table(scores, schema=score.schema_of("likelihood"))
+        graded[part.name] = pa.table({"key": keys, "gradient": known.pop("gradient")}, schema=gradient.SCHEMA)
         clusters = pa.array([row["cluster"] for row in good], pa.int32())
-        distances = pa.array([0.5] * len(good), pa.float32())
-        clustered[part.name] = pa.table({"key": keys, "cluster": clusters, "distance": distances})
+        clustered[part.name] = pa.table({"key": keys, "cluster": clusters, **known})
     write_stage(context, "encode", encoded)
     write_stage(context, "score", scored)
+    write_stage(context, "gradient", graded)
     stage = write_stage(context, "cluster", clustered)
     sizes = np.bincount([row["cluster"] for row in rows if not row["error"]], minlength=NUM_CLUSTERS)
-    np.save(stage.folder / "sizes.npy", sizes)
+    for name, values in (("sizes", sizes), ("spreads", SPREADS), ("centroids", CENTROIDS)):
+        np.save(stage.folder / f"{name}.npy", values)
     stage.finish({"read": int(sizes.sum())}, 1.0)
 
 
@@ -91,8 +102,10 @@ def write_refined(context):
         found = context.load_part(select.stage_of(context), name, ["key", "kept"])
         keys = found["key"].filter(found["kept"])
         columns = {column: keys for column in ("key", "caption_generated", "caption")}
-        origin = pa.array(["generated"] * len(keys), pa.string())
-        tables[name] = pa.table({**columns, "caption_from": origin}, schema=refine.SCHEMA)
+        columns["caption_from"] = pa.array(["generated"] * len(keys), pa.string())
+        aligned = pa.array(np.full(len(keys), 0.5, np.float32))
+        columns |= {"alignment_generated": aligned, "alignment_refined": aligned}
+        tables[name] = pa.table(columns, schema=refine.SCHEMA)
     write_stage(context, "refine", tables)
 
 
@@ -104,45 +117,65 @@ def run_stages(context, *names):
         assert not stage.scratch.exists()
 
 
-def naive_quotas(sizes, budget):
-    """Largest remainders, the lower cluster first, in exact fractions."""
-    total = sum(sizes)
-    quotas = [size * budget // total for size in sizes]
-    order = sorted(range(len(sizes)), key=lambda c: (-(sizes[c] * budget % total), c))
-    for cluster in order[: budget - sum(quotas)]:
-        quotas[cluster] += 1
-    return quotas
+def context_of(folder, config):
+    quantizer = SimpleNamespace(num_codes=NUM_CODES)
+    return Context(
+        Path(folder),
+        ReduceConfig.from_run(
+            {"num_clusters": NUM_CLUSTERS, "images": "in_place", "alignment": "likelihood", **config}
+        ),
+        SimpleNamespace(source=SimpleNamespace(parts=[Part(i, f"{i:05d}", "") for i in range(4)])),
+        SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH, pooled_width=2 * WIDTH),
+        "model",
+        "cpu",
+        as_made=("encode", "score", "gradient", "cluster", "refine"),
+    )
+
+
+@st.composite
+def configs(draw):
+    """Every selection with every quota, prefilter and way to tell near duplicates."""
+    criteria = ["aligned", "large_distance", "hard_sample", "easy_sample", "gradient"]
+    share = draw(st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+    config = {
+        "selection": draw(st.sampled_from(["random", "uniform", *criteria])),
+        "keep_ratio": draw(st.floats(0.01, share)),
+        "balance": draw(st.sampled_from([0.0, 0.4, 1.0])),
+        "quota": draw(st.sampled_from(["size", "density"])),
+        "density_temperature": draw(st.sampled_from([1e-5, 0.1, 5.0])),
+        "prefilter": draw(st.sampled_from(["", *criteria])),
+        "prefilter_share": share,
+        "prefilter_scope": draw(st.sampled_from(["all", "cluster"])),
+        "duplicate_threshold": draw(st.sampled_from([None, 0.9])),
+        "duplicate_by": draw(st.sampled_from(["histogram", "feature"])),
+    }
+    return config
+
+
+def likeness(usable, by):
+    """Whether two samples are near duplicates, as a function of their keys."""
+    features = {key: FEATURES[row["code"], :WIDTH].astype(float) for key, row in usable.items()}
+    mean = sum(features.values()) / len(features)
+
+    def by_feature(key, other):
+        one, two = features[key] - mean, features[other] - mean
+        norms = math.hypot(*one) * math.hypot(*two)
+        return norms > 0 and float(one @ two) / norms >= 0.9
+
+    # An image of one code only shares all of it with another, or nothing.
+    by_histogram = lambda key, other: usable[key]["code"] == usable[other]["code"]  # noqa: E731
+    return by_feature if by == "feature" else by_histogram
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    records,
-    st.floats(0.01, 1),
-    st.sampled_from(["uniform", "aligned"]),
-    st.sampled_from([0.0, 0.4, 1.0]),
-    st.booleans(),
-    st.integers(1, 20),
-)
-def test_nothing_is_lost_or_doubled_and_quotas_are_right(rows, ratio, selection, balance, by_twins, group_rows):
+@given(records, configs(), st.integers(1, 20))
+def test_every_selection_equals_the_naive_one(rows, config, group_rows):
     rows = [{**row, "key": f"k{i:03d}"} for i, row in enumerate(rows)]
     if all(row["error"] for row in rows):
         rows[0]["error"] = ""
-    config = {"selection": selection, "keep_ratio": ratio, "num_clusters": NUM_CLUSTERS, "images": "in_place"}
-    config |= {"alignment": "likelihood"}
-    if selection == "aligned":
-        config |= {"balance": balance, "duplicate_threshold": 0.9 if by_twins else None}
-    small = {"_ROWS": group_rows, "_ROWS_WITH_CODES": group_rows}
+    small = {"_ROWS": group_rows, "_ROWS_TO_COMPARE": dict.fromkeys(("histogram", "feature"), group_rows)}
     with tempfile.TemporaryDirectory() as folder, patch.multiple(standing, **small):
-        quantizer = SimpleNamespace(num_codes=NUM_CODES)
-        context = Context(
-            Path(folder),
-            ReduceConfig.from_run(config),
-            SimpleNamespace(source=SimpleNamespace(parts=[Part(i, f"{i:05d}", "") for i in range(4)])),
-            SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES),
-            "model",
-            "cpu",
-            as_made=("encode", "score", "cluster", "refine"),
-        )
+        context = context_of(folder, config)
         write_records(context, rows)
         run_stages(context, "select")
         write_refined(context)
@@ -154,35 +187,17 @@ def test_nothing_is_lost_or_doubled_and_quotas_are_right(rows, ratio, selection,
     check_ledger(ledger, num_read=len(rows))  # kept + dropped + failed = read, and no key twice
     found = {row["key"]: row for row in ledger.to_pylist()}
     assert set(found) == {row["key"] for row in rows}
-    kept = {key for key, row in found.items() if row["kept"]}
-    assert [row["key"] for row in annotations] == listed and sorted(listed) == sorted(kept)
     usable = {row["key"]: row for row in rows if not row["error"]}
     assert {key for key, row in found.items() if row["reason"].startswith("failed")} == set(found) - set(usable)
-    twins = {key for key, row in found.items() if "near duplicate" in row["reason"]}
-    budget = min(keep_budget(len(usable), ratio), len(usable) - len(twins))
-    assert len(kept) == budget and kept <= set(usable) - twins
-
-    if selection == "uniform":
-        sizes = np.bincount([row["cluster"] for row in usable.values()], minlength=NUM_CLUSTERS).tolist()
-        of_kept = np.bincount([usable[key]["cluster"] for key in kept], minlength=NUM_CLUSTERS)
-        assert of_kept.tolist() == naive_quotas(sizes, budget)
-    priority = dict(zip(usable, draw_priority(list(usable), config.get("seed", 42)), strict=True))
-
-    def place(key):
-        value = usable[key]["score"] if selection == "aligned" else math.nan
-        return (key in twins, math.isnan(value), 0 if math.isnan(value) else -np.float32(value), priority[key])
-
-    for cluster in range(NUM_CLUSTERS):
-        members = sorted((key for key, row in usable.items() if row["cluster"] == cluster), key=place)
-        num_kept = len(kept & set(members))
-        # The kept are the first of their cluster; the others follow as understudies.
-        of_tiers = [key for key in members if key in kept]
-        assert selection == "aligned" or of_tiers == members[:num_kept]
-        dropped = [key for key in members if key not in kept]
-        assert [found[key]["understudy"] for key in dropped] == list(range(1, len(dropped) + 1))
-    assert all(found[key]["understudy"] == 0 for key in kept)
-    if by_twins and selection == "aligned":
-        for key in twins:
-            other = found[key]["reason"].removeprefix("dropped: near duplicate of ")
-            assert usable[other]["code"] == usable[key]["code"] and usable[other]["cluster"] == usable[key]["cluster"]
-            assert other not in twins
+    sizes = np.bincount([row["cluster"] for row in usable.values()], minlength=NUM_CLUSTERS)
+    weights = []
+    if config["quota"] == "density":
+        weights = density_weights(sizes, SPREADS, CENTROIDS, config["density_temperature"]).tolist()
+    expected = naive_outcome(usable, config, NUM_CLUSTERS, weights, likeness(usable, config["duplicate_by"]))
+    assert {key: (found[key]["reason"], found[key]["understudy"]) for key in usable} == expected
+    kept = sorted(key for key, row in found.items() if row["kept"])
+    assert [row["key"] for row in annotations] == listed and sorted(listed) == kept
+    for key, row in found.items():
+        assert (row["alignment_refined"] == 0.5) == row["kept"]
+        for name in ("distance", "prototype_distance"):
+            assert row[name] == usable[key][name] if key in usable else math.isnan(row[name])

@@ -1,13 +1,13 @@
 """Cluster: K-Means over what represents the images (paper, sec. 3.2)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.reduction.clustering import assign, fit_kmeans
+from lavis_tldr.reduction.prototypes import prototype_distances, sizes_and_spreads
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier
@@ -17,7 +17,7 @@ from lavis_tldr.tasks.stages.representer import PairRepresenter, inputs_of
 from lavis_tldr.tasks.stages.sampling import Sample, draw_sample
 
 _BLOCK = 4096  # rows represented at once
-CENTROIDS, SIZES = "centroids.npy", "sizes.npy"
+SIZES, SPREADS, CENTROIDS = "sizes.npy", "spreads.npy", "centroids.npy"
 
 
 def stage_of(context: Context) -> Stage:
@@ -35,12 +35,13 @@ def _settings(context: Context) -> dict:
         "num_clusters": config.num_clusters,
         "fit_size": config.fit_size,
         "seed": config.seed,
+        "prototype_distance": "cosine",  # tells the stage from one made before it had that column
     }
     return settings | ({"tfidf": config.tfidf} if config.representation == "histogram" else {})
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write ``cluster/<part>.parquet`` (key, cluster, distance), ``centroids.npy`` and ``sizes.npy``.
+    """Write parts (key, cluster, distance, prototype_distance), ``centroids.npy``, ``sizes.npy`` and ``spreads.npy``.
 
     The first process fits the centroids on a drawn sample; then all assign, each its parts.
 
@@ -63,15 +64,16 @@ def run(context: Context, stage: Stage) -> None:
         with stage.write(CENTROIDS) as temporary:
             np.save(temporary, centroids, allow_pickle=False)
     barrier()
-    centroids = load_array(path, config.num_clusters)
+    centroids = load_array(context, CENTROIDS)
     mine = context.my_parts(stage)
     counts, seconds = run_parts(context, stage, mine, _assigned(context, mine, represented, centroids))
     if is_main_process():
-        sizes = np.zeros(config.num_clusters, np.int64)
-        for table in context.load_parts(stage, ["cluster"]):
-            sizes += np.bincount(table["cluster"].to_numpy(), minlength=len(sizes))
-        with stage.write(SIZES) as temporary:
-            np.save(temporary, sizes, allow_pickle=False)
+        tables = context.load_parts(stage, ["cluster", "prototype_distance"])
+        blocks = ([column.to_numpy() for column in table.columns] for table in tables)
+        sizes, spreads = sizes_and_spreads(blocks, config.num_clusters)
+        for name, values in ((SIZES, sizes), (SPREADS, spreads)):
+            with stage.write(name) as temporary:
+                np.save(temporary, values, allow_pickle=False)
         counts |= {"clusters": config.num_clusters, "empty": int((sizes == 0).sum())}
     finish_on_first(stage, counts, seconds)
 
@@ -95,17 +97,25 @@ def _assigned(
     for part in parts:
         table = encode.load_usable(context, part.name, ["key", *represented.columns])
         starts = range(0, max(len(table), 1), _BLOCK)
-        blocks = [assign(represented(table.slice(i, _BLOCK)), centroids) for i in starts]
-        cluster_ids, distances = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        yield pa.table({"key": table["key"], "cluster": cluster_ids, "distance": distances})
+        blocks = [_placed(represented(table.slice(i, _BLOCK)), centroids) for i in starts]
+        columns = map(np.concatenate, zip(*blocks, strict=True))
+        names = ("cluster", "distance", "prototype_distance")
+        yield pa.table({"key": table["key"], **dict(zip(names, columns, strict=True))})
 
 
-def load_array(path: Path, num_clusters: int) -> np.ndarray:
-    """An array of the cluster stage, a row a cluster.
+def _placed(features: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cluster, distance and prototype distance of samples, (n,) each."""
+    cluster_ids, distances = assign(features, centroids)
+    return cluster_ids, distances, prototype_distances(features, centroids, cluster_ids)
+
+
+def load_array(context: Context, name: str) -> np.ndarray:
+    """An array of the stage, a row a cluster: `SIZES` (C,), `SPREADS` (C,) or `CENTROIDS` (C, F).
 
     Raises:
         ValueError: If the file holds something else, such as a pickle, which is never loaded.
     """
+    path, num_clusters = stage_of(context).folder / name, context.config.num_clusters
     try:
         found = np.load(path, allow_pickle=False)
         if len(found) == num_clusters:

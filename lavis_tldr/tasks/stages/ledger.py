@@ -12,7 +12,11 @@ _RECORD_COLUMNS = ["key", "image_key", "caption_original", "error", "image_path"
 
 
 def stage_of(context: Context) -> Stage:
-    return context.stage("ledger", lambda: ({"by_alignment": context.config.selection == "aligned"}, _inputs(context)))
+    return context.stage("ledger", lambda: (_settings(context), _inputs(context)))
+
+
+def _settings(context: Context) -> dict:
+    return {"selection": context.config.selection, "prefilter": context.config.prefilter}
 
 
 def _inputs(context: Context) -> dict[str, str]:
@@ -41,6 +45,7 @@ def _table(context: Context, part: Part, replaced: dict[str, str]) -> pa.Table:
         records,
         selection,
         refined,
-        by_alignment=context.config.selection == "aligned",
+        criterion=context.config.selection,
+        prefilter=context.config.prefilter,
         replaced=replaced,
     )

@@ -1,0 +1,124 @@
+"""Selection as it is described, in plain Python: the oracle for the stages."""
+
+import math
+from fractions import Fraction
+
+from lavis_tldr.reduction.draw import draw_priority
+
+# Criterion -> what it goes by, whether more of it is better, and what is wrong with those dropped.
+CRITERIA = {
+    "aligned": ("alignment", 1, "low alignment"),
+    "large_distance": ("distance", 1, "near its centroid"),
+    "hard_sample": ("prototype_distance", 1, "near its prototype"),
+    "easy_sample": ("prototype_distance", -1, "far from its prototype"),
+    "gradient": ("gradient", 1, "small gradient"),
+}
+
+
+def naive_quotas(sizes, weights, budget):
+    """Water-filling in exact fractions, then largest remainders, the lower cluster first."""
+    quotas = [0] * len(sizes)
+    waiting = [c for c in range(len(sizes)) if sizes[c]]
+    while waiting:
+        total = sum(weights[c] for c in waiting)
+        shares = {c: Fraction(weights[c] * budget, total) for c in waiting}
+        full = [c for c in waiting if shares[c] >= sizes[c]]
+        if not full:
+            break
+        for c in full:
+            quotas[c] = sizes[c]
+            budget -= sizes[c]
+        waiting = [c for c in waiting if c not in full]
+    for c in waiting:
+        quotas[c] = math.floor(shares[c])
+        budget -= quotas[c]
+    for c in sorted(waiting, key=lambda c: (quotas[c] - shares[c], c))[:budget]:
+        quotas[c] += 1
+    return quotas
+
+
+def naive_outcome(samples, config, num_clusters, weights, alike, seed=42):
+    """Reason and place among the understudies of each usable sample.
+
+    Args:
+        samples: {key: {"cluster", "alignment", "distance", "prototype_distance", "gradient"}}.
+        config: Keys of ReduceConfig.
+        num_clusters: C.
+        weights: Of the clusters, by density; empty: they weigh what they hold.
+        alike: Whether two keys are near duplicates.
+    """
+    priority = dict(zip(samples, draw_priority(list(samples), seed).tolist(), strict=True))
+    clusters = range(num_clusters)
+    members = {c: [key for key, sample in samples.items() if sample["cluster"] == c] for c in clusters}
+
+    def score(key, criterion):
+        if criterion not in CRITERIA:
+            return math.nan
+        column, sign, _ = CRITERIA[criterion]
+        return sign * samples[key][column]
+
+    def best_first(criterion):
+        return lambda key: (math.isnan(score(key, criterion)), nan_is_none(-score(key, criterion)), priority[key])
+
+    def share_of(keys, share):
+        return min(len(keys), max(1, round(len(keys) * share)))
+
+    selection, prefilter = config["selection"], config.get("prefilter", "")
+    passed = set(samples)
+    if prefilter:
+        groups = [list(samples)] if config["prefilter_scope"] == "all" else [keys for keys in members.values() if keys]
+        passed = set()
+        for keys in groups:
+            passed |= set(sorted(keys, key=best_first(prefilter))[: share_of(keys, config["prefilter_share"])])
+
+    twin_of = {}
+    if config.get("duplicate_threshold"):
+        scored = "aligned" in (selection, prefilter)
+        for keys in members.values():
+            stay = []
+            order = sorted(keys, key=best_first(selection))
+            order.sort(key=lambda key: best_first("aligned")(key)[:2] if scored else 0)
+            for key in order:
+                if key in passed:
+                    better = [other for other in stay if alike(key, other)]
+                    twin_of.update({key: better[0]} if better else {})
+                    stay += [] if better else [key]
+
+    budget, kept = share_of(list(samples), config["keep_ratio"]), set()
+    balance = {"random": 0.0, "uniform": 1.0}.get(selection, config.get("balance", 1.0))
+    eligible = [key for key in passed if key not in twin_of]
+    for is_unscored in (False, True):
+        tier = sorted(
+            (key for key in eligible if math.isnan(score(key, selection)) == is_unscored), key=best_first(selection)
+        )
+        share = min(budget, len(tier))
+        budget -= share
+        sizes = [sum(samples[key]["cluster"] == c for key in tier) for c in clusters]
+        quotas = naive_quotas(sizes, weights or sizes, round(balance * share))
+        given = {key for c in clusters for key in [k for k in tier if samples[k]["cluster"] == c][: quotas[c]]}
+        kept |= given | set([key for key in tier if key not in given][: share - len(given)])
+
+    def in_line(key):
+        """Scored before unscored before filtered before near duplicates."""
+        rank = 3 if key in twin_of else 2 if key not in passed else int(math.isnan(score(key, selection)))
+        return (rank, *best_first(selection)(key)[1:])
+
+    found = {}
+    for keys in members.values():
+        line = sorted((key for key in keys if key not in kept), key=in_line)
+        for key in keys:
+            reason = "kept"
+            if key in line:
+                reason = "dropped: not drawn"
+                if not math.isnan(score(key, selection)):
+                    reason = f"dropped: {CRITERIA[selection][2]}"
+                if key in twin_of:
+                    reason = f"dropped: near duplicate of {twin_of[key]}"
+                if key not in passed:
+                    reason = f"dropped: filtered: {CRITERIA[prefilter][2]}"
+            found[key] = (reason, line.index(key) + 1 if key in line else 0)
+    return found
+
+
+def nan_is_none(value):
+    return 0.0 if math.isnan(value) else value
