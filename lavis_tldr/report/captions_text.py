@@ -34,20 +34,18 @@ def _row(captions: dict, name: str, what: str, tell) -> list[str]:
 
 
 def _rare_words(rare: dict) -> list[str]:
-    what = f"of {_survivors(rare)} (in {count(rare['most'])} original captions at most)"
-    lines = entry("rare words", what, 0)
+    lines = entry("rare words", f"{_survivors(rare)}; rare: in {count(rare['most'])} original captions at most", 0)
     if rare["well_aligned"]:
-        lines += entry("", f"of {_survivors(rare['well_aligned'])} in originals that fit their image", 0)
+        lines += entry("", f"{_survivors(rare['well_aligned'])} in originals that fit their image", 0)
     for example in rare["lost"]:
-        lost = ", ".join(map(printable, example["words"]))
+        lost = f"{', '.join(map(printable, example['words']))} ({printable(example['key'])})"
         lines += entry("lost", f"{lost}: {quoted(example['original'])} -> {quoted(example['refined'])}")
-        lines += entry("", printable(example["key"]))
     return lines
 
 
 def _survivors(rare: dict) -> str:
     survive = f" ({share(rare['share'])})" if rare["share"] is not None else ""
-    return f"{count(rare['original'])} {count(rare['refined'])}{survive} survive"
+    return f"{count(rare['refined'])} of {count(rare['original'])} survive{survive}"
 
 
 def _alignment(facts: dict) -> list[str]:
