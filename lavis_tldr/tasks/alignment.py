@@ -19,6 +19,8 @@ COLUMNS = {
     "likelihood": ("likelihood_gain",),
     "similarity": ("similarity",),
     "both": BOTH,
+    "itm": ("itm",),
+    "itc": ("itc",),
 }
 
 
@@ -114,7 +116,7 @@ def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping
 
     Args:
         scores: The columns that belong to the kind (``COLUMNS``), (N,) each.
-        kind: contrastive, likelihood, similarity, or both: the mean of the last two, each standardized.
+        kind: of `COLUMNS`; both is the mean of its two, each standardized.
         moments: For both: of the two scores over the whole set.
 
     Returns:

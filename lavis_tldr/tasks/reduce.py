@@ -115,6 +115,8 @@ class ReduceTask(BaseTask):
         # Opened now, so that a wrong folder is known before hours of encoding.
         if config.embed_captions.intersection(names):
             _ = context.sentence_encoder
+        if config.use_blip.intersection(names):
+            _ = context.blip
         with ExitStack() as held:
             if set(names) - set(SHARED_STAGES):
                 held.enter_context(alone(context.recipe_root))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import SourceParts
+from lavis_tldr.models.blip_matching import BlipMatching, load_blip
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.recipes import SHARED_STAGES
@@ -84,6 +85,11 @@ class Context:
     def sentence_encoder(self) -> SentenceEncoder:
         """The encoder that captions are compared by."""
         return SentenceEncoder(self.config.similarity_weights).to(self.device)
+
+    @cached_property
+    def blip(self) -> BlipMatching:
+        """BLIP, that scores captions or embeds images."""
+        return load_blip(self.config.blip_weights, self.config.blip_model_type)
 
     @cached_property
     def recipe_root(self) -> Path:

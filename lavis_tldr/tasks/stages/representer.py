@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from lavis_tldr.reduction.code_tables import CodeStatistics
 from lavis_tldr.reduction.representation import REPRESENTATIONS, idf_from_frequency, normalise_rows, represent
-from lavis_tldr.tasks.stages import encode
+from lavis_tldr.tasks.stages import blip, encode
 from lavis_tldr.tasks.stages.context import Context
 
 
@@ -43,6 +43,7 @@ class PairRepresenter:
       then differs by the quantizing alone. It is not standardized over the set: a pair is represented the same in
       whatever set and part it stands.
     - ``text``: the sentence embedding of the original caption, L2-normalised.
+    - ``blip``: BLIP's image feature, L2-normalised.
 
     Attributes:
         columns: Of encode's table, what the rows must hold.
@@ -55,7 +56,7 @@ class PairRepresenter:
             self._of_codes = Representer(context, statistics)
             self.columns = ["codes"]
         else:
-            self.columns = {"feature": ["feature"], "text": ["caption_original"]}[self._kind]
+            self.columns = {"feature": ["feature"], "text": ["caption_original"], "blip": blip.PLACE}[self._kind]
 
     def __call__(self, rows: pa.Table) -> np.ndarray:
         model = self._context.model
@@ -63,6 +64,8 @@ class PairRepresenter:
             return self._of_codes(encode.codes_of(rows, model.num_patches))
         if self._kind == "feature":
             return normalise_rows(encode.features_of(rows, model.pooled_width)[:, : model.encoder_width])
+        if self._kind == "blip":
+            return blip.embed_images(self._context, rows)
         return self._context.sentence_encoder(rows["caption_original"].to_pylist()).numpy()
 
 
@@ -70,4 +73,6 @@ def inputs_of(context: Context) -> dict[str, str]:
     """Digests of what the features depend on besides encode's files."""
     if context.config.representation == "text":
         return {"sentence encoder": context.sentence_encoder.digest}
+    if context.config.representation == "blip":
+        return {"blip": context.blip.digest}
     return {}

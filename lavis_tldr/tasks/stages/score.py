@@ -15,7 +15,7 @@ from lavis_tldr.tasks.alignment import COLUMNS, CaptionScorer
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs, fit_contrastive
 from lavis_tldr.tasks.image_features import pooled_features
-from lavis_tldr.tasks.stages import caption, encode
+from lavis_tldr.tasks.stages import blip, caption, encode
 from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
 from lavis_tldr.tasks.stages.sampling import draw_sample
 
@@ -37,7 +37,10 @@ def stage_of(context: Context) -> Stage:
 def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     config = context.config
     inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest}
-    settings: dict = {"alignment": config.alignment, "bf16": config.bf16, "seed": config.alignment_seed}
+    settings: dict = {"alignment": config.alignment, "bf16": config.bf16}
+    if "score" in config.use_blip:
+        return settings, inputs | {"blip": context.blip.digest}
+    settings |= {"seed": config.alignment_seed}
     if config.scores_use_captions:
         inputs["caption"] = caption.stage_of(context).digest
     if "score" in config.embed_captions:
@@ -62,8 +65,9 @@ def run(context: Context, stage: Stage) -> None:
 
 def _scored(context: Context, stage: Stage, parts: list[Part]) -> Iterator[pa.Table]:
     scorer = scorer_of(context, stage)
+    columns = blip.PLACE if "score" in context.config.use_blip else ["codes", "feature"]
     for part in parts:
-        table = encode.load_usable(context, part.name, ["key", "caption_original", "codes", "feature"])
+        table = encode.load_usable(context, part.name, ["key", "caption_original", *columns])
         scores = scorer(table, part.name, table["caption_original"].to_pylist())
         yield pa.table({"key": table["key"], **scores}, schema=schema_of(context.config.alignment))
 
@@ -75,7 +79,16 @@ def scorer_of(context: Context, stage: Stage) -> Scorer:
         context: The run.
         stage: The score stage.
     """
+    if "score" in context.config.use_blip:
+        return _by_blip(context)
     return _by_contrast(context, stage) if context.config.alignment == "contrastive" else _by_captioner(context)
+
+
+def _by_blip(context: Context) -> Scorer:
+    def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
+        return {context.config.alignment: blip.score_captions(context, table, captions)}
+
+    return score
 
 
 def _by_contrast(context: Context, stage: Stage) -> Scorer:
