@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from reductions import files_of
+from reductions import files_of, ledger_rows
 
 from lavis_tldr.tasks import gradients
 from lavis_tldr.tasks.stages import gradient
@@ -65,3 +65,16 @@ def test_ranks_share_the_parts_and_the_network(reduced, forked_ranks, configure,
     outcome = forked_ranks.reduce(configure(output=tmp_path / "by3", **ONLY), ranks=3)
     assert outcome.succeeded, outcome.log
     assert files_of(tmp_path / "by3") == files_of(tmp_path / "out")
+
+
+def test_the_largest_gradients_of_each_cluster_are_kept(reduced, tmp_path):
+    reduced(selection="gradient", keep_ratio=0.5)
+    gradients_of = {row["key"]: row["gradient"] for row in rows(tmp_path / "out")}
+    ledger = [row for row in ledger_rows(tmp_path / "out/reduced").values() if row["cluster"] >= 0]
+    assert sum(row["kept"] for row in ledger) == 22  # half of 43, rounded up
+    for cluster in {row["cluster"] for row in ledger}:
+        kept, dropped = (
+            [gradients_of[row["key"]] for row in ledger if row["cluster"] == cluster and row["kept"] == is_kept]
+            for is_kept in (True, False)
+        )
+        assert min(kept) >= max(dropped, default=0)
