@@ -59,14 +59,14 @@ def test_a_restart_takes_this_recipes_variant_alone(configure, tmp_path):
     assert [recipe["next"] for recipe in facts["recipes"].values()] == [None] * 3
 
 
-def test_scores_of_two_kinds_live_side_by_side(configure, tmp_path):
+def test_scores_of_two_kinds_live_side_by_side(reduced, tmp_path):
     out = tmp_path / "out"
     bert = str(write_bert(tmp_path / "bert"))
-    likely = configure(name="likely", **ALIGNED, caption_all=True)
-    reduce_set(likely)
+    likely = {"name": "likely", **ALIGNED, "caption_all": True}
+    alike = {"name": "alike", **ALIGNED, "alignment": "similarity", "similarity_weights": bert}
+    reduced(**likely)
     before = times(out)
-    alike = configure(name="alike", **ALIGNED, alignment="similarity", similarity_weights=bert)
-    reduce_set(alike)
+    reduced(**alike)
     assert rewritten(before, times(out)) == {"score/similarity", *(f"alike/{name}" for name in OWN)}
     facts = inspect_run(out)
     shared = ["encode", "caption", "score/likelihood", "score/similarity", CLUSTERS]
@@ -81,10 +81,10 @@ def test_scores_of_two_kinds_live_side_by_side(configure, tmp_path):
 
     # Scores that compare generated captions go with these; others don't, nor what was selected by them.
     before = times(out)
-    reduce_set(likely, "run.restart=caption")
+    reduced("run.restart=caption", **likely)
     assert rewritten(before, times(out)) == {"caption", "likely/refine", "likely/ledger"}
     before = times(out)
-    reduce_set(alike, "run.restart=caption")
+    reduced("run.restart=caption", **alike)
     assert rewritten(before, times(out)) == {"caption", "score/similarity", *(f"alike/{name}" for name in OWN)}
 
 
