@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from .diversity import Diversity, ratio
 from .rare_words import RareWords
-from .words import Counts, Vocabulary, WordSets
+from .words import Counts, SplitCaptions, Vocabulary
 
 KINDS = {"original": "caption_original", "generated": "caption_generated", "refined": "caption"}
 ALIGNMENTS = {"original": "alignment", "generated": "alignment_generated", "refined": "alignment_refined"}
@@ -43,16 +43,18 @@ def measure_captions(read: LedgerReader, *, threshold: float | None = None, num_
     for table in read(["error", "caption_original", "alignment"], only_kept=False):
         table = table.filter(pc.equal(table["error"], ""))
         num_captions += len(table)
-        in_captions.add(WordSets(table["caption_original"], vocabulary).words)
+        _, words = SplitCaptions(table["caption_original"], vocabulary).uncommon()
+        in_captions.add(words)
         source.add(table["alignment"])
     most = max(RARE_COUNT, int(RARE_SHARE * num_captions))
     rare = RareWords(vocabulary, in_captions.up_to(len(vocabulary)) <= most, threshold, num_examples)
     diversity = {kind: Diversity(vocabulary) for kind in KINDS}
     alignments = {kind: _Alignments(threshold) for kind in KINDS}
     for table in read(["key", *KINDS.values(), *ALIGNMENTS.values()], only_kept=True):
-        rare.add(table)
+        split = {kind: SplitCaptions(table[column], vocabulary) for kind, column in KINDS.items()}
+        rare.add(table, split["original"], split["refined"])
         for kind, column in KINDS.items():
-            diversity[kind].add(table[column])
+            diversity[kind].add(table[column], split[kind])
             alignments[kind].add(table[ALIGNMENTS[kind]])
     return {
         "captions": {kind: measure.figures() for kind, measure in diversity.items()},

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .draw import draw_priority
-from .words import PER_ROW, Counts, DistinctNumbers, Vocabulary, WordSets, split_words
+from .words import PER_ROW, Counts, DistinctNumbers, SplitCaptions, Vocabulary
 
 
 class Diversity:
-    """How unlike each other captions are. All but the similarity falls with their number: compare sets of one size."""
+    """How unlike each other captions are. Most measures depend on the number of captions: compare sets of one size."""
 
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
@@ -21,22 +21,20 @@ class Diversity:
         self._counts, self._sums = Counts(), Counts(np.float64)
         self._captions, self._pairs = DistinctNumbers(), DistinctNumbers()
 
-    def add(self, captions: pa.ChunkedArray) -> None:
-        """Add captions; empty ones don't count."""
+    def add(self, captions: pa.ChunkedArray, split: SplitCaptions) -> None:
+        """Add captions, whole and split; empty ones don't count."""
         captions = captions.filter(pc.not_equal(captions, ""))
-        rows, words = split_words(captions)
-        numbers = self.vocabulary.number(words)
-        follows = rows[1:] == rows[:-1]
+        follows = split.rows[1:] == split.rows[:-1]
         self._num_captions += len(captions)
-        self._num_words += len(numbers)
+        self._num_words += len(split.words)
         self._num_pairs += np.count_nonzero(follows)
         self._captions.add(draw_priority(captions.to_pylist(), 0))
-        self._counts.add(numbers)
-        self._pairs.add((numbers[:-1] * PER_ROW + numbers[1:])[follows])
-        said = WordSets(captions, self.vocabulary)
-        sizes = np.bincount(said.rows, minlength=1)
+        self._counts.add(split.words)
+        self._pairs.add((split.words[:-1] * PER_ROW + split.words[1:])[follows])
+        rows, words = split.uncommon()
+        sizes = np.bincount(rows, minlength=1)
         self._num_compared += np.count_nonzero(sizes)
-        self._sums.add(said.words, 1 / np.sqrt(sizes[said.rows]))
+        self._sums.add(words, 1 / np.sqrt(sizes[rows]))
 
     def figures(self) -> dict:
         """The measures.

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from .draw import draw_priority
-from .words import Vocabulary, WordSets
+from .words import SplitCaptions, Vocabulary
 
 _SHOWN = {"original": "caption_original", "refined": "caption"}
 
@@ -29,20 +29,20 @@ class RareWords:
         self._had, self._kept = np.zeros((2, 2), np.int64)  # of all originals, and of the well aligned
         self._lost: list[tuple[int, str, dict]] = []
 
-    def add(self, table: pa.Table) -> None:
-        """Add kept samples: key, caption_original, caption, alignment."""
-        original = WordSets(table["caption_original"], self.vocabulary)
-        is_rare = self.is_rare[original.words]
-        codes, rows = original.codes[is_rare], original.rows[is_rare]
-        survives = np.isin(codes, WordSets(table["caption"], self.vocabulary).codes)
+    def add(self, table: pa.Table, original: SplitCaptions, refined: SplitCaptions) -> None:
+        """Add kept samples: key, caption_original, caption, alignment; and the captions split."""
+        rows, words = original.uncommon()
+        is_rare = self.is_rare[words]
+        rows, words = rows[is_rare], words[is_rare]
+        survives = np.isin(original.codes[is_rare], refined.codes)
         fits = np.ones(len(rows), bool)
         if self.threshold is not None:
             fits = table["alignment"].to_numpy()[rows] >= self.threshold
-        self._had += len(codes), np.count_nonzero(fits)
+        self._had += len(rows), np.count_nonzero(fits)
         self._kept += np.count_nonzero(survives), np.count_nonzero(survives & fits)
         if self.num_examples:
             is_lost = ~survives & fits
-            self._keep_examples(table, rows[is_lost], original.words[is_rare][is_lost])
+            self._keep_examples(table, rows[is_lost], words[is_lost])
 
     def _keep_examples(self, table: pa.Table, rows: np.ndarray, words: np.ndarray) -> None:
         """Keep some of the samples with lost words, (T,) each: those of lowest priority by key."""

@@ -61,20 +61,23 @@ class Vocabulary:
         return np.array(ids, np.int64)[encoded.indices.to_numpy()]
 
 
-class WordSets:
-    """The uncommon words of each caption, each once.
+class SplitCaptions:
+    """Captions as numbered words.
 
     Attributes:
-        codes: Row and word of each in one number, sorted, (T,), int64.
-        rows, words: (T,), int64.
+        rows, words: Row of each word and its number, in order, (T,), int64.
+        codes: Row and word in one number of each caption's uncommon words, each once, sorted, (U,), int64.
     """
 
     def __init__(self, captions: pa.ChunkedArray, vocabulary: Vocabulary):
-        rows, words = split_words(captions)
-        uncommon = pc.invert(pc.is_in(words, value_set=_COMMON))
-        rows = rows[uncommon.to_numpy(zero_copy_only=False)]
-        self.codes = np.unique(rows * PER_ROW + vocabulary.number(words.filter(uncommon)))
-        self.rows, self.words = np.divmod(self.codes, PER_ROW)
+        self.rows, words = split_words(captions)
+        self.words = vocabulary.number(words)
+        is_common = pc.is_in(words, value_set=_COMMON).to_numpy(zero_copy_only=False)
+        self.codes = np.unique((self.rows * PER_ROW + self.words)[~is_common])
+
+    def uncommon(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and word of each of the codes, (U,), int64."""
+        return np.divmod(self.codes, PER_ROW)
 
 
 class Counts:
