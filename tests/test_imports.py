@@ -1,5 +1,5 @@
 """The import rule, read off the source: codebook, reduction, sources (no LAVIS) -> models, datasets, tasks,
-runners -> train, cli and its commands. report reads files alone, so it imports as little as reduction.
+runners -> train, ablation, advice, cli and its commands. report reads files alone, so it imports as little as reduction.
 torch.distributed only in models, tasks and runners.
 """
 
@@ -17,7 +17,7 @@ PURE_ROOMS = {"codebook", "reduction", "sources"}
 PURE_FILES = {"files"}
 LAVIS_ROOMS = {"models", "datasets", "tasks", "runners"}
 REPORT = {"report"}
-COMMANDS = {"train", "cli", "commands", "launch", "doctor", "autoload", "__main__"}
+COMMANDS = {"train", "cli", "commands", "ablation", "advice", "launch", "doctor", "autoload", "__main__"}
 DISTRIBUTED_ROOMS = {"models", "tasks", "runners"}
 # LAVIS's wheel installs these as top-level packages.
 STRAY_PACKAGES = {"app", "docs", "projects", "tests"}
@@ -88,7 +88,7 @@ def test_file_keeps_to_the_rule(path):
 
 def test_rooms_are_the_designs():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms == PURE_ROOMS | LAVIS_ROOMS | REPORT | {"commands"}
+    assert rooms == PURE_ROOMS | LAVIS_ROOMS | REPORT | {"commands", "ablation", "advice"}
 
 
 @pytest.mark.parametrize(

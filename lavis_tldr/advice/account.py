@@ -1,0 +1,136 @@
+"""The advice put down: in words, as a table, as a plot."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from lavis_tldr.files import write_whole
+from lavis_tldr.report.units import count, number
+
+from .recommendation import WHOLE
+
+# Column -> its heading, and how its values are written.
+_COLUMNS = {
+    "ratio": ("keep ratio", lambda value: "whole set" if value is None else f"{value:g}"),
+    "pairs": ("pairs", count),
+    "mean_recall": ("mean recall", number),
+    "recall_error": ("±", number),
+    "quality": ("quality", lambda value: _percent(value)),
+    "quality_error": ("±", lambda value: _percent(value)),
+    "clusters": ("clusters", count),
+    "effective_clusters": ("effective", number),
+    "codes_seen": ("codes seen", lambda value: _percent(value)),
+    "near_duplicates": ("near duplicates", lambda value: _percent(value)),
+    "mean_alignment": ("alignment", number),
+    "aligned": ("fitting", lambda value: _percent(value)),
+    "rare_words": ("rare words", lambda value: _percent(value)),
+}
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def table_lines(advice: dict) -> list[str]:
+    """The trade-off as a Markdown table."""
+    rows = [advice["whole"], *advice["ratios"]]
+    columns = [name for name in _COLUMNS if name == "ratio" or any(row[name] is not None for row in rows)]
+
+    def cells(row: dict) -> list[str]:
+        return ["" if row[n] is None and n != "ratio" else _COLUMNS[n][1](row[n]) for n in columns]
+
+    lines = [[_COLUMNS[name][0] for name in columns], ["---"] * len(columns), *map(cells, rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def words(advice: dict) -> list[str]:
+    """The recommendation, how sure it is, and what it rests on."""
+    return [_answer(advice), *_doubts(advice), "", *(f"- {note}" for note in advice["notes"])]
+
+
+def _answer(advice: dict) -> str:
+    told, by_ratio = advice["recommendation"], {row["ratio"]: row for row in advice["ratios"]}
+    reference = "the whole set" if told["against"] == WHOLE else "the best of all tried"
+    goal = f"the target, {_percent(told['target'])} of what {reference} gives"
+    best = by_ratio[told["best"]]
+    if told["ratio"] is None:
+        return f"No ratio reaches {goal}. The best, {told['best']:g}, gives {_gives(best)}."
+    row = by_ratio[told["ratio"]]
+    text = f"Keep {told['ratio']:g} ({count(row['pairs'])} pairs): the smallest ratio that reaches {goal}; it gives "
+    text += f"{_gives(row)}."
+    if best is not row:
+        text += f" The best, {told['best']:g}, gives {_gives(best)}."
+    return text
+
+
+def _gives(row: dict) -> str:
+    return _percent(row["quality"]) + ("" if row["quality_error"] is None else f" ± {_percent(row['quality_error'])}")
+
+
+def _doubts(advice: dict) -> list[str]:
+    told = advice["recommendation"]
+    if told["num_seeds"] == 1:
+        return ["How sure that is nothing says: a single seed has no error bar. Give more --seeds."]
+    if told["ratio"] is None:
+        return []
+    if told["sure_ratio"] == told["ratio"]:
+        return [f"It lies above the target by more than its standard error ({told['num_seeds']} seeds)."]
+    text = f"It can't be told from the target: they differ by less than a standard error ({told['num_seeds']} seeds)."
+    if told["sure_ratio"] is not None:
+        text += f" The smallest ratio that lies above it by more is {told['sure_ratio']:g}."
+    if told["seeds_needed"] is not None:
+        return [f"{text} About {count(told['seeds_needed'])} seeds would tell (--seeds)."]
+    return [f"{text} More seeds alone would hardly tell: more pairs to score on would (--held-out, --validate-on)."]
+
+
+def write_account(advice: dict, folder: Path) -> list[Path]:
+    """Write ``advice.md``, ``advice.csv``, ``advice.json`` and ``advice.png``; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [advice["whole"], *advice["ratios"]]
+    paths = {name: folder / f"advice.{name}" for name in ("md", "csv", "json", "png")}
+    with write_whole(paths["md"]) as path:
+        path.write_text("\n".join([*table_lines(advice), "", *words(advice)]) + "\n", encoding="utf-8")
+    with write_whole(paths["csv"]) as path, open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with write_whole(paths["json"]) as path:
+        path.write_text(json.dumps(advice, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with write_whole(paths["png"]) as path:
+        _plot(advice, path)
+    return list(paths.values())
+
+
+def _plot(advice: dict, path: Path) -> None:
+    """Recall by ratio with error bars, above what the ratios cover."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    recall, cover = figure.subplots(2, 1, sharex=True)
+    rows, whole, told = advice["ratios"], advice["whole"], advice["recommendation"]
+    ratios = [row["ratio"] for row in rows]
+    errors = [row["recall_error"] or 0 for row in rows]
+    recall.errorbar(ratios, [row["mean_recall"] for row in rows], errors, marker="o", capsize=3, label="kept")
+    recall.axhline(whole["mean_recall"], color="black", linestyle="--", label="whole set")
+    if whole["recall_error"]:
+        ends = [whole["mean_recall"] + sign * whole["recall_error"] for sign in (-1, 1)]
+        recall.axhspan(*ends, color="black", alpha=0.1)
+    if told["ratio"] is not None:
+        recall.axvline(told["ratio"], color="tab:green", label=f"recommended: {told['ratio']:g}")
+    recall.set_ylabel("mean recall (standard error)")
+    recall.legend()
+    for name in ("codes_seen", "aligned", "near_duplicates", "rare_words"):
+        values = [row[name] for row in rows]
+        if None not in values:
+            cover.plot(ratios, values, marker=".", label=_COLUMNS[name][0])
+    covered = [row["clusters"] / max(1, whole["clusters"]) for row in rows]
+    cover.plot(ratios, covered, marker=".", label=_COLUMNS["clusters"][0])
+    cover.set_xscale("log")
+    cover.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    cover.set_xticks([], minor=True)
+    cover.set_xlabel("keep ratio")
+    cover.set_ylabel("share")
+    cover.legend()
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,114 @@
+"""What a selection covers of a set: clusters, codes, alignment, near duplicates, rare words.
+
+Counters and bitmaps, filled part by part: memory grows with the vocabulary alone.
+
+Shapes: N samples, C clusters, K codes, L codes an image, F features an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from lavis_tldr.reduction.caption_measures import RARE_COUNT, RARE_SHARE
+from lavis_tldr.reduction.duplicates import find_near_duplicates
+from lavis_tldr.reduction.representation import normalise_rows
+from lavis_tldr.reduction.words import Counts, SplitCaptions, Vocabulary
+
+
+class Coverage:
+    """Counters over the samples that one selection keeps.
+
+    Args:
+        num_clusters: C.
+        num_codes: K.
+        aligned_from: Alignment from which a caption counts as fitting; None where nothing says so.
+    """
+
+    def __init__(self, num_clusters: int, num_codes: int, aligned_from: float | None):
+        self._aligned_from = aligned_from
+        self._by_cluster = np.zeros(num_clusters, np.int64)
+        self._seen = np.zeros(num_codes, bool)
+        self._alignment = 0.0
+        self._num_scored = self._num_aligned = 0
+
+    def add(self, cluster_ids: np.ndarray, alignment: np.ndarray, codes: np.ndarray) -> None:
+        """Count kept samples of a part: (N,), (N,) with NaN where not scored, and (N, L)."""
+        self._by_cluster += np.bincount(cluster_ids, minlength=len(self._by_cluster))
+        scores = alignment[~np.isnan(alignment)].astype(np.float64)
+        self._alignment += float(scores.sum())
+        self._num_scored += len(scores)
+        if self._aligned_from is not None:
+            self._num_aligned += int((scores >= self._aligned_from).sum())
+        if not self._seen.all():  # of a large set a few parts have them all
+            self._seen |= np.bincount(codes.ravel(), minlength=len(self._seen)) > 0
+
+    def facts(self) -> dict:
+        """``pairs``; ``clusters`` with one; ``effective_clusters``; ``codes_seen``, a share of the codebook; and, None
+        where nothing is known of it, ``mean_alignment`` and ``aligned``, the share of fitting captions."""
+        scored = self._num_scored
+        is_told = scored and self._aligned_from is not None
+        return {
+            "pairs": int(self._by_cluster.sum()),
+            "clusters": int((self._by_cluster > 0).sum()),
+            "effective_clusters": effective_number(self._by_cluster),
+            "codes_seen": float(self._seen.mean()),
+            "mean_alignment": self._alignment / scored if scored else None,
+            "aligned": self._num_aligned / scored if is_told else None,
+        }
+
+
+def effective_number(counts: np.ndarray) -> float:
+    """How many equally large classes are as diverse as these: the exponential of the entropy (Hill, 1973)."""
+    shares = counts[counts > 0] / max(1, counts.sum())
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
+
+
+def near_duplicate_share(
+    features: np.ndarray, cluster_ids: np.ndarray, keys: Sequence[str], threshold: float
+) -> float | None:
+    """Share of samples that nearly repeat another of their cluster, by cosine; None of nothing.
+
+    Args:
+        features: (N, F), centred on the set's mean: what all images have in common would make any two alike.
+        cluster_ids: (N,); no cluster is given in part.
+        keys: (N,).
+        threshold: Cosine similarity in (0, 1].
+    """
+    if not len(keys):
+        return None
+    nobody_ranks = np.full(len(keys), np.nan)
+    twins = find_near_duplicates(normalise_rows(features), cluster_ids, threshold, nobody_ranks, keys)
+    return float((twins != "").mean())
+
+
+class RareWordsKept:
+    """Counts the rare words of a set's original captions that each of several selections still has.
+
+    Args:
+        number: Of the selections.
+    """
+
+    def __init__(self, number: int):
+        self._vocabulary, self._num_captions = Vocabulary(), 0
+        self._in_captions, self._in_kept = Counts(), [Counts() for _ in range(number)]
+
+    def add(self, captions: pa.ChunkedArray, kept: Sequence[np.ndarray]) -> None:
+        """Count captions (N,), of which each selection keeps some, (N,), bool."""
+        rows, words = SplitCaptions(captions, self._vocabulary).uncommon()
+        self._num_captions += len(captions)
+        self._in_captions.add(words)
+        for counts, flags in zip(self._in_kept, kept, strict=True):
+            counts.add(words[flags[rows]])
+
+    def shares(self) -> list[float | None]:
+        """By selection; None where no word is rare."""
+        size = len(self._vocabulary)
+        numbers = self._in_captions.up_to(size)
+        # Common words have numbers as well, but are not counted.
+        is_rare = (numbers > 0) & (numbers <= max(RARE_COUNT, int(RARE_SHARE * self._num_captions)))
+        if not is_rare.any():
+            return [None] * len(self._in_kept)
+        return [float((counts.up_to(size)[is_rare] > 0).mean()) for counts in self._in_kept]

@@ -1,0 +1,78 @@
+"""``advise``: how much of a set to keep."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def add_commands(commands) -> None:
+    parser = commands.add_parser(
+        "advise",
+        help="recommend a keep ratio for a quality target",
+        description="Say how much of a set to keep: what each ratio of a finished recipe would keep is trained on in "
+        "small, several times, and compared with the whole set.",
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one recipe's folder in it")
+    parser.add_argument("--name", metavar="NAME", help="the recipe (run.name), where the run has several")
+    parser.add_argument(
+        "--target", type=float, default=1.0, metavar="SHARE", help="quality asked for: 1 is as good as the reference"
+    )
+    parser.add_argument(
+        "--against", choices=("whole", "best"), default="whole", help="the reference: the whole set, or the best ratio"
+    )
+    parser.add_argument("--ratios", type=float, nargs="+", metavar="RATIO", help="to try, besides the recipe's own")
+    parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each ratio (default: 5)")
+    parser.add_argument("--epochs", type=float, metavar="E", help="passes over the whole set (default: 10)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="pairs a step (default: 128)")
+    parser.add_argument("--sample", type=int, metavar="N", help="pairs drawn for the trainings (default: 50000)")
+    parser.add_argument("--held-out", type=int, metavar="N", help="pairs to score on, at most (default: 1000)")
+    parser.add_argument(
+        "--validate-on", metavar="RUN2", help="score on these pairs instead: a run folder with `reduce --stage encode`"
+    )
+    parser.add_argument("--text-weights", metavar="BERT", help="sentence encoder (default: the config's)")
+    parser.add_argument("--device", default="auto", help="where captions are embedded: auto (default), cpu, cuda")
+    parser.add_argument("--out", metavar="DIR", help="also write advice.md, .csv, .json and .png there")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_advise)
+
+
+def _advise(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    import torch
+
+    from lavis_tldr.advice.account import table_lines, words, write_account
+    from lavis_tldr.advice.advise import advise
+    from lavis_tldr.advice.trials import TrialOptions
+
+    given = {
+        "num_seeds": args.seeds,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "num_held_out": args.held_out,
+    }
+    more = {
+        "ratios": args.ratios,
+        "sample": args.sample,
+        "validate_on": args.validate_on and Path(args.validate_on),
+        "text_weights": args.text_weights,
+    }
+    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    advice = advise(
+        Path(args.run),
+        name=args.name,
+        target=args.target,
+        against=args.against,
+        options=TrialOptions(**_stated(given)),
+        device=device,
+        **_stated(more),
+    )
+    if args.out:
+        write_account(advice, Path(args.out))
+    print(json.dumps(advice, indent=2) if args.json else "\n".join([*table_lines(advice), "", *words(advice)]))
+
+
+def _stated(values: dict) -> dict:
+    """Those that were given on the command line."""
+    return {name: value for name, value in values.items() if value is not None}
