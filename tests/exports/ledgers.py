@@ -11,7 +11,8 @@ from PIL import Image
 from lavis_tldr.reduction.ledger import SCHEMA
 from lavis_tldr.sources import ImageLocation, WebDatasetSource
 
-BLANK = {"error": "", "cluster": 3, "distance": 0.5, "alignment": 0.25, "reason": "kept", "kept": True, "understudy": 0}
+BLANK = {"error": "", "cluster": 3, "reason": "kept", "kept": True, "understudy": 0}
+NUMBERS = ("distance", "prototype_distance", "alignment", "score", "alignment_generated", "alignment_refined")
 DROPPED = {"kept": False, "reason": "dropped: not drawn", "caption": "", "caption_from": "", "caption_generated": ""}
 HOSTILE_KEYS = [
     *("../../x", "/abs/x", ".", "..", "a/../../../x", "a//b", ".hidden", "a.b/c.d.e", "__meta__/x", "__x__", "%2E"),
@@ -33,7 +34,7 @@ def ledger_row(key: str, location: ImageLocation, **fields) -> dict:
         "caption_original": f"{key} old",
         "caption_generated": f"{key} new",
     }
-    row |= {"caption": f"{key} both", "caption_from": "original_generated", **BLANK}
+    row |= {"caption": f"{key} both", "caption_from": "original_generated", **BLANK, **dict.fromkeys(NUMBERS, 0.25)}
     row |= {"image_path": location.path, "image_offset": location.offset, "image_size": location.size}
     return {name: (row | fields)[name] for name in SCHEMA.names}
 

@@ -15,7 +15,7 @@ from lavis_tldr.reduction.ledger import (
     write_ledger,
 )
 from lavis_tldr.reduction.outcome import reasons, summarise
-from lavis_tldr.reduction.selection import select_aligned, select_uniform
+from lavis_tldr.reduction.selection import select
 
 
 def row(key, reason="dropped: not drawn", cluster=0, **changes):
@@ -28,13 +28,17 @@ def row(key, reason="dropped: not drawn", cluster=0, **changes):
         "error": error,
         "cluster": -1 if error else cluster,
         "distance": float("nan") if error else 0.5,
+        "prototype_distance": float("nan") if error else 0.1,
         "alignment": float("nan"),
+        "score": float("nan"),
         "kept": reason == "kept",
         "reason": reason,
         "understudy": int(reason.startswith("dropped")),
         "caption_generated": "",
         "caption": f"original of {key}" if reason == "kept" else "",
         "caption_from": "original" if reason == "kept" else "",
+        "alignment_generated": float("nan"),
+        "alignment_refined": float("nan"),
         "image_path": f"{key}.jpg",
         "image_offset": -1,
         "image_size": -1,
@@ -45,6 +49,8 @@ def row(key, reason="dropped: not drawn", cluster=0, **changes):
 def table(*rows):
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
+
+NUMBERS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]  # NaN equals nothing
 
 LEDGER = table(
     row("a", "kept", cluster=0),
@@ -66,7 +72,8 @@ def test_reasons_by_hand():
         ["", "", "", "", "empty caption"],
         np.array([True, False, False, False, False]),
         duplicate_of=["", "a", "", "", ""],
-        alignment=np.array([0.9, 0.8, 0.1, np.nan, np.nan]),
+        score=np.array([0.9, 0.8, 0.1, np.nan, np.nan]),
+        selection="aligned",
     ) == [
         "kept",
         "dropped: near duplicate of a",
@@ -96,7 +103,7 @@ def test_round_trip_sorts_by_key_and_gives_the_same_bytes(tmp_path):
     read = read_ledger(tmp_path / "two.parquet")
     assert read.schema.equals(SCHEMA)
     assert read["key"].to_pylist() == list("abcdefgh")
-    assert read.drop_columns(["distance", "alignment"]).equals(LEDGER.drop_columns(["distance", "alignment"]))
+    assert read.drop_columns(NUMBERS).equals(LEDGER.drop_columns(["distance", "alignment"]))
     assert read_ledger(tmp_path / "one.parquet", ["key", "kept"]).column_names == ["key", "kept"]
 
 
@@ -218,17 +225,28 @@ def test_a_repaired_part_by_hand():
             "key": ["e", "a", "b", "c"],
             "cluster": pa.array([1, 0, 0, 1], pa.int32()),
             "distance": pa.array([0.1, 0.2, 0.3, 0.4], pa.float32()),
+            "prototype_distance": pa.array([0.5, 0.6, 0.7, 0.8], pa.float32()),
             "alignment": pa.array([1, 2, 3, 4], pa.float32()),
+            "score": pa.array([1, 2, 3, 4], pa.float32()),
+            "filtered": [False, False, False, True],
             "kept": [False, False, True, False],
             "understudy": pa.array([2, 0, 0, 0], pa.int32()),
             "duplicate_of": ["", "", "z", ""],
         }
     )
     refined = pa.table(
-        {"key": ["b"], "caption_generated": ["g"], "caption": ["o; g"], "caption_from": ["original_generated"]}
+        {
+            "key": ["b"],
+            "caption_generated": ["g"],
+            "caption": ["o; g"],
+            "caption_from": ["original_generated"],
+            "alignment_generated": pa.array([0.75], pa.float32()),
+            "alignment_refined": pa.array([0.5], pa.float32()),
+        }
     )
     replaced = {"a": "b", "c": ""}
-    found = ledger_of("00007", records, selection, refined, by_alignment=True, replaced=replaced)
+    chosen = {"criterion": "aligned", "prefilter": "gradient"}
+    found = ledger_of("00007", records, selection, refined, **chosen, replaced=replaced)
     check_ledger(found, num_read=5)
     assert dict(zip(found["key"].to_pylist(), found["reason"].to_pylist(), strict=True)) == {
         "a": "dropped: image gone missing",
@@ -240,6 +258,10 @@ def test_a_repaired_part_by_hand():
     rows = {entry["key"]: entry for entry in found.to_pylist()}
     assert (rows["d"]["cluster"], rows["d"]["understudy"], rows["d"]["part"]) == (-1, 0, "00007")
     assert (rows["b"]["caption"], rows["e"]["caption"], rows["e"]["understudy"]) == ("o; g", "", 2)
+    assert (rows["b"]["alignment_generated"], rows["b"]["alignment_refined"]) == (0.75, 0.5)
+    assert np.isnan([rows[key][name] for key in "ae" for name in ("alignment_generated", "alignment_refined")]).all()
+    assert [rows[key]["score"] for key in "abce"] == [2, 3, 4, 1] and np.isnan(rows["d"]["score"])
+    assert rows["e"]["prototype_distance"] == 0.5
     assert summarise([found])["kept"] == 1
     assert summarise([found])["dropped"] == {"image gone missing": 2, "low alignment": 1}
 
@@ -247,7 +269,7 @@ def test_a_repaired_part_by_hand():
 def test_selection_of_other_records_is_refused():
     records = table(row("a")).select(SCHEMA.names[:2])
     with pytest.raises(ValueError, match="selection has 1 keys absent from encode"):
-        ledger_of("0", records, pa.table({"key": ["b"]}), pa.table({"key": []}), by_alignment=False)
+        ledger_of("0", records, pa.table({"key": ["b"]}), pa.table({"key": []}), criterion="uniform")
 
 
 # ---------------------------------------------------------------------------------------- select to ledger
@@ -272,13 +294,11 @@ def test_kept_and_dropped_and_failed_are_what_was_read(records, ratio, aligned):
     clusters = np.array([cluster for _, cluster, _ in records], dtype=np.int32)
     scores = np.array([score for _, _, score in records], dtype=np.float64)
     usable = np.array([error == "" for error in errors], dtype=bool)
-    if aligned:
-        chosen = select_aligned(keys[usable], clusters[usable], scores[usable], ratio, seed=0)
-    else:
-        chosen = select_uniform(keys[usable], clusters[usable], ratio, seed=0)
+    scores = scores if aligned else np.full(len(records), np.nan)
+    chosen = select(keys[usable], clusters[usable], ratio, seed=0, score=scores[usable])
     kept = np.zeros(len(records), dtype=bool)
     kept[usable] = chosen
-    told = reasons(errors, kept, alignment=scores if aligned else None)
+    told = reasons(errors, kept, score=scores, selection="aligned" if aligned else "uniform")
     ledger = table(
         *(row(key, reason, cluster=int(cluster)) for key, reason, cluster in zip(keys, told, clusters, strict=True))
     )

@@ -4,13 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.reduction.quotas import apportion, keep_budget
 from lavis_tldr.reduction.selection import (
+    FILTERED,
+    SCORED,
+    TWIN,
+    UNSCORED,
     Standing,
-    apportion,
     count_kept,
     is_kept,
-    keep_budget,
-    select_aligned,
+    select,
     select_uniform,
     stand,
     tier_sizes,
@@ -29,46 +32,8 @@ def allocate_quotas(sizes, ratio):
     return apportion(sizes, keep_budget(int(np.sum(sizes)), ratio))
 
 
-# ------------------------------------------------------------------------------------------------- quotas
-
-
-def test_quotas_by_hand():
-    # 10 samples, half: 5. Shares 3.5, 1, 0.5, 0: floors 3, 1, 0; the one left goes to the lower id of the tie
-    assert allocate_quotas(np.array([7, 2, 1, 0]), 0.5).tolist() == [4, 1, 0, 0]
-    # 10 samples, 0.3: 3. Shares 1.5, 0.9, 0.6: floors 1, 0, 0; the two left go to 0.9 and 0.6
-    assert allocate_quotas(np.array([5, 3, 2]), 0.3).tolist() == [1, 1, 1]
-
-
-def test_quotas_keep_at_least_one_and_nothing_of_nothing():
-    assert allocate_quotas(np.array([0, 3]), 1e-9).tolist() == [0, 1]
-    assert allocate_quotas(np.array([0, 0]), 0.5).tolist() == [0, 0]
-    assert allocate_quotas(np.array([], dtype=int), 0.5).tolist() == []
-
-
-def test_quotas_of_forty_million_do_not_overflow():
-    assert allocate_quotas(np.array([30_000_000, 10_000_000]), 0.2).tolist() == [6_000_000, 2_000_000]
-
-
-@given(st.lists(st.integers(0, 200), max_size=30), ratios)
-def test_quotas_sum_to_the_budget_and_stay_near_the_share(sizes, ratio):
-    sizes = np.array(sizes, dtype=np.int64)
-    quotas = allocate_quotas(sizes, ratio)
-    budget = keep_budget(int(sizes.sum()), ratio)
-    assert quotas.sum() == budget
-    assert (quotas >= 0).all() and (quotas <= sizes).all()
-    if budget:
-        assert (np.abs(quotas - sizes * budget / sizes.sum()) < 1).all()
-
-
-@pytest.mark.parametrize("ratio", [0, -0.1, 1.01, NAN, 25])
-def test_ratio_out_of_range(ratio):
-    with pytest.raises(ValueError, match=r"keep_ratio is .*above 0 and at most 1.*0.25 keeps a quarter"):
-        allocate_quotas(np.array([3]), ratio)
-
-
-def test_a_percentage_gets_advice():
-    with pytest.raises(ValueError, match="25 percent, write 0.25"):
-        keep_budget(10, 25)
+def by_score(keys, clusters, score, ratio, **options):
+    return select(keys, clusters, ratio, score=score, **options)
 
 
 # ------------------------------------------------------------------------------------------------ uniform
@@ -116,7 +81,7 @@ def test_a_sample_without_cluster_is_refused():
         select_uniform(["a", "b"], np.array([0]), 0.5, seed=0)
 
 
-# ------------------------------------------------------------------------------------------------ aligned
+# ----------------------------------------------------------------------------------------------- by score
 
 CLUSTERS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
@@ -124,10 +89,10 @@ SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
 
 def kept_rows(*args, **kwargs):
     keys = keys_of(len(args[0]))
-    return np.flatnonzero(select_aligned(keys, *args, **{"seed": 0, **kwargs})).tolist()
+    return np.flatnonzero(by_score(keys, *args, **{"seed": 0, **kwargs})).tolist()
 
 
-def test_aligned_takes_the_best_of_each_cluster():
+def test_by_score_takes_the_best_of_each_cluster():
     assert kept_rows(CLUSTERS, SCORES, 0.5) == [0, 1, 4, 5]
 
 
@@ -137,7 +102,7 @@ def test_balance_between_clusters_and_all():
     assert kept_rows(CLUSTERS, SCORES, 0.5, balance=0.5) == [0, 1, 2, 4]
 
 
-def test_aligned_keeps_no_near_duplicate_and_fills_the_budget():
+def test_by_score_keeps_no_near_duplicate_and_fills_the_budget():
     twins = ["", "k00000", "", "", "", "k00004", "k00004", "k00004"]
     # eligible: rows 0, 2, 3 and 4; the budget of four takes them all
     assert kept_rows(CLUSTERS, SCORES, 0.5, duplicate_of=twins) == [0, 2, 3, 4]
@@ -158,13 +123,13 @@ def test_unscored_samples_come_last():
 
 def test_without_any_score_aligned_is_uniform():
     keys = keys_of(8)
-    aligned = select_aligned(keys, CLUSTERS, np.full(8, NAN), 0.5, seed=4)
+    aligned = by_score(keys, CLUSTERS, np.full(8, NAN), 0.5, seed=4)
     assert aligned.tolist() == select_uniform(keys, CLUSTERS, 0.5, seed=4).tolist()
 
 
 def test_ties_fall_to_the_draw():
     keys = keys_of(8)
-    aligned = select_aligned(keys, CLUSTERS, np.full(8, 0.5), 0.5, seed=4)
+    aligned = by_score(keys, CLUSTERS, np.full(8, 0.5), 0.5, seed=4)
     assert aligned.tolist() == select_uniform(keys, CLUSTERS, 0.5, seed=4).tolist()
 
 
@@ -178,11 +143,11 @@ scores_or_none = st.one_of(st.just(NAN), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
     st.floats(0, 1),
     st.randoms(),
 )
-def test_aligned_keeps_its_promises(rows, ratio, balance, random):
+def test_by_score_keeps_its_promises(rows, ratio, balance, random):
     keys = np.array(keys_of(len(rows)), dtype=object)
     clusters, scores, twin = (np.array(column) for column in zip(*rows, strict=True))
     twins = np.where(twin, "other", "").astype(object)
-    kept = select_aligned(keys, clusters, scores, ratio, seed=1, balance=balance, duplicate_of=twins)
+    kept = by_score(keys, clusters, scores, ratio, seed=1, balance=balance, duplicate_of=twins)
     eligible = ~twin
     assert kept.sum() == min(keep_budget(len(rows), ratio), eligible.sum())
     assert not (kept & twin).any()
@@ -194,13 +159,13 @@ def test_aligned_keeps_its_promises(rows, ratio, balance, random):
             assert scores[mine & kept].min() >= scores[mine & ~kept].max()
     order = list(range(len(rows)))
     random.shuffle(order)
-    shuffled = select_aligned(
+    shuffled = by_score(
         keys[order], clusters[order], scores[order], ratio, seed=1, balance=balance, duplicate_of=twins[order]
     )
     assert shuffled.tolist() == kept[order].tolist()
 
 
-def test_aligned_refuses_what_does_not_fit():
+def test_by_score_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match=r"balance is 2; it must be in \[0, 1\]"):
         kept_rows(CLUSTERS, SCORES, 0.5, balance=2)
     with pytest.raises(ValueError, match="each of the 8 keys"):
@@ -230,7 +195,7 @@ def test_groups_of_clusters_give_the_selection_of_all_together(rows, ratio, bala
     clusters = np.array([row[0] for row in rows])
     scores = np.array([row[1] for row in rows], np.float32)
     twins = np.array([row[2] for row in rows], object)
-    together = select_aligned(keys, clusters, scores, ratio, seed=1, balance=balance, duplicate_of=twins)
+    together = by_score(keys, clusters, scores, ratio, seed=1, balance=balance, duplicate_of=twins)
     blocks, where = [], []
     groups = list(range(num_groups))
     random.shuffle(groups)
@@ -238,11 +203,11 @@ def test_groups_of_clusters_give_the_selection_of_all_together(rows, ratio, bala
         here = np.flatnonzero(clusters % num_groups == group)
         if len(here):
             own = [keys[row] for row in here]
-            standing = stand(own, clusters[here], seed=1, alignment=scores[here], duplicate_of=twins[here])
+            standing = stand(own, clusters[here], seed=1, score=scores[here], duplicate_of=twins[here])
             blocks.append((clusters[here], standing))
             where.append(here)
     sizes = sum(tier_sizes(ids, standing.tier, 7) for ids, standing in blocks)
-    counts = count_kept(sizes, len(keys), ratio, balance=balance, blocks=lambda: blocks)
+    counts = count_kept(sizes, ratio, balance=balance, blocks=lambda: blocks)
     kept = np.zeros(len(keys), bool)
     for here, (ids, standing) in zip(where, blocks, strict=True):
         kept[here] = is_kept(ids, standing.tier, standing.place, counts)
@@ -251,27 +216,36 @@ def test_groups_of_clusters_give_the_selection_of_all_together(rows, ratio, bala
 
 
 @settings(max_examples=100)
-@given(samples, ratios, st.sampled_from([0, 0.5, 1.0]))
-def test_understudies_follow_the_kept_without_gap(rows, ratio, balance):
+@given(samples, ratios, st.sampled_from([0, 0.5, 1.0]), st.sets(st.integers(0, 59)))
+def test_understudies_follow_the_kept_without_gap(rows, ratio, balance, filtered):
     keys = keys_of(len(rows))
     clusters = np.array([row[0] for row in rows])
     scores = np.array([row[1] for row in rows], np.float32)
     twins = np.array([row[2] for row in rows], object)
-    standing = stand(keys, clusters, seed=1, alignment=scores, duplicate_of=twins)
+    passed = np.array([row not in filtered for row in range(len(rows))])
+    twins[~passed] = ""
+    standing = stand(keys, clusters, seed=1, score=scores, passed=passed, duplicate_of=twins)
     sizes = tier_sizes(clusters, standing.tier, 7)
-    counts = count_kept(sizes, len(keys), ratio, balance=balance, blocks=lambda: [(clusters, standing)])
+    counts = count_kept(sizes, ratio, balance=balance, blocks=lambda: [(clusters, standing)])
     kept = is_kept(clusters, standing.tier, standing.place, counts)
     rank = understudies(clusters, standing.tier, standing.place, sizes, counts)
     priority = draw_priority(keys, 1)
     for cluster in range(7):
         members = np.flatnonzero((clusters == cluster) & ~kept)
-        # Scored before unscored before near duplicates; then by score, then by the draw.
+        # Scored before unscored before filtered before near duplicates; then by score, unscored last; then by the draw.
         naive = sorted(
             members,
-            key=lambda i: (twins[i] != "", np.isnan(scores[i]), 0 if np.isnan(scores[i]) else -scores[i], priority[i]),
+            key=lambda i: (
+                *(twins[i] != "", not passed[i], np.isnan(scores[i])),
+                *(0 if np.isnan(scores[i]) else -scores[i], priority[i]),
+            ),
         )
         assert [rank[i] for i in naive] == list(range(1, len(naive) + 1))
     assert (rank[kept] == 0).all()
+    assert kept.sum() == min(keep_budget(len(keys), ratio), (passed & (twins == "")).sum())
+    assert not (kept & ~passed).any()
+    tiers = np.select([twins != "", ~passed, np.isnan(scores)], [TWIN, FILTERED, UNSCORED], SCORED)
+    assert standing.tier.tolist() == tiers.tolist()
 
 
 def test_places_by_hand():
@@ -280,12 +254,13 @@ def test_places_by_hand():
         list("abcde"),
         np.array([0, 0, 1, 0, 0]),
         seed=0,
-        alignment=np.array([0.2, 0.9, 0.5, 0.99, NAN]),
+        score=np.array([0.2, 0.9, 0.5, 0.99, NAN]),
         duplicate_of=["", "", "", "b", ""],
     )
-    assert standing.tier.tolist() == [0, 0, 0, 2, 1]
+    assert standing.tier.tolist() == [SCORED, SCORED, SCORED, TWIN, UNSCORED]
     assert standing.place.tolist() == [1, 0, 0, 0, 0]
-    assert tier_sizes(np.array([0, 0, 1, 0, 0]), standing.tier, 3).tolist() == [[2, 1, 0], [1, 0, 0]]
+    sizes = tier_sizes(np.array([0, 0, 1, 0, 0]), standing.tier, 3)
+    assert sizes.tolist() == [[2, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]
 
 
 def test_equal_hashes_at_the_cut_go_to_the_lower_cluster():
@@ -293,5 +268,5 @@ def test_equal_hashes_at_the_cut_go_to_the_lower_cluster():
     same = np.zeros(3, np.uint32), np.full(3, 7, np.uint64)
     standing = Standing(np.zeros(3, np.int8), np.zeros(3, np.int64), *same)
     sizes = tier_sizes(clusters, standing.tier, 3)
-    counts = count_kept(sizes, 3, 2 / 3, balance=0, blocks=lambda: [(clusters, standing)])
-    assert counts.tolist() == [[1, 1, 0], [0, 0, 0]]
+    counts = count_kept(sizes, 2 / 3, balance=0, blocks=lambda: [(clusters, standing)])
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
