@@ -185,6 +185,8 @@ def draw_captions(context: Context) -> None:
         text = captions(np.random.default_rng([2, part.index]), len(keys))
         origin = ["original_generated"] * len(keys)
         columns = {"key": keys, "caption_generated": text, "caption": text, "caption_from": origin}
+        unscored = pa.array(np.full(len(keys), np.nan), pa.float32())
+        columns |= {"alignment_generated": unscored, "alignment_refined": unscored}
         write_part(stage, part.name, pa.table(columns, schema=refine.SCHEMA))
     stage.finish({"read": 0}, 1.0)
 
