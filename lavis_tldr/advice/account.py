@@ -7,42 +7,48 @@ import json
 from pathlib import Path
 
 from lavis_tldr.files import write_whole
-from lavis_tldr.report.units import count, number
+from lavis_tldr.report.units import count, number, share
 
 from .recommendation import WHOLE
 
-# Column -> its heading, and how its values are written.
-_COLUMNS = {
-    "ratio": ("keep ratio", lambda value: "whole set" if value is None else f"{value:g}"),
-    "pairs": ("pairs", count),
-    "mean_recall": ("mean recall", number),
-    "recall_error": ("±", number),
-    "quality": ("quality", lambda value: _percent(value)),
-    "quality_error": ("±", lambda value: _percent(value)),
-    "clusters": ("clusters", count),
-    "effective_clusters": ("effective", number),
-    "codes_seen": ("codes seen", lambda value: _percent(value)),
-    "near_duplicates": ("near duplicates", lambda value: _percent(value)),
-    "mean_alignment": ("alignment", number),
-    "aligned": ("fitting", lambda value: _percent(value)),
-    "rare_words": ("rare words", lambda value: _percent(value)),
+# Heading -> the share of a row that stands below it.
+_SHARES = {
+    "codes seen": "codes_seen",
+    "near duplicates": "near_duplicates",
+    "fitting": "aligned",
+    "rare words": "rare_words",
 }
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
-
-
 def table_lines(advice: dict) -> list[str]:
-    """The trade-off as a Markdown table."""
-    rows = [advice["whole"], *advice["ratios"]]
-    columns = [name for name in _COLUMNS if name == "ratio" or any(row[name] is not None for row in rows)]
-
-    def cells(row: dict) -> list[str]:
-        return ["" if row[n] is None and n != "ratio" else _COLUMNS[n][1](row[n]) for n in columns]
-
-    lines = [[_COLUMNS[name][0] for name in columns], ["---"] * len(columns), *map(cells, rows)]
+    """The trade-off as a Markdown table, without what nothing is known of."""
+    rows = [_cells(row) for row in (advice["whole"], *advice["ratios"])]
+    headings = [heading for heading in rows[0] if any(row[heading] for row in rows)]
+    lines = [headings, ["---"] * len(headings), *([row[heading] for heading in headings] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _cells(row: dict) -> dict[str, str]:
+    """Heading -> what stands below it; "" for nothing."""
+    return {
+        "keep ratio": "whole set" if row["ratio"] is None else f"{row['ratio']:g}",
+        "pairs": count(row["pairs"]),
+        "mean recall": f"{row['mean_recall']:.2f}{_error(row['recall_error'], '.2f')}",
+        "quality": "" if row["quality"] is None else _gives(row),
+        "clusters": count(row["clusters"]),
+        "effective": f"{row['effective_clusters']:.1f}",
+        "mean alignment": "" if row["mean_alignment"] is None else number(row["mean_alignment"]),
+        **{heading: "" if row[name] is None else share(row[name]) for heading, name in _SHARES.items()},
+    }
+
+
+def _gives(row: dict) -> str:
+    error = row["quality_error"]
+    return share(row["quality"]) + ("" if error is None else _error(100 * error, ".1f"))
+
+
+def _error(error: float | None, format: str) -> str:
+    return "" if error is None else f" ± {error:{format}}"
 
 
 def words(advice: dict) -> list[str]:
@@ -53,20 +59,16 @@ def words(advice: dict) -> list[str]:
 def _answer(advice: dict) -> str:
     told, by_ratio = advice["recommendation"], {row["ratio"]: row for row in advice["ratios"]}
     reference = "the whole set" if told["against"] == WHOLE else "the best of all tried"
-    goal = f"the target, {_percent(told['target'])} of what {reference} gives"
+    goal = f"{share(told['target'])} of what {reference} gives"
     best = by_ratio[told["best"]]
     if told["ratio"] is None:
-        return f"No ratio reaches {goal}. The best, {told['best']:g}, gives {_gives(best)}."
+        return f"No ratio reaches the target, {goal}. The best, {told['best']:g}, gives {_gives(best)}."
     row = by_ratio[told["ratio"]]
-    text = f"Keep {told['ratio']:g} ({count(row['pairs'])} pairs): the smallest ratio that reaches {goal}; it gives "
-    text += f"{_gives(row)}."
+    text = f"Keep {told['ratio']:g} ({count(row['pairs'])} pairs). It gives {_gives(row)} and is the smallest ratio "
+    text += f"that comes within a standard error of the target, {goal}, or above it."
     if best is not row:
         text += f" The best, {told['best']:g}, gives {_gives(best)}."
     return text
-
-
-def _gives(row: dict) -> str:
-    return _percent(row["quality"]) + ("" if row["quality_error"] is None else f" ± {_percent(row['quality_error'])}")
 
 
 def _doubts(advice: dict) -> list[str]:
@@ -121,12 +123,11 @@ def _plot(advice: dict, path: Path) -> None:
         recall.axvline(told["ratio"], color="tab:green", label=f"recommended: {told['ratio']:g}")
     recall.set_ylabel("mean recall (standard error)")
     recall.legend()
-    for name in ("codes_seen", "aligned", "near_duplicates", "rare_words"):
+    for heading, name in _SHARES.items():
         values = [row[name] for row in rows]
         if None not in values:
-            cover.plot(ratios, values, marker=".", label=_COLUMNS[name][0])
-    covered = [row["clusters"] / max(1, whole["clusters"]) for row in rows]
-    cover.plot(ratios, covered, marker=".", label=_COLUMNS["clusters"][0])
+            cover.plot(ratios, values, marker=".", label=heading)
+    cover.plot(ratios, [row["clusters"] / whole["clusters"] for row in rows], marker=".", label="clusters")
     cover.set_xscale("log")
     cover.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     cover.set_xticks([], minor=True)

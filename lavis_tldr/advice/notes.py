@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lavis_tldr.report.units import count, share
+from lavis_tldr.report.units import count
 
 from .pool import Pool
 from .trials import TRUSTED_SHARE, TrialOptions, Trials
@@ -46,7 +46,7 @@ def _scored_on_apart(trials: Trials) -> str:
 
 
 def _scored_on_pool(pool: Pool, trials: Trials, options: TrialOptions, is_scored: bool) -> str:
-    where = f"the {share(TRUSTED_SHARE)} with the best alignment" if is_scored else "all, right or wrong"
+    where = f"the {TRUSTED_SHARE:.0%} with the best alignment" if is_scored else "all, right or wrong"
     same = f"images nearly the same (cosine {options.twin_threshold:g})"
     return (
         f"Scored on {count(trials.num_held_out)} pairs held out of {count(len(pool))} drawn ones, others for every "
