@@ -27,9 +27,11 @@ BEST = {
     HOSTILE: (1, 0.9, 0.1, False, "dropped: low alignment", 1),
 }
 SEED = 42
+GENERATED = 0.05  # alignment of every generated caption
 SCORED = {"caption": "", "score": "similarity"}
 SOURCE_TYPES = {"image_offset": pa.int64(), "image_size": pa.int64()}
-TYPES = {"cluster": pa.int32(), "distance": pa.float32(), "alignment": pa.float32(), "understudy": pa.int32()}
+SCORES = ("distance", "alignment", "score", "alignment_generated", "alignment_refined")
+TYPES = {"cluster": pa.int32(), "understudy": pa.int32(), **dict.fromkeys(SCORES, pa.float32())}
 
 
 def write_stage(folder: Path, config: dict, inputs: dict, parts: dict[str, dict], counts=None, notes=None) -> Stage:
@@ -116,6 +118,8 @@ def write_select(recipe: Path, config: dict, inputs: dict, outcome: dict) -> Sta
         columns[part] = {"key": usable(keys)}
         for i, name in enumerate(("cluster", "distance", "alignment", "kept")):
             columns[part][name] = [row[i] for row in rows]
+        columns[part]["score"] = columns[part]["alignment"]
+        columns[part]["filtered"] = [False for _ in rows]
         columns[part]["understudy"] = [row[5] for row in rows]
         columns[part]["duplicate_of"] = [row[4].partition("near duplicate of ")[2] for row in rows]
     kept = sum(row[3] for row in outcome.values())
@@ -131,6 +135,8 @@ def write_refine(recipe: Path, select: Stage, outcome: dict, recipe_name: str) -
             "caption_generated": [f"made for {key}" for key in kept],
             "caption": [f"caption of {key}" for key in kept],
             "caption_from": ["original" for _ in kept],
+            "alignment_generated": [GENERATED for _ in kept],
+            "alignment_refined": [outcome[key][2] for key in kept],
         }
     config = {"recipe": recipe_name, "alignment_threshold": 0.1} if recipe_name == "gated" else {"recipe": recipe_name}
     return write_stage(recipe / "refine", config, {"select": select.digest}, columns, {"read": len(kept)})
@@ -143,7 +149,10 @@ def write_ledger(recipe: Path, refine: Stage, outcome: dict) -> Stage:
         columns[part] = source_columns(part, keys) | {"part": [part] * len(keys)}
         for i, name in enumerate(("cluster", "distance", "alignment", "kept", "reason", "understudy")):
             columns[part][name] = [outcome[key][i] for key in keys]
+        columns[part]["score"] = columns[part]["alignment"]
         kept = [outcome[key][3] for key in keys]
+        columns[part]["alignment_generated"] = [GENERATED if k else np.nan for k in kept]
+        columns[part]["alignment_refined"] = [outcome[key][2] if outcome[key][3] else np.nan for key in keys]
         columns[part]["caption_generated"] = [f"made for {key}" if k else "" for key, k in zip(keys, kept, strict=True)]
         columns[part]["caption"] = [f"caption of {key}" if k else "" for key, k in zip(keys, kept, strict=True)]
         columns[part]["caption_from"] = ["original" if k else "" for k in kept]
