@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
         ("understudy", pa.int32()),  # 1: the first of its cluster to step in for a kept one; 0: kept, or failed
         ("caption_generated", pa.string()),
         ("caption", pa.string()),
-        ("caption_from", pa.string()),  # "original", "generated", "original_generated" or ""
+        ("caption_from", pa.string()),  # "original", "generated", "original_generated", "drawn" or ""
         ("alignment_generated", pa.float32()),  # of caption_generated; NaN where it was not asked for
         ("alignment_refined", pa.float32()),  # of caption; likewise
         ("image_path", pa.string()),
