@@ -30,7 +30,7 @@ def ablate(
     arms: Sequence[str] = (),
     restart: Sequence[str] = (),
     dry_run: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] | None = None,
 ) -> bool:
     """Run ablations one after the other; model, data and features are loaded once for all.
 
@@ -39,7 +39,7 @@ def ablate(
         arms: Run only these.
         restart: Arms whose results are thrown away first.
         dry_run: Only say what would be done.
-        say: Where progress goes, a line at a time.
+        say: Where progress goes, a line at a time; to the terminal if None.
 
     Returns:
         Whether no arm failed.
@@ -47,6 +47,7 @@ def ablate(
     Raises:
         ValueError: For what is wrong with a config, before anything is run.
     """
+    say = say or _print
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError(
             "ablate is one process. Run a dear stage by many processes first, with `lavis-tldr reduce` on the arm's "
@@ -66,6 +67,10 @@ def ablate(
     return all([runner.run(plan) for plan in plans])
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)  # also into a file, line by line
+
+
 def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> None:
     """The plan, for a dry run."""
     ablation, pending = plan.ablation, plan.pending()
@@ -74,6 +79,7 @@ def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> Non
         trials = plan.of(arm)
         changed = [line for trial in trials for line in trial.changes]
         state = f"{sum(trial.is_done for trial in trials)} of {len(trials)} seeds done"
+        state += "".join({f", failed before: {trial.failure}" for trial in trials if trial.failure})
         if arm.name in restart:
             state = "to be made anew"
         elif changed:
@@ -116,9 +122,9 @@ class _Runner:
                     if trial.result.error:
                         break  # other seeds would fail likewise
                 write_report(ablation, summarize(ablation, plan.found()), ablation.output_dir)
-        failed = [trial.arm.name for trial in plan.trials if trial.result and trial.result.error]
+        failed = [arm.name for arm in plan.chosen if any(trial.failure for trial in plan.of(arm))]
         if failed:
-            self._say(f"{ablation.name}: {len(failed)} arms failed: {', '.join(dict.fromkeys(failed))}")
+            self._say(f"{ablation.name}: {len(failed)} arms failed: {', '.join(failed)}")
         self._say(f"{ablation.name}: {ablation.output_dir / ablation.name}.md, .csv and .png")
         return not failed
 
@@ -136,12 +142,8 @@ class _Runner:
             return Result(trial.made_from, error=told, seconds=round(time.monotonic() - started, 1))
 
     def _run(self, plan: Plan, trial: Trial) -> tuple[dict[str, float], int]:
-        for step in trial.arm.prepare:
-            if not plan.steps.is_done(step, trial.prepare_places()):
-                self._say(f"  preparing {trial.arm.name}: {step.cfg_path}")
-                plan.steps.run(step, trial.prepare_places())
-                self._loaded.forget()
-        trial.made_from["captioner"] = plan.captioner(trial.config)
+        if plan.prepare(trial, self._say):
+            self._loaded.forget()  # a captioner may be another now
         runner = reduce_set(trial.config, self._loaded, restart=trial.arm.name in self._restart)
         if plan.ablation.proxy:
             return self._scorer(plan.ablation)(trial.recipe, runner, trial.seed)

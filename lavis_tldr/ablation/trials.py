@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,14 @@ class Trial:
         return recipe_folder(self.config)
 
     @property
+    def failure(self) -> str:
+        """Why it failed when it was run last, or ""."""
+        return self.result.error if self.result else ""
+
+    @property
     def changes(self) -> list[str]:
         """What has changed since its result was made."""
-        if self.result is None or self.result.error:
+        if self.result is None or self.failure:
             return []
         lines = self.result.changes_to(self.made_from)
         ledger = ledger_digest(self.config)
@@ -54,7 +59,7 @@ class Trial:
 
     @property
     def is_done(self) -> bool:
-        return self.result is not None and not self.result.error and not self.changes
+        return self.result is not None and not self.failure and not self.changes
 
     def places(self, ablation: Ablation) -> dict[str, Any]:
         """What stands for {arm} and the like in the runs around the reduction."""
@@ -116,21 +121,28 @@ class Plan:
         """What the runs that score a trial read, besides what their configs name."""
         return {"ledger": ledger_digest(trial.config)}
 
-    def captioner(self, config: DictConfig) -> str:
+    def prepare(self, trial: Trial, say: Callable[[str], None]) -> bool:
+        """Run what comes before an arm, where it is not done; whether anything was run."""
+        pending = [step for step in trial.arm.prepare if not self.steps.is_done(step, trial.prepare_places())]
+        for step in pending:
+            say(f"  preparing {trial.arm.name}: {step.cfg_path}")
+            self.steps.run(step, trial.prepare_places())
+        if pending:
+            self._captioners.clear()
+        trial.made_from["captioner"] = self._captioner(trial.config)
+        return bool(pending)
+
+    def _captioner(self, config: DictConfig) -> str:
         """Digest of a reduction's captioner, read once; "" where it is yet to be trained."""
         path = str(config.model.get("finetuned"))
-        if not self._captioners.get(path):
+        if path not in self._captioners:
             self._captioners[path] = captioner_digest(config)
         return self._captioners[path]
 
     def found(self) -> dict[str, dict[int, Result]]:
         """The results that count, by arm and seed: not those that were made otherwise."""
         return {
-            arm.name: {
-                trial.seed: trial.result
-                for trial in self.of(arm)
-                if trial.result is not None and (trial.is_done or trial.result.error)
-            }
+            arm.name: {trial.seed: trial.result for trial in self.of(arm) if trial.is_done or trial.failure}
             for arm in self.ablation.arms
         }
 
@@ -154,7 +166,7 @@ class Plan:
         before = result.made_from.get("captioner", "") if result else ""
         made_from = {
             "config": deciding(config),
-            "captioner": self.captioner(config) or before,
+            "captioner": self._captioner(config) or before,
             "prepare": [_content(step, {"arm": arm.slug}) for step in arm.prepare],
             **self._scored_by(),
         }

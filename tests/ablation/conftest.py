@@ -1,12 +1,13 @@
 """A tiny ablation: a drawn set, an untrained captioner, a proxy of three steps."""
 
 import logging
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from lavis.common.registry import registry
-from reductions import draw_pool, write_bert, write_config
+from reductions import draw_pool, reduce_set, write_bert, write_config
 
 from lavis_tldr.ablation.grid import ablate
 from lavis_tldr.sources.scenes import draw_clean_set
@@ -26,6 +27,14 @@ def pool(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def encoded(pool, tmp_path_factory):
+    """A run folder in which the pool is encoded, for tests to copy."""
+    folder = tmp_path_factory.mktemp("encoded")
+    reduce_set(write_config(folder / "reduce.yaml", pool.source, pool.captioner, folder / "run", stages=["encode"]))
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
 def proxy(tmp_path_factory):
     """The section ``proxy``: 12 drawn images to score on."""
     folder = tmp_path_factory.mktemp("dev")
@@ -36,14 +45,17 @@ def proxy(tmp_path_factory):
 
 
 @pytest.fixture
-def grid(pool, proxy, tmp_path):
+def grid(pool, encoded, proxy, tmp_path):
     """``grid.write(arms={...}, ...)`` writes an ablation, ``grid.run()`` runs it; ``grid.said`` is what it told."""
-    base = write_config(tmp_path / "reduce.yaml", pool.source, pool.captioner, tmp_path / "run", keep_ratio=0.5)
+    shutil.copytree(encoded, tmp_path / "run")
+    keys = {"keep_ratio": 0.5, "recipe": "original"}
+    base = write_config(tmp_path / "reduce.yaml", pool.source, pool.captioner, tmp_path / "run", **keys)
 
     def write(**content):
         default = {
             "base": str(base),
-            "reference": {"whole set": {"run.keep_ratio": 1.0, "run.recipe": "original"}},
+            "overrides": {"run.caption_all": False},
+            "reference": {"whole set": {"run.keep_ratio": 1.0}},
             "arms": {"half": {}, "quarter": {"run.keep_ratio": 0.25}},
             "seeds": 2,
             "proxy": proxy,
