@@ -61,7 +61,7 @@ class ForkedRanks:
         kill: dict | None = None,
         linger: float = 0.0,
         file_size_limit: int = 0,
-        limit: float = 120.0,
+        limit: float = 600.0,
     ) -> Outcome:
         """Run a reduction as ``torch.distributed.run -m lavis_tldr.train`` would.
 
