@@ -71,7 +71,7 @@ class FinishedRecipe:
         return encoded_rows(self._encoded(part_name), "codes", keys, np.uint16)
 
     def features(self, part_name: str, keys: pa.ChunkedArray) -> np.ndarray:
-        """Their mean patch features, (n, D), float32."""
+        """Their pooled features, (n, D), float32."""
         return encoded_rows(self._encoded(part_name), "feature", keys, np.float16).astype(np.float32)
 
     def _encoded(self, part_name: str) -> Path:

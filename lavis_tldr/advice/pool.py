@@ -28,7 +28,7 @@ class Pool:
         image_keys: (n,), of the images; pairs of one image share it.
         captions: (n,), the original ones.
         alignment: (n,), NaN where not scored.
-        features: Mean patch features, (n, D), float32.
+        features: Pooled features, (n, D), float32.
     """
 
     candidates: Candidates
@@ -49,7 +49,6 @@ def draw_pool(recipe: FinishedRecipe, size: int, seed: int) -> Pool:
     for number in np.unique(part):
         name = recipe.part_names[number]
         columns = [*COLUMNS, "image_key", "caption_original", "alignment"]
-        # By the set of columns alone, so that rows mean the same as where they were drawn.
         drawn = recipe.samples(name, columns).take(row[part == number])
         tables.append(drawn)
         features.append(recipe.features(name, drawn["key"]))
@@ -69,7 +68,7 @@ class Validation:
     """Images with captions that are known to fit.
 
     Attributes:
-        features: Mean patch features, (I, D), float32.
+        features: Pooled features, (I, D), float32.
         captions: (T,).
         image_of: Row of each caption's image, (T,).
     """

@@ -28,7 +28,7 @@ def statistics(
         recipe: The finished recipe.
         standings: Of all its samples.
         ratios: None stands for the whole set.
-        twin_threshold: Cosine of centred mean patch features from which two samples of a cluster are near duplicates.
+        twin_threshold: Cosine of centred pooled features from which two samples of a cluster are near duplicates.
 
     Returns:
         For each ratio `Coverage.facts`; ``near_duplicates``, a share (`coverage.near_duplicate_share`), among whole

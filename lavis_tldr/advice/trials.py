@@ -35,7 +35,7 @@ class TrialOptions:
         num_seeds: S.
         epochs: How often the whole set's training goes over it; every other set gets as many steps.
         num_held_out: H at most; no more than a tenth of the drawn pairs.
-        twin_threshold: Cosine of mean patch features, centred, from which two images are nearly the same.
+        twin_threshold: Cosine of pooled features, centred, from which two images are nearly the same.
         batch_size, learning_rate: Of the trainings.
         seed: Of the first; each further one has the next.
     """
@@ -43,7 +43,7 @@ class TrialOptions:
     num_seeds: int = 5
     epochs: float = 10.0
     num_held_out: int = 1000
-    twin_threshold: float = 0.97
+    twin_threshold: float = 0.95
     batch_size: int = 128
     learning_rate: float = 3e-4
     seed: int = 0
