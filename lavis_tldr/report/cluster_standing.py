@@ -1,4 +1,4 @@
-"""Where one sample stands among those of its cluster."""
+"""Where one sample stands among those of its cluster, or of the whole set."""
 
 from __future__ import annotations
 
@@ -10,74 +10,113 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lavis_tldr.reduction.criteria import CRITERIA, score_by
 from lavis_tldr.reduction.draw import draw_priority
-from lavis_tldr.reduction.outcome import NEAR_DUPLICATE
+from lavis_tldr.reduction.outcome import FILTERED, NEAR_DUPLICATE
 
 from .key_lookup import open_parquet
 
-_COLUMNS = ("key", "cluster", "distance", "alignment", "kept", "reason", "duplicate_of")
+_RANKED = ("alignment", "score")
+_OUTCOME = ("key", "cluster", "kept", "reason", "filtered", "duplicate_of")
+_COLUMNS = (*_OUTCOME, "distance", "prototype_distance", *_RANKED)
 
 
-def cluster_standing(paths: Sequence[Path], row: dict, draw_seed: int | None = None) -> dict:
+def cluster_standing(paths: Sequence[Path], row: dict, prefilter: str = "") -> dict:
     """Stream a ledger, a selection or the clusters, and say where one sample stands in its cluster.
 
     Args:
         paths: The table's parts.
-        row: The sample's, with ``key``, ``cluster``, ``distance`` and, where it has one, ``alignment``.
-        draw_seed: The seed of a uniform draw, to tell the sample's number in it.
+        row: The sample's, with ``key``, ``cluster``, ``distance`` and what else is known of it.
+        prefilter: The criterion that samples were filtered by before.
 
     Returns:
-        ``size`` of the cluster and ``distance_rank``, 1 the nearest. With a ledger or a selection also ``kept``: how
-        many of the cluster; with a seed ``draw_rank``, 1 the first drawn. For a sample with an alignment
-        ``alignment_rank``, 1 the best, of ``num_ranked``, which leaves out the ``num_repeats`` near duplicates of
-        others, and ``lowest_kept``: the lowest alignment that is kept, None where none is.
+        - ``size`` of the cluster and ``distance_rank``, 1 the nearest
+        - with a ledger or a selection ``kept``: how many of the cluster, and of the others ``num_filtered`` and
+          ``num_repeats`` (near duplicates)
+        - likewise ``alignment`` and ``score`` where the sample has one: ``rank``, 1 the best, ``of`` those that are
+          neither filtered nor near duplicates, and ``lowest_kept`` among them, None where none is
+        - likewise ``filter`` where the table tells by what was filtered: ``rank``, 1 the best, ``of`` all
     """
     standing = {"size": 0, "distance_rank": 1}
-    for members in _members(paths, row["cluster"]):
+    for members in _rows(paths, row["cluster"]):
         standing["size"] += members.num_rows
         standing["distance_rank"] += int((members["distance"].to_numpy() < row["distance"]).sum())
-        if draw_seed is not None:
-            keys = members["key"].to_pylist()
-            first = draw_priority(keys, draw_seed) < draw_priority([row["key"]], draw_seed)
-            standing["draw_rank"] = standing.get("draw_rank", 1) + int(first.sum())
         if "kept" in members.column_names:
-            standing["kept"] = standing.get("kept", 0) + int(members["kept"].to_numpy().sum())
-            if not math.isnan(row.get("alignment", math.nan)):
-                _add_ranks(standing, members, row)
+            _add_outcome(standing, members, row)
+            _add_filter(standing, members, row, prefilter)
     return standing
+
+
+def draw_standing(paths: Sequence[Path], row: dict, seed: int, *, in_cluster: bool) -> dict:
+    """Stream a ledger or a selection, and say when one sample is drawn.
+
+    Args:
+        paths: The table's parts.
+        row: The sample's, with ``key`` and ``cluster``.
+        seed: Of the draw.
+        in_cluster: Whether it is drawn from its cluster, or from all.
+
+    Returns:
+        ``rank``, 1 the first drawn, ``of`` those that can be drawn, being neither filtered nor near duplicates, and how
+        many are ``kept``.
+    """
+    found = {"rank": 1, "of": 0, "kept": 0}
+    own = draw_priority([row["key"]], seed)
+    for rows in _rows(paths, row["cluster"] if in_cluster else None, _OUTCOME):
+        filtered, repeats = _left_out(rows, row["key"])
+        drawn = rows.filter(pa.array(~(filtered | repeats)))
+        found["rank"] += int((draw_priority(drawn["key"].to_pylist(), seed) < own).sum())
+        found["of"] += drawn.num_rows
+        found["kept"] += int(drawn["kept"].to_numpy().sum())
+    return found
 
 
 def count_kept(paths: Sequence[Path], cluster: int) -> int:
     """How many samples of a cluster a selection keeps."""
-    return sum(int(members["kept"].to_numpy().sum()) for members in _members(paths, cluster, ("cluster", "kept")))
+    return sum(int(members["kept"].to_numpy().sum()) for members in _rows(paths, cluster, ("cluster", "kept")))
 
 
-def _add_ranks(standing: dict, members: pa.Table, row: dict) -> None:
-    alignment, kept = members["alignment"].to_numpy(), members["kept"].to_numpy()
-    others = pc.not_equal(members["key"], row["key"]).to_numpy()
-    repeats = _repeats(members) & others
-    ranked = ~np.isnan(alignment) & ~repeats
-    scores = alignment[ranked & kept].tolist()
-    if standing.get("lowest_kept") is not None:
-        scores.append(standing["lowest_kept"])
-    standing["lowest_kept"] = min(scores, default=None)
-    standing["num_repeats"] = standing.get("num_repeats", 0) + int(repeats.sum())
-    standing["num_ranked"] = standing.get("num_ranked", 0) + int(ranked.sum())
-    standing["alignment_rank"] = standing.get("alignment_rank", 1) + int((alignment[ranked] > row["alignment"]).sum())
+def _add_outcome(standing: dict, members: pa.Table, row: dict) -> None:
+    kept = members["kept"].to_numpy()
+    filtered, repeats = _left_out(members, row["key"])
+    for name, flags in (("kept", kept), ("num_filtered", filtered), ("num_repeats", repeats)):
+        standing[name] = standing.get(name, 0) + int(flags.sum())
+    for name in _RANKED:
+        if name in members.column_names and not math.isnan(row.get(name, math.nan)):
+            rank = standing.setdefault(name, {"rank": 1, "of": 0, "lowest_kept": None})
+            values = members[name].to_numpy()
+            ranked = ~np.isnan(values) & ~filtered & ~repeats
+            rank["rank"] += int((values[ranked] > row[name]).sum())
+            rank["of"] += int(ranked.sum())
+            lowest = [] if rank["lowest_kept"] is None else [rank["lowest_kept"]]
+            rank["lowest_kept"] = min([*values[ranked & kept].tolist(), *lowest], default=None)
 
 
-def _repeats(members: pa.Table) -> np.ndarray:
-    """True for near duplicates of others."""
-    if "reason" in members.column_names:
-        return pc.starts_with(members["reason"], NEAR_DUPLICATE).to_numpy()
-    return pc.not_equal(members["duplicate_of"], "").to_numpy()
+def _add_filter(standing: dict, members: pa.Table, row: dict, prefilter: str) -> None:
+    column = CRITERIA[prefilter].column if prefilter else ""
+    if column in members.column_names and not math.isnan(row.get(column, math.nan)):
+        rank = standing.setdefault("filter", {"rank": 1, "of": 0})
+        scores = score_by(prefilter, members[column].to_numpy())
+        rank["rank"] += int((scores > score_by(prefilter, row[column])).sum())
+        rank["of"] += len(scores)
 
 
-def _members(paths: Sequence[Path], cluster: int, columns: Sequence[str] = _COLUMNS) -> Iterator[pa.Table]:
-    """The cluster's rows, row group by row group, so that memory does not grow with the set."""
+def _left_out(rows: pa.Table, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples other than one were filtered, and which are near duplicates, (n,), bool."""
+    others = pc.not_equal(rows["key"], key).to_numpy()
+    if "reason" in rows.column_names:
+        flags = (pc.starts_with(rows["reason"], beginning) for beginning in (FILTERED, NEAR_DUPLICATE))
+    else:
+        flags = rows["filtered"], pc.not_equal(rows["duplicate_of"], "")
+    filtered, repeats = (column.to_numpy() & others for column in flags)
+    return filtered, repeats
+
+
+def _rows(paths: Sequence[Path], cluster: int | None, columns: Sequence[str] = _COLUMNS) -> Iterator[pa.Table]:
+    """The rows of a cluster, or of all, row group by row group, so that memory does not grow with the set."""
     for path in paths:
         with open_parquet(path) as file:
             wanted = [name for name in columns if name in file.schema_arrow.names]
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=wanted)
-                yield table.filter(pc.equal(table["cluster"], cluster))
+                yield table if cluster is None else table.filter(pc.equal(table["cluster"], cluster))

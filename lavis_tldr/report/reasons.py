@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
 from lavis_tldr.reduction.outcome import (
     DROPPED,
     FAILED,
+    FILTERED,
     KEPT,
     LOST,
     NEAR_DUPLICATE,
@@ -16,17 +18,25 @@ from lavis_tldr.reduction.outcome import (
 )
 
 from .texts import printable
-from .units import count, number, ordinal, place
+from .units import count, number, ordinal, place, share
 
-LOW_ALIGNMENT = DROPPED + SHORTCOMINGS["aligned"]
+# Criterion -> which end of what it goes by is the best.
+_BEST = {
+    "aligned": ("best", "alignment"),
+    "large_distance": ("farthest", "from its centroid"),
+    "hard_sample": ("farthest", "from its prototype"),
+    "easy_sample": ("nearest", "to its prototype"),
+    "gradient": ("largest", "gradient"),
+}
+_MEASURES = {"alignment": "alignment score"}
 
 
 def explain_outcome(
     reason: str,
     standing: dict,
     *,
-    alignment: float | None,
-    seed: int | None = None,
+    selection: Mapping,
+    score: float | None = None,
     twin: str = "",
     stand_ins: Sequence[str] = (),
     is_passed_over: bool = False,
@@ -35,39 +45,52 @@ def explain_outcome(
 
     Args:
         reason: The ledger's.
-        standing: The sample's in its cluster (`cluster_standing`); empty for one that failed.
-        alignment: The sample's, None where it has none.
-        seed: Of a uniform draw; None where alignment decided.
+        standing: The sample's in its cluster (`cluster_standing`), with its ``draw`` where that decided; empty for one
+            that failed.
+        selection: Config of the stage select.
+        score: What the selection ranked the sample by, None where it has none.
         twin: The reason of the sample that is named in ``reason``, "" where there is none.
         stand_ins: Who has stood in for the sample since it was lost (`Repairs.stand_ins`).
         is_passed_over: Whether it was to step in for another, and its own image was lost.
     """
-    told = _explain(reason, standing, alignment, seed, printable(twin) or "not in the ledger", stand_ins)
+    shown = printable(reason)
+    why = _why(reason, standing, selection, score, printable(twin) or "not in the ledger", stand_ins)
+    told = shown + why
     if is_passed_over:
         told += "; it was to stand in for a lost one, but its own image has gone missing as well"
     return told
 
 
-def _explain(
-    reason: str, standing: dict, alignment: float | None, seed: int | None, twin: str, stand_ins: Sequence[str]
+def describe_rank(criterion: str, rank: int) -> str:
+    """A sample's rank by a criterion, such as "3rd farthest from its centroid"."""
+    best, of_what = _BEST[criterion]
+    return f"{place(rank, best)} {of_what}"
+
+
+def _why(
+    reason: str, standing: dict, selection: Mapping, score: float | None, twin: str, stand_ins: Sequence[str]
 ) -> str:
-    shown = printable(reason)
+    """What follows the reason."""
+    criterion = selection.get("selection", "")
     if reason.startswith(FAILED):
-        return f"{shown}; so it was neither clustered nor scored"
+        return "; so it was neither clustered nor scored"
     if reason.startswith(NEAR_DUPLICATE):
-        return f"{shown}, which has the better claim; that one: {twin}"
+        return f", which has the better claim; that one: {twin}"
     if reason.startswith(STANDS_IN):
-        return f"{shown}, as the next understudy of its cluster; that one: {twin}"
+        return f", as the next understudy of its cluster; that one: {twin}"
     if reason == LOST:
-        return f"{shown}: {_stand_ins(stand_ins)}"
-    if seed is not None and "draw_rank" in standing:
-        drawn = f"{ordinal(standing['draw_rank'])} of {count(standing['size'])} in its cluster's draw (seed {seed})"
-        return f"{shown}: {drawn}, of which {_kept(standing)}"
-    if reason == NOT_DRAWN:
-        return f"{shown}: it has no alignment score, and samples with one go first"
-    if reason in (KEPT, LOW_ALIGNMENT) and "alignment_rank" in standing:
-        return f"{shown}: {_alignment(standing, alignment, reason == LOW_ALIGNMENT)}"
-    return shown
+        return f": {_stand_ins(stand_ins)}"
+    if reason.startswith(FILTERED):
+        return f": {_filter(standing, selection)}"
+    if "draw" in standing:
+        return f": {_draw(standing['draw'], selection)}"
+    if reason == NOT_DRAWN and criterion in CRITERIA:
+        column = CRITERIA[criterion].column
+        return f": it has no {_MEASURES.get(column, column)}, and samples with one go first"
+    dropped = DROPPED + SHORTCOMINGS.get(criterion, "")
+    if reason in (KEPT, dropped) and "score" in standing:
+        return f": {_rank(standing, criterion, score, reason == dropped)}"
+    return ""
 
 
 def _stand_ins(stand_ins: Sequence[str]) -> str:
@@ -78,22 +101,40 @@ def _stand_ins(stand_ins: Sequence[str]) -> str:
     return f"{last} was taken to stand in for it{after}"
 
 
-def _alignment(standing: dict, alignment: float | None, dropped: bool) -> str:
-    among = " that repeat no other" if standing["num_repeats"] else ""
-    lowest = standing["lowest_kept"]
+def _filter(standing: dict, selection: Mapping) -> str:
+    scope = "all samples" if selection["prefilter_scope"] == "all" else "each cluster"
+    passing = f"the best {share(selection['prefilter_share'])} of {scope} passed"
+    if "filter" not in standing:
+        return passing
+    rank, size = standing["filter"]["rank"], standing["filter"]["of"]
+    return f"{describe_rank(selection['prefilter'], rank)} of the {count(size)} in its cluster; {passing}"
+
+
+def _draw(draw: dict, selection: Mapping) -> str:
+    where = "the draw from all" if selection["selection"] == RANDOM else "its cluster's draw"
+    rank = f"{ordinal(draw['rank'])} of {count(draw['of'])} in {where} (seed {selection['seed']})"
+    return f"{rank}, of which {_kept(draw['kept'])}"
+
+
+def _rank(standing: dict, criterion: str, score: float | None, dropped: bool) -> str:
+    rank, lowest = standing["score"], standing["score"]["lowest_kept"]
+    conditions = [
+        *(["passed the filter"] if standing["num_filtered"] else []),
+        *(["repeat no other"] if standing["num_repeats"] else []),
+    ]
+    among = f" that {' and '.join(conditions)}" if conditions else ""
     text = (
-        f"{place(standing['alignment_rank'], 'best')} alignment of the {count(standing['num_ranked'])} in its "
-        f"cluster{among}, of which {_kept(standing)}"
+        f"{describe_rank(criterion, rank['rank'])} of the {count(rank['of'])} in its cluster{among}, of which "
+        f"{_kept(standing['kept'])}"
     )
     if lowest is not None:
-        text += f", the last with {number(lowest)}"
-        if dropped and alignment == lowest:
+        text += f", the last with {number(lowest if CRITERIA[criterion].more_is_better else 0 - lowest)}"
+        if dropped and score == lowest:
             text += " as well: of equals, the draw decides"
     return text
 
 
-def _kept(standing: dict) -> str:
-    kept = standing["kept"]
+def _kept(kept: int) -> str:
     return f"{count(kept)} {'is' if kept == 1 else 'are'} kept" if kept else "none is kept"
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, STANDS_IN, reasons
+from lavis_tldr.reduction.criteria import DRAWS, UNIFORM
+from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN, reasons
 from lavis_tldr.reduction.recipes import stage_folders
 from lavis_tldr.reduction.repairs import Repairs
 
-from .cluster_standing import cluster_standing, count_kept
+from .cluster_standing import cluster_standing, count_kept, draw_standing
 from .key_lookup import find_key
 from .reasons import explain_caption, explain_outcome
 from .stage_rows import config_of, is_done, number_or_none, parts_of, row_in
@@ -30,8 +31,11 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
         - ``cluster``: ``id``, ``of`` how many, ``size``, ``kept`` and ``quota`` (how many the selection gave it); None
           for a sample in none
         - ``distance`` to the centroid, squared L2: ``value`` and ``rank`` in the cluster, 1 the nearest; or None
-        - ``alignment``: ``value``, ``rank`` in the cluster, 1 the best, ``of`` those that repeat no other, and
-          ``lowest_kept`` among them; or None
+        - ``prototype_distance``: the cosine distance to it; or None
+        - ``alignment``: ``value``, ``rank`` in the cluster, 1 the best, ``of`` those that are neither filtered nor near
+          duplicates, and ``lowest_kept`` among them; or None
+        - ``score``: likewise what the selection ranked by, higher is better, and ``by`` which criterion; or None where
+          the draw decided
         - ``understudy``: its turn to step in for a kept sample of the cluster, 0 for none
         - ``captions``: ``original``, ``generated``, ``final``, ``from`` and ``explanation``
     """
@@ -40,8 +44,7 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
     for stage in ("cluster", "select", "refine", "repair", "ledger"):
         row |= row_in(folders[stage], source["part"], key) if stage in folders else {}
     selection = config_of(folder / "select")
-    seed = selection.get("seed") if selection.get("selection") == "uniform" else None
-    alignment = number_or_none(row.get("alignment"))
+    scores = {name: number_or_none(row.get(name)) for name in ("alignment", "score")}
     repairs = Repairs.load(folder)
     reason = row.get("reason")
     if reason is None and (source["error"] or "kept" in row):  # the ledger is still to come
@@ -60,14 +63,18 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
     done = next((table for table in tables if is_done(table)), None)
     table = [] if done is None else parts_of(done)
     is_clustered = row.get("cluster", -1) >= 0 and done is not None
-    standing = cluster_standing(table, {**row, "key": key}, seed) if is_clustered else {}
+    row["key"] = key
+    standing = cluster_standing(table, row, selection.get("prefilter", "")) if is_clustered else {}
+    criterion = selection.get("selection", "")
+    if criterion in DRAWS and reason in (KEPT, NOT_DRAWN) and "kept" in standing:
+        standing["draw"] = draw_standing(table, row, selection["seed"], in_cluster=criterion == UNIFORM)
     explanation = "not decided yet"
     if reason is not None:
         explanation = explain_outcome(
             reason,
             standing,
-            alignment=alignment,
-            seed=seed,
+            selection=selection,
+            score=scores["score"],
             twin=_twin(table, reason),
             stand_ins=repairs.stand_ins(key),
             is_passed_over=key in repairs.passed_over,
@@ -79,7 +86,9 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
         "explanation": explanation,
         "cluster": _cluster(folders, row["cluster"], standing) if is_clustered else None,
         "distance": {"value": row["distance"], "rank": standing["distance_rank"]} if is_clustered else None,
-        "alignment": _alignment(alignment, standing),
+        "prototype_distance": number_or_none(row.get("prototype_distance")),
+        "alignment": _rank(scores["alignment"], standing.get("alignment")),
+        "score": _rank(scores["score"], standing.get("score"), by=criterion),
         "understudy": row.get("understudy") or 0,
         "captions": {
             "original": source["caption_original"],
@@ -109,15 +118,8 @@ def _cluster(folders: dict[str, Path], cluster: int, standing: dict) -> dict:
     }
 
 
-def _alignment(alignment: float | None, standing: dict) -> dict | None:
-    if alignment is None or "alignment_rank" not in standing:
-        return None
-    return {
-        "value": alignment,
-        "rank": standing["alignment_rank"],
-        "of": standing["num_ranked"],
-        "lowest_kept": standing["lowest_kept"],
-    }
+def _rank(value: float | None, rank: dict | None, **told: str) -> dict | None:
+    return None if value is None or rank is None else {**told, "value": value, **rank}
 
 
 def _final(row: dict, original: str, generated: str, refine: dict) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .reasons import describe_rank
 from .texts import entry, printable, quoted
 from .units import count, number, ordinal, place, size
 
@@ -44,15 +45,13 @@ def _recipe_lines(name: str, account: dict) -> list[str]:
         kept = f", {count(cluster['kept'])} kept" if cluster["kept"] is not None else ""
         quota = f" (quota {count(cluster['quota'])})" if cluster["quota"] is not None else ""
         lines += entry("cluster", f"{cluster['id']}{of}: {count(cluster['size'])} samples{kept}{quota}")
-        distance = account["distance"]
-        lines += entry(
-            "distance",
-            f"{number(distance['value'])} to the centroid (squared L2), {place(distance['rank'], 'nearest')} of "
-            f"{count(cluster['size'])}",
-        )
+        lines += entry("distance", _distance(account, cluster["size"]))
     if alignment := account["alignment"]:
         rank = f"{place(alignment['rank'], 'best')} of {count(alignment['of'])}"
         lines += entry("alignment", f"{number(alignment['value'])}, {rank}")
+    if (score := account["score"]) and score["by"] != "aligned":
+        rank = f"{describe_rank(score['by'], score['rank'])} of {count(score['of'])}"
+        lines += entry("score", f"{number(score['value'])}, {rank}")
     if account["understudy"]:
         lines += entry(
             "understudy", f"{ordinal(account['understudy'])} in line if an image of its cluster goes missing"
@@ -63,3 +62,10 @@ def _recipe_lines(name: str, account: dict) -> list[str]:
     if captions["final"] is not None:
         lines += entry("final", f"{quoted(captions['final'])} ({captions['explanation']})")
     return lines
+
+
+def _distance(account: dict, cluster_size: int) -> str:
+    distance, cosine = account["distance"], account["prototype_distance"]
+    rank = f"{place(distance['rank'], 'nearest')} of {count(cluster_size)}"
+    by_cosine = "" if cosine is None else f"; by cosine {number(cosine)}"
+    return f"{number(distance['value'])} to the centroid (squared L2), {rank}{by_cosine}"

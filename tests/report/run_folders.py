@@ -30,7 +30,7 @@ SEED = 42
 GENERATED = 0.05  # alignment of every generated caption
 SCORED = {"caption": "", "score": "similarity"}
 SOURCE_TYPES = {"image_offset": pa.int64(), "image_size": pa.int64()}
-SCORES = ("distance", "alignment", "score", "alignment_generated", "alignment_refined")
+SCORES = ("distance", "prototype_distance", "alignment", "score", "alignment_generated", "alignment_refined")
 TYPES = {"cluster": pa.int32(), "understudy": pa.int32(), **dict.fromkeys(SCORES, pa.float32())}
 
 
@@ -102,6 +102,7 @@ def write_cluster(run: Path, encode: Stage) -> Stage:
             "key": usable(keys),
             "cluster": [BEST[key][0] for key in usable(keys)],
             "distance": [BEST[key][1] for key in usable(keys)],
+            "prototype_distance": [BEST[key][1] / 2 for key in usable(keys)],
         }
         for part, keys in PARTS.items()
     }
@@ -120,6 +121,7 @@ def write_select(recipe: Path, config: dict, inputs: dict, outcome: dict) -> Sta
             columns[part][name] = [row[i] for row in rows]
         columns[part]["score"] = columns[part]["alignment"]
         columns[part]["filtered"] = [False for _ in rows]
+        columns[part]["prototype_distance"] = [row[1] / 2 for row in rows]
         columns[part]["understudy"] = [row[5] for row in rows]
         columns[part]["duplicate_of"] = [row[4].partition("near duplicate of ")[2] for row in rows]
     kept = sum(row[3] for row in outcome.values())
@@ -150,6 +152,7 @@ def write_ledger(recipe: Path, refine: Stage, outcome: dict) -> Stage:
         for i, name in enumerate(("cluster", "distance", "alignment", "kept", "reason", "understudy")):
             columns[part][name] = [outcome[key][i] for key in keys]
         columns[part]["score"] = columns[part]["alignment"]
+        columns[part]["prototype_distance"] = [outcome[key][1] / 2 for key in keys]
         kept = [outcome[key][3] for key in keys]
         columns[part]["alignment_generated"] = [GENERATED if k else np.nan for k in kept]
         columns[part]["alignment_refined"] = [outcome[key][2] if outcome[key][3] else np.nan for key in keys]

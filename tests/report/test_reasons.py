@@ -4,12 +4,13 @@ import pytest
 
 from lavis_tldr.report.reasons import explain_caption, explain_outcome
 
-RANKED = {"size": 60, "kept": 15, "alignment_rank": 20, "num_ranked": 60, "num_repeats": 0, "lowest_kept": 0.41}
-DRAWN = {"size": 60, "kept": 15, "draw_rank": 23}
+SCORE = {"rank": 20, "of": 60, "lowest_kept": 0.41}
+RANKED = {"size": 60, "kept": 15, "num_filtered": 0, "num_repeats": 0, "score": SCORE}
+ALIGNED, UNIFORM = {"selection": "aligned"}, {"selection": "uniform", "seed": 42}
 
 
-def explain(reason, standing=RANKED, alignment=0.3, **told):
-    return explain_outcome(reason, standing, alignment=alignment, **told)
+def explain(reason, standing=RANKED, score=0.3, selection=ALIGNED, **told):
+    return explain_outcome(reason, standing, selection=selection, score=score, **told)
 
 
 def test_low_alignment():
@@ -19,35 +20,80 @@ def test_low_alignment():
 
 
 def test_kept_by_alignment():
-    assert explain("kept", RANKED | {"alignment_rank": 1, "num_repeats": 12, "num_ranked": 48}, 0.9) == (
+    standing = RANKED | {"num_repeats": 12, "score": SCORE | {"rank": 1, "of": 48}}
+    assert explain("kept", standing, 0.9) == (
         "kept: best alignment of the 48 in its cluster that repeat no other, of which 15 are kept, the last with 0.41"
     )
+    assert "cluster that passed the filter and repeat no other, of" in explain("kept", standing | {"num_filtered": 3})
+    assert "cluster that passed the filter, of" in explain("kept", RANKED | {"num_filtered": 3})
+
+
+@pytest.mark.parametrize(
+    ("criterion", "reason", "told"),
+    [
+        ("large_distance", "near its centroid", "20th farthest from its centroid of the 60"),
+        ("hard_sample", "near its prototype", "20th farthest from its prototype of the 60"),
+        ("easy_sample", "far from its prototype", "20th nearest to its prototype of the 60"),
+        ("gradient", "small gradient", "20th largest gradient of the 60"),
+    ],
+)
+def test_other_criteria(criterion, reason, told):
+    selection = {"selection": criterion}
+    # The easy end keeps the least distance, and scores are its negative.
+    lowest = -0.41 if criterion == "easy_sample" else 0.41
+    standing = RANKED | {"score": SCORE | {"lowest_kept": lowest}}
+    assert explain(f"dropped: {reason}", standing, selection=selection) == (
+        f"dropped: {reason}: {told} in its cluster, of which 15 are kept, the last with 0.41"
+    )
+    assert explain("kept", standing, selection=selection).startswith(f"kept: {told}")
 
 
 def test_of_equals_the_draw_decides():
-    told = explain("dropped: low alignment", RANKED | {"alignment_rank": 15}, 0.41)
+    standing = RANKED | {"score": SCORE | {"rank": 15}}
+    told = explain("dropped: low alignment", standing, 0.41)
     assert told.endswith("15 are kept, the last with 0.41 as well: of equals, the draw decides")
-    assert not explain("kept", RANKED | {"alignment_rank": 15}, 0.41).endswith("decides")
+    assert not explain("kept", standing, 0.41).endswith("decides")
 
 
 def test_none_of_the_cluster_is_kept():
-    told = explain("dropped: low alignment", RANKED | {"kept": 0, "lowest_kept": None})
+    told = explain("dropped: low alignment", RANKED | {"kept": 0, "score": SCORE | {"lowest_kept": None}})
     assert told.endswith("of the 60 in its cluster, of which none is kept")
 
 
-def test_uniform_draw():
-    assert explain("dropped: not drawn", DRAWN, None, seed=42) == (
+def test_draws():
+    draw = {"rank": 23, "of": 60, "kept": 15}
+    assert explain("dropped: not drawn", {"draw": draw}, None, UNIFORM) == (
         "dropped: not drawn: 23rd of 60 in its cluster's draw (seed 42), of which 15 are kept"
     )
-    assert explain("kept", DRAWN | {"draw_rank": 1, "kept": 1}, None, seed=0) == (
+    assert explain("kept", {"draw": draw | {"rank": 1, "kept": 1}}, None, UNIFORM | {"seed": 0}) == (
         "kept: 1st of 60 in its cluster's draw (seed 0), of which 1 is kept"
+    )
+    over_all = {"selection": "random", "seed": 7}
+    assert explain("kept", {"draw": {"rank": 1234, "of": 7161, "kept": 1790}}, None, over_all) == (
+        "kept: 1,234th of 7,161 in the draw from all (seed 7), of which 1,790 are kept"
     )
 
 
 def test_not_drawn_among_scored_samples():
-    assert explain("dropped: not drawn", {"size": 60, "kept": 15}, None) == (
+    standing = {"size": 60, "kept": 15}
+    assert explain("dropped: not drawn", standing, None) == (
         "dropped: not drawn: it has no alignment score, and samples with one go first"
     )
+    assert explain("dropped: not drawn", standing, None, {"selection": "gradient"}) == (
+        "dropped: not drawn: it has no gradient, and samples with one go first"
+    )
+
+
+def test_filtered():
+    selection = UNIFORM | {"prefilter": "aligned", "prefilter_share": 0.5, "prefilter_scope": "all"}
+    told = "dropped: filtered: low alignment"
+    assert explain(told, {"filter": {"rank": 41, "of": 60}}, None, selection) == (
+        f"{told}: 41st best alignment of the 60 in its cluster; the best 50.0% of all samples passed"
+    )
+    # A gradient is in no table but its own.
+    selection |= {"prefilter": "gradient", "prefilter_scope": "cluster"}
+    told = "dropped: filtered: small gradient"
+    assert explain(told, RANKED, None, selection) == f"{told}: the best 50.0% of each cluster passed"
 
 
 def test_near_duplicate_says_what_became_of_the_twin():

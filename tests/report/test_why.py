@@ -48,7 +48,9 @@ def test_a_dropped_sample_by_hand(run):
         "which 2 are kept, the last with 0.4",
         "cluster": {"id": 0, "of": 2, "size": 5, "kept": 2, "quota": 2},
         "distance": {"value": pytest.approx(0.3), "rank": 3},
+        "prototype_distance": pytest.approx(0.15),
         "alignment": {"value": pytest.approx(0.3), "rank": 3, "of": 4, "lowest_kept": pytest.approx(0.4)},
+        "score": {"by": "aligned", "value": pytest.approx(0.3), "rank": 3, "of": 4, "lowest_kept": pytest.approx(0.4)},
         "understudy": 1,
         "captions": {
             "original": "caption of 000000003",
@@ -68,7 +70,7 @@ def test_a_dropped_sample_by_hand(run):
         "  why       dropped: low alignment: 3rd best alignment of the 4 in its cluster that repeat no other,",
         "            of which 2 are kept, the last with 0.4",
         "  cluster   0 of 2: 5 samples, 2 kept (quota 2)",
-        "  distance  0.3 to the centroid (squared L2), 3rd nearest of 5",
+        "  distance  0.3 to the centroid (squared L2), 3rd nearest of 5; by cosine 0.15",
         "  alignment 0.3, 3rd best of 4",
         "  understudy 1st in line if an image of its cluster goes missing",
         '  generated "made for 000000003"',
