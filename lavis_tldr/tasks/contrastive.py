@@ -27,7 +27,7 @@ class Pairs:
     """Features of image-text pairs, row by row.
 
     Attributes:
-        keys: N keys.
+        keys: N keys of their images; pairs of one image fall into one fold.
         images: (N, D).
         texts: (N, W).
     """
@@ -105,13 +105,13 @@ class ContrastiveScorer:
 def fit_contrastive(sample: Pairs, trusted: Pairs | None, seed: int) -> ContrastiveScorer:
     """Fit a scorer by cross-fitting.
 
-    The samples are split into folds by their keys, and a pair is scored by heads trained on the other folds, so a
-    wrong pair can't have been learnt by heart. Rounds: the first trains on all pairs, each later one on the better
-    half by the scores so far; the rounds after the first are averaged. Pairs known to be right, where there are any,
-    are trained on in every round.
+    The samples are split into folds by their images' keys, and a pair is scored by heads trained on the other folds, so
+    neither a wrong pair nor another caption of its image can have been learnt by heart. Rounds: the first trains on all
+    pairs, each later one on the better half by the scores so far; the rounds after the first are averaged. Pairs known
+    to be right, where there are any, are trained on in every round.
 
     Args:
-        sample: Pairs to learn from; sorted by key.
+        sample: Pairs to learn from, in an order that does not depend on the parts.
         trusted: Pairs known to be right, or None.
         seed: Of folds and training.
 

@@ -65,7 +65,7 @@ def run(context: Context, stage: Stage) -> None:
 
 def _scored(context: Context, stage: Stage, parts: list[Part]) -> Iterator[pa.Table]:
     scorer = scorer_of(context, stage)
-    columns = blip.PLACE if "score" in context.config.use_blip else ["codes", "feature"]
+    columns = blip.PLACE if "score" in context.config.use_blip else ["image_key", "codes", "feature"]
     for part in parts:
         table = encode.load_usable(context, part.name, ["key", "caption_original", *columns])
         scores = scorer(table, part.name, table["caption_original"].to_pylist())
@@ -133,14 +133,16 @@ def _contrast_codes(context: Context) -> np.ndarray:
 def _fit_scorer(context: Context) -> ContrastiveScorer:
     """The scorer, fitted on drawn samples and the trusted pairs."""
     sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
-    pairs = Pairs(sample.keys, torch.empty(0), torch.empty(0))
+    pairs = Pairs([""] * len(sample), torch.empty(0), torch.empty(0))
     for name, rows, places in sample.by_part():
-        table = encode.load_usable(context, name, ["key", "caption_original", "feature"]).take(rows)
+        table = encode.load_usable(context, name, ["image_key", "caption_original", "feature"]).take(rows)
         found = _pairs(context, table, table["caption_original"].to_pylist())
         if not pairs.images.numel():
             pairs.images = torch.empty(len(sample), found.images.shape[1])
             pairs.texts = torch.empty(len(sample), found.texts.shape[1])
         pairs.images[places], pairs.texts[places] = found.images, found.texts
+        for place, key in zip(places, found.keys, strict=True):
+            pairs.keys[place] = key
     trusted = None if context.trusted is None else _trusted_pairs(context, context.trusted)
     return fit_contrastive(pairs, trusted, context.config.alignment_seed)
 
@@ -148,7 +150,7 @@ def _fit_scorer(context: Context) -> ContrastiveScorer:
 def _pairs(context: Context, table: pa.Table, captions: list[str]) -> Pairs:
     """Features of usable samples, each with a caption."""
     images = torch.from_numpy(encode.features_of(table, context.model.pooled_width))
-    return Pairs(table["key"].to_pylist(), images, context.sentence_encoder(captions))
+    return Pairs(table["image_key"].to_pylist(), images, context.sentence_encoder(captions))
 
 
 def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
