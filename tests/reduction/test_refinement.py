@@ -80,3 +80,23 @@ def test_what_does_not_fit_is_told():
     for doubled in ("alignment", "alignment_generated"):
         with pytest.raises(ValueError, match="2 alignment scores for 1 captions"):
             refine_captions(["a"], ["b"], "gated", **{**scores, doubled: [1, 2]})
+
+
+HOSTILE = [
+    "a; b",
+    "\x1b[31mred",
+    "né 🎈",
+    "{0} %s \\n",
+    "x" * 100_000,
+    "line\nbreak",
+    '"quoted"',
+    "\u202eright to left",
+]
+
+
+@pytest.mark.parametrize("recipe", ["original", "generated", "original_generated", "drawn", "gated"])
+def test_texts_are_taken_as_they_are(recipe):
+    scores = {"alignment": [1.0] * 8, "alignment_generated": [1.0] * 8}
+    captions, _ = refine_captions(HOSTILE, HOSTILE[::-1], recipe, **scores, threshold=0.0)
+    alone = {"original": HOSTILE, "generated": HOSTILE[::-1]}
+    assert captions == alone.get(recipe, [f"{a}; {b}" for a, b in zip(HOSTILE, HOSTILE[::-1], strict=True)])
