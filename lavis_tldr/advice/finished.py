@@ -14,7 +14,9 @@ import yaml
 from lavis_tldr.reduction.code_tables import codebook_size, rows_of
 from lavis_tldr.reduction.ledger import ledger_parts
 from lavis_tldr.reduction.recipes import CONFIG, find_recipe, stage_folders
+from lavis_tldr.reduction.refinement import NATURAL_THRESHOLDS
 from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.report.captions import alignment_of
 from lavis_tldr.report.stage_rows import config_of
 
 
@@ -50,9 +52,8 @@ class FinishedRecipe:
         self.clusters = self._find_clusters(folders)
         self.num_clusters = config_of(self.clusters)["num_clusters"]
         self.num_codes = codebook_size(self._encoded(self.part_names[0]))
-        # The score of the contrastive model is above 0 where it finds the pair likelier than chance.
-        by_contrast = self.selection.get("alignment") == "contrastive"
-        self.aligned_from = config_of(folders["refine"]).get("alignment_threshold", 0.0 if by_contrast else None)
+        natural = NATURAL_THRESHOLDS.get(alignment_of(self.folder) or "")
+        self.aligned_from = config_of(folders["refine"]).get("alignment_threshold", natural)
 
     def _find_clusters(self, folders: dict[str, Path]) -> Path:
         if "cluster" not in folders:
