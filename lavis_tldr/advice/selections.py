@@ -171,6 +171,7 @@ def check_kept(recipe: FinishedRecipe, standings: Standings) -> None:
             raise ValueError(
                 f"{recipe.folder} keeps other samples than its selection gives for ratio {ratio} (first: "
                 f"{table['key'][row].as_py()!r}, {reason[row].as_py()!r}): another version made it, or a near "
-                "duplicate stands in for a lost image, which the ledger then tells no more. Run again with `--restart select`."
+                "duplicate stands in for a lost image, which the ledger then tells no more. Run again with "
+                "`--restart select`."
             )
         start += len(table)
