@@ -5,16 +5,14 @@ from hypothesis import strategies as st
 
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.quotas import apportion, keep_budget
-from lavis_tldr.reduction.selection import (
+from lavis_tldr.reduction.selection import count_kept, select, select_uniform
+from lavis_tldr.reduction.standing import (
     FILTERED,
     SCORED,
     TWIN,
     UNSCORED,
     Standing,
-    count_kept,
     is_kept,
-    select,
-    select_uniform,
     stand,
     tier_sizes,
     understudies,

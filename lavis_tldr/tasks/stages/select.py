@@ -12,7 +12,7 @@ from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.regroup import read_bin
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import FILTERED, TWIN, is_kept, understudies
+from lavis_tldr.reduction.standing import FILTERED, TWIN, is_kept, understudies
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.captioner_start import barrier

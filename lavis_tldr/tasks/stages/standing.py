@@ -19,7 +19,8 @@ from lavis_tldr.reduction.prefilter import cut_of_all, passes_cut, passes_in_clu
 from lavis_tldr.reduction.quotas import apportion, apportion_by_weight, density_weights
 from lavis_tldr.reduction.regroup import plan_groups, read_bin, read_bins, write_bins
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.reduction.selection import NUM_TIERS, Quotas, Standing, count_kept, stand, tier_sizes
+from lavis_tldr.reduction.selection import Quotas, count_kept
+from lavis_tldr.reduction.standing import NUM_TIERS, Standing, stand, tier_sizes
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.tasks.stages import cluster, encode
 from lavis_tldr.tasks.stages.context import Context, share_missing
