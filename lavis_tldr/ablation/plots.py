@@ -45,6 +45,7 @@ def _draw_bars(axes, rows: Sequence[Row], metric: str, label: str) -> None:
     colours = [_REFERENCE if row.arm.is_reference else _ARM for row in rows]
     axes.barh(places, means, xerr=[row.deviations.get(metric, 0.0) for row in rows], color=colours, capsize=3)
     axes.set_yticks(places, [row.arm.name for row in rows])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel(label)
 
@@ -55,13 +56,17 @@ def _draw_curves(axes, ablation: Ablation, rows: Sequence[Row], label: str) -> N
     for row in rows:
         if row.arm.is_reference:
             axes.axhline(row.means[metric], color=_REFERENCE, linestyle="--", label=row.arm.name)
-    for name, points in _series(ablation, rows).items():
+    series = _series(ablation, rows)
+    for name, points in series.items():
         xs, of_series = zip(*points, strict=True)
         deviations = [row.deviations.get(metric, 0.0) for row in of_series]
         means = [row.means[metric] for row in of_series]
         axes.errorbar(xs, means, yerr=deviations, marker="o", capsize=3, label=name or None)
     if ablation.plot.log:
         axes.set_xscale("log")
+    values = sorted({x for points in series.values() for x, _ in points})
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.minorticks_off()
     axes.set_xlabel(ablation.plot.label or ablation.plot.x)
     axes.set_ylabel(label)
     if axes.get_legend_handles_labels()[1]:
