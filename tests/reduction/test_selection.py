@@ -26,10 +26,6 @@ def keys_of(count):
     return [f"k{row:05d}" for row in range(count)]
 
 
-def allocate_quotas(sizes, ratio):
-    return apportion(sizes, keep_budget(int(np.sum(sizes)), ratio))
-
-
 def by_score(keys, clusters, score, ratio, **options):
     return select(keys, clusters, ratio, score=score, **options)
 
@@ -38,7 +34,7 @@ def by_score(keys, clusters, score, ratio, **options):
 
 
 def naive_uniform(keys, cluster_ids, ratio, seed):
-    quotas = allocate_quotas(np.bincount(cluster_ids), ratio)
+    quotas = apportion(np.bincount(cluster_ids), keep_budget(len(keys), ratio))
     priority = dict(zip(keys, draw_priority(keys, seed), strict=True))
     kept = set()
     for cluster, quota in enumerate(quotas):

@@ -1,9 +1,9 @@
 """Selection as it is described, in plain Python: the oracle for the stages."""
 
 import math
-from fractions import Fraction
 
 from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.reduction.quotas import apportion_by_weight  # which has an oracle of its own
 
 # Criterion -> what it goes by, whether more of it is better, and what is wrong with those dropped.
 CRITERIA = {
@@ -13,28 +13,6 @@ CRITERIA = {
     "easy_sample": ("prototype_distance", -1, "far from its prototype"),
     "gradient": ("gradient", 1, "small gradient"),
 }
-
-
-def naive_quotas(sizes, weights, budget):
-    """Water-filling in exact fractions, then largest remainders, the lower cluster first."""
-    quotas = [0] * len(sizes)
-    waiting = [c for c in range(len(sizes)) if sizes[c]]
-    while waiting:
-        total = sum(weights[c] for c in waiting)
-        shares = {c: Fraction(weights[c] * budget, total) for c in waiting}
-        full = [c for c in waiting if shares[c] >= sizes[c]]
-        if not full:
-            break
-        for c in full:
-            quotas[c] = sizes[c]
-            budget -= sizes[c]
-        waiting = [c for c in waiting if c not in full]
-    for c in waiting:
-        quotas[c] = math.floor(shares[c])
-        budget -= quotas[c]
-    for c in sorted(waiting, key=lambda c: (quotas[c] - shares[c], c))[:budget]:
-        quotas[c] += 1
-    return quotas
 
 
 def naive_outcome(samples, config, num_clusters, weights, alike, seed=42):
@@ -94,7 +72,7 @@ def naive_outcome(samples, config, num_clusters, weights, alike, seed=42):
         share = min(budget, len(tier))
         budget -= share
         sizes = [sum(samples[key]["cluster"] == c for key in tier) for c in clusters]
-        quotas = naive_quotas(sizes, weights or sizes, round(balance * share))
+        quotas = apportion_by_weight(sizes, round(balance * share), weights or sizes)
         given = {key for c in clusters for key in [k for k in tier if samples[k]["cluster"] == c][: quotas[c]]}
         kept |= given | set([key for key in tier if key not in given][: share - len(given)])
 
