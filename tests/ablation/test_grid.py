@@ -4,8 +4,11 @@ import json
 
 import pytest
 from toy_evaluation import KEY, write_evaluation
+from toy_lavis import write_toy_run
 
 from lavis_tldr.ablation import grid as grid_module
+from lavis_tldr.ablation.settings import Metric
+from lavis_tldr.ablation.steps import read_metric
 from lavis_tldr.reduction.ledger import read_ledger
 from lavis_tldr.tasks import proxy_trial
 
@@ -208,6 +211,18 @@ def test_a_downstream_run_is_named_instead_of_the_proxy(grid, tmp_path):
         {"number": 11.0},
     ]
     assert "| half | 22 | 22.00 ± 0.00 | -21.00 |" in (grid.results / "tiny.md").read_text()
+
+
+def test_a_lavis_training_may_be_what_scores(grid, tmp_path):
+    """A toy model trained by LAVIS's own runner; its loss is in the log.txt that LAVIS writes."""
+    options = {"run.output_dir": "{output}", "run.job_id": "train", "run.runner": "runner_cpu", "run.seed": "{seed}"}
+    steps = [{"cfg_path": str(write_toy_run(tmp_path)), "options": options}]
+    metrics = {"loss": {"file": "{output}/train/log.txt", "key": "train_loss"}}
+    grid.write(arms={"half": {}}, reference={}, proxy=None, evaluate=steps, metrics=metrics)
+    assert grid.run()
+    losses = [results(grid)[f"half-seed{seed}"]["metrics"]["loss"] for seed in (0, 1)]
+    logged = [read_metric(Metric("", "train_loss"), grid.results / f"runs/half-seed{i}/train/log.txt") for i in (0, 1)]
+    assert losses == logged and losses[0] != losses[1]
 
 
 def test_runs_around_a_reduction_are_run_once(grid, tmp_path):
