@@ -47,7 +47,7 @@ class ReduceConfig:
         feature_cache: Folder of patch features that training computed with the same still encoder; images found in it
             are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
         seed: Of the K-Means fit and of every draw.
-        alignment_seed: Of the scorer, so that reduced sets of several seeds share its scores.
+        alignment_seed: Of the scorer and of the gradient network, so that reduced sets of several seeds share them.
         representation: What is clustered (Table 2d): code index vectors (index, the paper's), code histograms
             (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
             sentence embeddings (text) or BLIP's image features (blip).
@@ -55,8 +55,9 @@ class ReduceConfig:
         num_clusters: C (Table 2f).
         caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
             each set.
-        fit_size: K-Means, and the contrastive scorer, are fitted on so many drawn samples at most. K-Means holds them
-            in memory: fit_size x F float32, where F is the number of codes for a histogram (3,000 codes: 3 GB).
+        fit_size: K-Means, the contrastive scorer and the gradient network are fitted on so many drawn samples at most.
+            K-Means holds them in memory: fit_size x F float32, where F is the number of codes for a histogram (3,000
+            codes: 3 GB).
         alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
             by some that never saw it), likelihood (by the captioner), similarity (to the generated caption), both (the
             last two), itm or itc (by LAVIS's blip_image_text_matching).
