@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class FinishedRecipe:
     """
 
     def __init__(self, run: Path | str, name: str | None = None):
-        self.folder = find_recipe(run, name)
+        self.folder = Path(os.path.abspath(find_recipe(run, name)))
         folders = stage_folders(self.folder)
         for stage in ("select", "ledger"):
             Stage.as_made(self.folder, stage)
@@ -49,19 +50,11 @@ class FinishedRecipe:
         self._encode = folders["encode"]
         self.part_names = list(self._ledger)
         self.selection = config_of(folders["select"])
-        self.clusters = self._find_clusters(folders)
+        self.clusters = folders["cluster"]
         self.num_clusters = config_of(self.clusters)["num_clusters"]
         self.num_codes = codebook_size(self._encoded(self.part_names[0]))
         natural = NATURAL_THRESHOLDS.get(alignment_of(self.folder) or "")
         self.aligned_from = config_of(folders["refine"]).get("alignment_threshold", natural)
-
-    def _find_clusters(self, folders: dict[str, Path]) -> Path:
-        if "cluster" not in folders:
-            raise ValueError(
-                f"{self.folder} does not say which clusters it was made from: run `lavis-tldr reduce` again, which "
-                "notes it."
-            )
-        return folders["cluster"]
 
     def samples(self, part_name: str, columns: Sequence[str]) -> pa.Table:
         """Columns of a ledger part's usable records, sorted by key."""
