@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
+from hostile_set import Sample, write_tar
 from reductions import files_of, ledger_rows
 
 from lavis_tldr.tasks import gradients
@@ -78,3 +79,11 @@ def test_the_largest_gradients_of_each_cluster_are_kept(reduced, tmp_path):
             for is_kept in (True, False)
         )
         assert min(kept) >= max(dropped, default=0)
+
+
+def test_a_part_may_have_nothing_usable(reduced, pool, tmp_path):
+    write_tar(tmp_path / "damaged.tar", [Sample("9.jpg", b"no image", b"a caption")])
+    source = pool.source | {"tars": [pool.source["tars"], str(tmp_path / "damaged.tar")]}
+    figures = reduced(of=SimpleNamespace(source=source, captioner=pool.captioner), **ONLY)
+    assert figures["stages"]["encode"]["counts"] == {"read": 49, "written": 43, "failed": 6}
+    assert figures["stages"]["gradient"]["counts"] == {"read": 43}

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hostile_set import Sample, write_tar
 from reductions import write_bert
 
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
@@ -82,3 +83,14 @@ def test_text_without_a_bert_is_refused_at_once(reduced, tmp_path):
     with pytest.raises(ValueError, match=r"representation text clusters captions.*set run\.similarity_weights"):
         reduced(representation="text")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("representation", ["feature", "text"])
+def test_a_part_may_have_nothing_usable(reduced, pool, bert, tmp_path, representation):
+    write_tar(tmp_path / "damaged.tar", [Sample("9.jpg", b"no image", b"a caption")])
+    tars = [pool.source["tars"], str(tmp_path / "damaged.tar")]
+    of = SimpleNamespace(source=pool.source | {"tars": tars}, captioner=pool.captioner)
+    keys = {"representation": representation, "similarity_weights": str(bert)}
+    figures = reduced(of=of, stages=["encode", "cluster"], **keys)
+    assert figures["stages"]["encode"]["counts"]["failed"] == 6
+    assert figures["stages"]["cluster"]["counts"]["read"] == 43
