@@ -1,24 +1,14 @@
 """A tiny ablation: a drawn set, an untrained captioner, a proxy of three steps."""
 
-import logging
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from lavis.common.registry import registry
-from reductions import draw_pool, reduce_set, write_bert, write_config
+from reductions import draw_pool, lavis_state, reduce_set, write_bert, write_config  # noqa: F401  (lavis_state is for all tests here)
 
 from lavis_tldr.ablation.grid import ablate
 from lavis_tldr.sources.scenes import draw_clean_set
-
-
-@pytest.fixture(autouse=True)
-def lavis_state(monkeypatch):
-    """A run sets LAVIS's paths and the root logger's handlers: put them back."""
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setitem(registry.mapping, "paths", dict(registry.mapping["paths"]))
-    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,10 @@
 """Drawn sources that the reductions of all tests share."""
 
 import json
-import logging
 from types import SimpleNamespace
 
 import pytest
-from lavis.common.registry import registry
-from reductions import draw_pool, reduce_set, write_config
+from reductions import draw_pool, lavis_state, reduce_set, write_config  # noqa: F401  (lavis_state is for all tests here)
 
 from lavis_tldr.sources.scenes import draw_clean_set
 
@@ -28,14 +26,6 @@ def album(tmp_path_factory, pool):
     dev.write_text(json.dumps(rows))
     source = {"format": "lavis_json", "annotations": str(dev), "image_root": str(folder / "images"), "part_size": 5}
     return SimpleNamespace(folder=folder, rows=rows, source=source, captioner=pool.captioner)
-
-
-@pytest.fixture(autouse=True)
-def lavis_state(monkeypatch):
-    """A run sets LAVIS's paths and the root logger's handlers: put them back."""
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setitem(registry.mapping, "paths", dict(registry.mapping["paths"]))
-    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
 
 
 @pytest.fixture

@@ -1,11 +1,15 @@
 """Tiny reductions for the tests: drawn sources, an untrained captioner and run configs."""
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 import yaml
+from lavis.common.registry import registry
 from omegaconf import OmegaConf
 from transformers import BertConfig, BertModel
 
@@ -24,6 +28,14 @@ SIZES = {
     "text_depth": 1,
     "text_mlp_width": 64,
 }
+
+
+@pytest.fixture(autouse=True)
+def lavis_state(monkeypatch):
+    """For a conftest to import. A run sets LAVIS's paths and the root logger's handlers: put them back."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setitem(registry.mapping, "paths", dict(registry.mapping["paths"]))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
 
 
 def tiny_captioner(folder: Path, captions: list[str], seed: int = 0, **changes) -> CodebookCaptioner:
@@ -46,9 +58,9 @@ def write_captioner(folder: Path, captions: list[str], seed: int = 0) -> Path:
     return path
 
 
-def write_bert(folder: Path, seed: int = 0) -> Path:
-    """A small BERT with random weights, as Hugging Face saves it; it reads by characters."""
-    tokens = train_vocabulary(["the quick brown fox jumps over the lazy dog 0123456789"], 200)
+def write_bert(folder: Path, seed: int = 0, captions: Sequence[str] = ("a red kite over the sea",)) -> Path:
+    """A small BERT with random weights, as Hugging Face saves it, that knows the words of some captions."""
+    tokens = train_vocabulary([*captions], 200)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(seed)
     BertModel(BertConfig(vocab_size=len(tokens), max_position_embeddings=64, **sizes)).save_pretrained(folder)
