@@ -85,6 +85,8 @@ def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> Non
         elif changed:
             state = f"refused, changed since: {'; '.join(dict.fromkeys(changed))}"
         say(f"  {arm.name}{' (reference)' if arm.is_reference else ''}: {state}")
+        if obstacle := trials[0].obstacle:
+            say(f"    would fail: {obstacle}")
         for step in arm.prepare:
             done = plan.steps.is_done(step, trials[0].prepare_places())
             say(f"    prepare {step.cfg_path}: {'done' if done else 'to do'}")

@@ -47,6 +47,15 @@ class Trial:
         return self.result.error if self.result else ""
 
     @property
+    def obstacle(self) -> str:
+        """What is wrong with its settings, so that it would fail; or ""."""
+        try:
+            shared_stages(self.config)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    @property
     def changes(self) -> list[str]:
         """What has changed since its result was made."""
         if self.result is None or self.failure:
@@ -150,10 +159,8 @@ class Plan:
         """Folders of the stages that the chosen trials share, each with whether it is done."""
         found: dict[Path, bool] = {}
         for trial in self.pending():
-            try:
+            if not trial.obstacle:
                 found |= shared_stages(trial.config)
-            except ValueError:
-                continue  # told when it is run
         return found
 
     def _trial(self, arm: Arm, seed: int) -> Trial:

@@ -51,7 +51,7 @@ def grid(pool, encoded, proxy, tmp_path):
             "proxy": proxy,
             "output_dir": str(tmp_path / "results"),
         }
-        found.path.write_text(yaml.safe_dump({**default, **content}))
+        found.path.write_text(yaml.safe_dump({**default, **content}, sort_keys=False))
         return found.path
 
     def run(**options):

@@ -156,6 +156,14 @@ def test_a_dry_run_says_what_is_done_and_runs_nothing(grid, reduced):
     assert "  4 trials to do, about " in told
 
 
+def test_a_dry_run_foresees_settings_that_are_out_of_range(grid):
+    grid.write(arms={"none": {"run.keep_ratio": 0.0}, "half": {}}, reference={})
+    assert grid.run(dry_run=True)
+    (told,) = [line for line in grid.said if "would fail" in line]
+    assert "keep_ratio" in told and grid.said.index(told) == 2  # below the arm's line
+    assert "shared stages: 1 of 3 done" in "\n".join(grid.said)
+
+
 def test_progress_is_told_trial_by_trial(grid):
     grid.write(arms={"half": {}}, reference={})
     grid.run()
