@@ -4,7 +4,8 @@ Shapes: N pairs, R other pairs, D image feature width, T tokens, W and E widths 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -195,7 +196,8 @@ def fit_gradients(sample: TokenPairs, seed: int) -> GradientScorer:
     def loss_of(rows: Tensor) -> Tensor:
         return network(images[rows], padded(sample.at(rows).tokens, known), generator)
 
-    train_steps(network, loss_of, len(images), options, generator)
+    with _one_thread():
+        train_steps(network, loss_of, len(images), options, generator)
     rows = torch.randperm(len(images), generator=generator)[:_NUM_OTHERS]
     others = sample.at(rows)
     with torch.no_grad():
@@ -203,6 +205,17 @@ def fit_gradients(sample: TokenPairs, seed: int) -> GradientScorer:
     scorer = GradientScorer(mean, spread, known, network, states, ids[rows], torch.ones(3))
     scorer.weights = 1 / scorer.squares(others).mean(0)
     return scorer
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """More gain nothing on matrices so small, wait for each other where cores are shared, and round otherwise."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
 
 
 def known_tokens(captions: Sequence[Sequence[int]]) -> Tensor:
