@@ -7,13 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from hostile_set import Sample, encoded, scene, write_tar
-from reductions import files_of, ledger_rows, reduce_set
-from transformers import BertConfig, BertModel
+from reductions import files_of, ledger_rows, reduce_set, write_bert
 
 import lavis_tldr
-from lavis_tldr.models.wordpiece_training import train_vocabulary
 
 REPOSITORY = Path(lavis_tldr.__file__).parents[1]
 PAPER = {"selection": "uniform", "recipe": "original_generated"}
@@ -78,20 +75,9 @@ def crowd(pool, tmp_path):
     return SimpleNamespace(source=pool.source | {"tars": str(tmp_path / "tars/*.tar")}, captioner=pool.captioner)
 
 
-@pytest.fixture
-def sentence_encoder(tmp_path):
-    """A small BERT with random weights, as Hugging Face saves it."""
-    folder = tmp_path / "bert"
-    tokens = train_vocabulary([str(i) for i in range(600)], 200)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(tokens), max_position_embeddings=64, **sizes)).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
-    return folder
-
-
-def test_a_scorer_fitted_by_one_rank_scores_for_all(forked_ranks, configure, crowd, sentence_encoder, tmp_path):
-    recipe = ALIGNED | {"alignment": "contrastive", "similarity_weights": str(sentence_encoder)}
+def test_a_scorer_fitted_by_one_rank_scores_for_all(forked_ranks, configure, crowd, tmp_path):
+    bert = write_bert(tmp_path / "bert", captions=[str(i) for i in range(600)])
+    recipe = ALIGNED | {"alignment": "contrastive", "similarity_weights": str(bert)}
     for ranks in (1, 3):
         outcome = forked_ranks.reduce(configure(of=crowd, output=tmp_path / f"by{ranks}", **recipe), ranks=ranks)
         assert outcome.succeeded, outcome.log
