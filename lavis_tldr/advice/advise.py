@@ -44,8 +44,8 @@ def advise(
         ratios: To try, besides the recipe's own.
         options: Of the trainings.
         sample: Pairs drawn from the pool for the trainings at most.
-        validate_on: Run folder that has encoded pairs known to fit, by the same captioner; None holds out well-aligned
-            pairs of the pool.
+        validate_on: Run folder that has encoded pairs known to fit, by the same captioner; None holds out pairs of
+            the pool.
         text_weights: A BERT sentence encoder; "" takes the one that the recipe's config names.
         device: Where the sentence encoder runs.
 
@@ -109,6 +109,8 @@ def _check(target: float, ratios: Sequence[float], options: TrialOptions, sample
     for flag, value in (("--seeds", options.num_seeds), ("--sample", sample), ("--batch-size", options.batch_size)):
         if value < 1:
             raise ValueError(f"{flag} is {value}; it must be at least 1.")
+    if not 0 < options.trusted_share <= 1:
+        raise ValueError(f"--trusted is {options.trusted_share}; it must be in (0, 1], a share of the pairs.")
     if not 0 < options.epochs < math.inf:
         raise ValueError(f"--epochs is {options.epochs}; it must be above 0.")
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from lavis_tldr.report.units import count
 
 from .pool import Pool
-from .trials import TRUSTED_SHARE, TrialOptions, Trials
+from .trials import TrialOptions, Trials
 
 
 def notes(
@@ -24,13 +22,13 @@ def notes(
         exhausted: Ratios left out, which keep no more than smaller ones.
         is_apart: Whether they were scored on a validation set apart.
     """
-    is_scored = not np.isnan(pool.alignment).all()
-    told = [_scored_on_apart(trials) if is_apart else _scored_on_pool(pool, trials, options, is_scored)]
-    if is_scored and not is_apart:
+    told = [_scored_on_apart(trials) if is_apart else _scored_on_pool(pool, trials, options)]
+    if options.trusted_share < 1 and not is_apart:
         told.append(
-            "The scores that choose what is kept also choose what is scored on: where the recipe selects by them, "
-            "small ratios may look better than on captions that people have written (--validate-on)."
+            "The scores that choose what is scored on may choose what is kept as well: small ratios then look better "
+            "than they are."
         )
+    told.append("Among more pairs to score on the right one is harder to find, and sets differ more.")
     told += [
         f"Every training is {count(trials.num_steps)} steps of a small retrieval model over frozen features, "
         f"{options.epochs:g} passes over the whole set; a longer training asks for more pairs.",
@@ -45,8 +43,9 @@ def _scored_on_apart(trials: Trials) -> str:
     return f"Scored on the {count(trials.num_held_out)} captions of the set given by --validate-on."
 
 
-def _scored_on_pool(pool: Pool, trials: Trials, options: TrialOptions, is_scored: bool) -> str:
-    where = f"the {TRUSTED_SHARE:.0%} with the best alignment" if is_scored else "all, right or wrong"
+def _scored_on_pool(pool: Pool, trials: Trials, options: TrialOptions) -> str:
+    best = options.trusted_share
+    where = f"the {best:.0%} with the best alignment" if best < 1 else "all, right or wrong"
     same = f"images nearly the same (cosine {options.twin_threshold:g})"
     return (
         f"Scored on {count(trials.num_held_out)} pairs held out of {count(len(pool))} drawn ones, others for every "

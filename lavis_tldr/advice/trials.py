@@ -21,7 +21,6 @@ from lavis_tldr.tasks.proxy_trial import ProxyTrial, TextFeatures
 from .pool import Pool, Validation
 from .selections import SelectionRule
 
-TRUSTED_SHARE = 0.5  # of the scored pairs, those whose captions fit best: from them pairs are held out
 FEWEST_HELD_OUT = 50
 _LARGEST_HELD_OUT_SHARE = 0.1
 _BLOCK_ROWS = 4096
@@ -35,6 +34,9 @@ class TrialOptions:
         num_seeds: S.
         epochs: How often the whole set's training goes over it; every other set gets as many steps.
         num_held_out: H at most; no more than a tenth of the drawn pairs.
+        trusted_share: Share of the scored pairs, those whose captions fit best, that pairs are held out from. Below 1,
+            what the score likes is scored on, and small ratios, which keep just that, look better than they are. 1:
+            from all pairs; the wrong ones among them lower every recall alike.
         twin_threshold: Cosine of pooled features, centred, from which two images are nearly the same.
         batch_size, learning_rate: Of the trainings.
         seed: Of the first; each further one has the next.
@@ -43,6 +45,7 @@ class TrialOptions:
     num_seeds: int = 5
     epochs: float = 10.0
     num_held_out: int = 1000
+    trusted_share: float = 1.0
     twin_threshold: float = 0.95
     batch_size: int = 128
     learning_rate: float = 3e-4
@@ -144,12 +147,12 @@ class _Split:
 
 
 def _split(pool: Pool, options: TrialOptions, seed: int, validation: Validation | None) -> _Split:
-    """Held out are pairs whose captions fit well, drawn by image; nobody trains on these images or near twins."""
+    """Held out are pairs drawn by image; nobody trains on these images or near twins."""
     if validation is not None:
         held, scored_on = np.zeros(0, np.int64), validation.features
         apart = np.ones(len(pool), bool)
     else:
-        held = hold_out(pool, options.num_held_out, seed)
+        held = hold_out(pool, options.num_held_out, seed, options.trusted_share)
         scored_on = pool.features[held]
         apart = ~np.isin(pool.image_keys, pool.image_keys[held])
     mean = pool.features.mean(0)
@@ -161,22 +164,22 @@ def _split(pool: Pool, options: TrialOptions, seed: int, validation: Validation 
     return _Split(held, np.flatnonzero(apart))
 
 
-def hold_out(pool: Pool, at_most: int, seed: int) -> np.ndarray:
-    """Rows of pairs to score on, (H,), ascending: drawn by image from those whose captions fit best.
-
-    Where no pair has an alignment, they are drawn from all: wrong ones among them lower every recall alike.
+def hold_out(pool: Pool, at_most: int, seed: int, trusted_share: float = 1.0) -> np.ndarray:
+    """Rows of pairs to score on, (H,), ascending: drawn by image, from those whose captions fit best or from all.
 
     Raises:
         ValueError: If there are too few.
     """
     number = min(at_most, int(_LARGEST_HELD_OUT_SHARE * len(pool)))
-    scored = ~np.isnan(pool.alignment)
     trusted = np.arange(len(pool))
-    if scored.any():
-        trusted = np.flatnonzero(scored & (pool.alignment >= np.quantile(pool.alignment[scored], 1 - TRUSTED_SHARE)))
+    if trusted_share < 1:
+        scored = ~np.isnan(pool.alignment)
+        if not scored.any():
+            raise ValueError(f"--trusted is {trusted_share}, but the recipe has scored no captions: leave it out.")
+        trusted = np.flatnonzero(scored & (pool.alignment >= np.quantile(pool.alignment[scored], 1 - trusted_share)))
     if number < FEWEST_HELD_OUT or len(trusted) < number:
         raise ValueError(
-            f"{len(pool)} drawn pairs ({len(trusted)} of them well aligned) are too few to hold out at least "
+            f"{len(pool)} drawn pairs ({len(trusted)} of them trusted) are too few to hold out at least "
             f"{FEWEST_HELD_OUT}, a tenth at most: validate on other pairs by --validate-on, or draw more by --sample."
         )
     priority = draw_priority(pool.image_keys[trusted], seed)

@@ -28,6 +28,9 @@ def add_commands(commands) -> None:
     parser.add_argument("--sample", type=int, metavar="N", help="pairs drawn for the trainings (default: 50000)")
     parser.add_argument("--held-out", type=int, metavar="N", help="pairs to score on, at most (default: 1000)")
     parser.add_argument(
+        "--trusted", type=float, metavar="SHARE", help="hold out of this share of the best aligned (default: 1, of all)"
+    )
+    parser.add_argument(
         "--validate-on", metavar="RUN2", help="score on these pairs instead: a run folder with `reduce --stage encode`"
     )
     parser.add_argument("--text-weights", metavar="BERT", help="sentence encoder (default: the config's)")
@@ -51,6 +54,7 @@ def _advise(args: argparse.Namespace) -> None:
         "epochs": args.epochs,
         "batch_size": args.batch_size,
         "num_held_out": args.held_out,
+        "trusted_share": args.trusted,
     }
     more = {
         "ratios": args.ratios,

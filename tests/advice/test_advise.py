@@ -113,7 +113,7 @@ class TestRefusals:
 
     def test_too_few_pairs(self, bert, tmp_path):
         run = write_run(tmp_path, draw_pairs(300, 0.5), bert)
-        with pytest.raises(ValueError, match=r"300 drawn pairs \(150 of them well aligned\).*--validate-on"):
+        with pytest.raises(ValueError, match=r"300 drawn pairs \(300 of them trusted\).*--validate-on"):
             advise(run)
 
     def test_no_ratio_fills_a_batch(self, run):
@@ -145,6 +145,7 @@ class TestRefusals:
             ({"target": float("nan")}, "--target"),
             ({"ratios": [25]}, "write 0.25"),
             ({"sample": 0}, "--sample"),
+            ({"options": TrialOptions(trusted_share=0)}, "--trusted"),
             ({"options": TrialOptions(num_seeds=0)}, "--seeds"),
             ({"options": TrialOptions(epochs=0)}, "--epochs"),
         ],

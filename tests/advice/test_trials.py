@@ -70,15 +70,17 @@ def test_twins_of_what_is_held_out_are_left_out(trained):
     assert after == before - 2
 
 
-def test_well_aligned_pairs_are_held_out():
-    pool = pool_of()
+def test_what_is_held_out():
+    pool = pool_of()  # half of it right, and aligned above 0
     rows = hold_out(pool, 60, seed=0)
-    assert len(rows) == 60 and (pool.alignment[rows] > 0).all()  # half are right, and above 0
+    assert len(rows) == 60 and 10 < (pool.alignment[rows] > 0).sum() < 50
     assert not np.array_equal(rows, hold_out(pool, 60, seed=1))
     assert len(hold_out(pool, 1000, seed=0)) == 80  # a tenth
-    unscored = pool_of(scored=False)
-    wrong = pool.alignment[hold_out(unscored, 80, seed=0)] < 0
-    assert 10 < wrong.sum() < 70
+    assert (pool.alignment[hold_out(pool, 60, seed=0, trusted_share=0.5)] > 0).all()
+    with pytest.raises(ValueError, match=r"800 drawn pairs \(40 of them trusted\)"):
+        hold_out(pool, 60, seed=0, trusted_share=0.05)
+    with pytest.raises(ValueError, match="--trusted is 0.5, but the recipe has scored no captions"):
+        hold_out(pool_of(scored=False), 60, seed=0, trusted_share=0.5)
 
 
 def test_a_set_apart_leaves_all_to_train_on(trained):
