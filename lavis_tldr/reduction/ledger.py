@@ -18,6 +18,7 @@ from lavis_tldr.files import TEMPORARY_PREFIX
 
 from .outcome import DROPPED, FAILED, KEPT, reasons
 from .tables import check_keys, join_by_key
+from .words import count_words
 
 SCHEMA = pa.schema(
     [
@@ -73,6 +74,7 @@ def ledger_of(
     *,
     criterion: str,
     prefilter: str = "",
+    min_words: int = 0,
     replaced: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """The ledger of one part of the source.
@@ -85,6 +87,7 @@ def ledger_of(
         refined: The kept ones: key, caption_generated, caption, caption_from, alignment_generated, alignment_refined.
         criterion: By what samples were selected (``criteria.SELECTIONS``).
         prefilter: By what they were filtered before, or "".
+        min_words: Fewest words of an original caption; those with fewer were filtered, too.
         replaced: Keys of kept samples whose image is lost, each with the key of its stand-in, or "" where there is none
             (`understudy.apply`); ``selection`` has them applied.
 
@@ -105,6 +108,7 @@ def ledger_of(
         duplicate_of=table["duplicate_of"].to_pylist(),
         score=table["score"].to_numpy(),
         filtered=table["filtered"].to_numpy(),
+        is_short=count_words(table["caption_original"]) < min_words if min_words else None,
         selection=criterion,
         prefilter=prefilter,
         keys=table["key"].to_pylist(),

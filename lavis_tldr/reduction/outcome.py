@@ -15,6 +15,7 @@ KEPT, DROPPED, FAILED = "kept", "dropped: ", "failed: "
 STANDS_IN = KEPT + ": stands in for "
 NOT_DRAWN = DROPPED + "not drawn"
 FILTERED = DROPPED + "filtered: "
+SHORT_CAPTION = FILTERED + "short caption"
 SHORTCOMINGS = {name: criterion.shortcoming for name, criterion in CRITERIA.items()}
 NEAR_DUPLICATE = DROPPED + "near duplicate of "
 LOST = DROPPED + "image gone missing"
@@ -27,6 +28,7 @@ def reasons(
     duplicate_of: Sequence[str] | None = None,
     score: np.ndarray | None = None,
     filtered: np.ndarray | None = None,
+    is_short: np.ndarray | None = None,
     selection: str = UNIFORM,
     prefilter: str = "",
     keys: Sequence[str] = (),
@@ -39,7 +41,8 @@ def reasons(
         kept: (R,), bool.
         duplicate_of: (R,), the key that a near duplicate repeats, or "".
         score: (R,), what the selection ranked by, NaN where the draw decided; None: it did everywhere.
-        filtered: (R,), bool, True for what the prefilter left out; None: nothing.
+        filtered: (R,), bool, True for what was left out before the selection; None: nothing.
+        is_short: (R,), bool, True where that was for a short caption; None: nowhere.
         selection: By what samples were selected (``criteria.SELECTIONS``).
         prefilter: By what they were filtered before, or "".
         keys: (R,); needed with ``replaced``.
@@ -59,7 +62,9 @@ def reasons(
         )
     worse = DROPPED + SHORTCOMINGS.get(selection, "")
     unfit = FILTERED + SHORTCOMINGS.get(prefilter, "")
-    found = [_reason(*row, worse=worse, unfit=unfit) for row in zip(errors, kept, twins, scores, left_out, strict=True)]
+    unfit_for = np.where(np.zeros(count, bool) if is_short is None else is_short, SHORT_CAPTION, unfit)
+    left_out = np.where(left_out, unfit_for, "").tolist()
+    found = [_reason(*row, worse=worse) for row in zip(errors, kept, twins, scores, left_out, strict=True)]
     if replaced:
         stand_ins = {other: lost for lost, other in replaced.items() if other}
         for row, key in enumerate(keys):
@@ -70,14 +75,14 @@ def reasons(
     return found
 
 
-def _reason(error: str, kept: bool, twin: str, score: float, filtered: bool, *, worse: str, unfit: str) -> str:
+def _reason(error: str, kept: bool, twin: str, score: float, unfit: str, *, worse: str) -> str:
     if kept and error:
         raise ValueError(f"a record is kept though it has error {error!r}; it can't be both.")
     if error:
         return FAILED + error
     if kept:
         return KEPT
-    if filtered:
+    if unfit:
         return unfit
     if twin:
         return NEAR_DUPLICATE + twin

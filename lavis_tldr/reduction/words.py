@@ -39,6 +39,11 @@ def split_words(captions: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     return rows.filter(is_word).to_numpy(), words.filter(is_word)
 
 
+def count_words(captions: pa.ChunkedArray) -> np.ndarray:
+    """How many words each caption has, (N,), int64."""
+    return np.bincount(split_words(captions)[0], minlength=len(captions))
+
+
 class Vocabulary:
     """Numbers words in the order in which they come; two spellings of the same letters are one word."""
 

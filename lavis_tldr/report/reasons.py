@@ -13,6 +13,7 @@ from lavis_tldr.reduction.outcome import (
     LOST,
     NEAR_DUPLICATE,
     NOT_DRAWN,
+    SHORT_CAPTION,
     SHORTCOMINGS,
     STANDS_IN,
 )
@@ -80,6 +81,8 @@ def _why(
         return f", as the next understudy of its cluster; that one: {twin}"
     if reason == LOST:
         return f": {_stand_ins(stand_ins)}"
+    if reason == SHORT_CAPTION:
+        return f": the original has fewer than {count(selection['min_words'])} words"
     if reason.startswith(FILTERED):
         return f": {_filter(standing, selection)}"
     if "draw" in standing:

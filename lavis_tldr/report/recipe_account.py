@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from lavis_tldr.reduction.criteria import DRAWS, UNIFORM
 from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN, reasons
 from lavis_tldr.reduction.recipes import stage_folders
 from lavis_tldr.reduction.repairs import Repairs
+from lavis_tldr.reduction.words import count_words
 
 from .cluster_standing import cluster_standing, count_kept, draw_standing
 from .key_lookup import find_key
@@ -54,6 +56,7 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
             duplicate_of=[row.get("duplicate_of") or ""],
             score=np.array([row.get("score", np.nan)]),
             filtered=np.array([bool(row.get("filtered"))]),
+            is_short=_words(source["caption_original"]) < selection.get("min_words", 0),
             selection=selection.get("selection", ""),
             prefilter=selection.get("prefilter", ""),
             keys=[key],
@@ -96,6 +99,10 @@ def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict
             **_final(row if kept else {}, source["caption_original"], generated, config_of(folder / "refine")),
         },
     }
+
+
+def _words(caption: str) -> np.ndarray:
+    return count_words(pa.chunked_array([[caption]]))
 
 
 def _twin(table: list[Path], reason: str) -> str:

@@ -29,6 +29,7 @@ _RANGES = (
     ("balance", 0, 1),
     ("density_temperature", 1e-6, inf),
     ("prefilter_share", 1e-6, 1),
+    ("min_words", 0, inf),
     ("duplicate_threshold", 1e-6, 1),
 )
 
@@ -76,6 +77,7 @@ class ReduceConfig:
         prefilter: A criterion of selection whose worst samples are left out before; empty: none.
         prefilter_share: Share of the samples that pass it.
         prefilter_scope: Whether that is the share of all samples, or of each cluster.
+        min_words: Leave out samples whose original caption has fewer words; 0 keeps all.
         duplicate_threshold: Drop near duplicates above this cosine, the best aligned of them stays; null keeps them.
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
@@ -115,6 +117,7 @@ class ReduceConfig:
     prefilter: str = ""
     prefilter_share: float = 0.5
     prefilter_scope: str = "all"
+    min_words: int = 0
     duplicate_threshold: float | None = None
     duplicate_by: str = "histogram"
     recipe: str = "original_generated"

@@ -10,7 +10,7 @@ import pytest
 
 from lavis_tldr.reduction import caption_measures, words
 from lavis_tldr.reduction.caption_measures import measure_captions
-from lavis_tldr.reduction.words import COMMON_WORDS, DistinctNumbers, split_words
+from lavis_tldr.reduction.words import COMMON_WORDS, DistinctNumbers, count_words, split_words
 
 NAN = float("nan")
 NUMBERS = ("alignment", "alignment_generated", "alignment_refined")
@@ -205,3 +205,8 @@ def test_distinct_numbers_across_merges(monkeypatch):
     for block in blocks:
         distinct.add(pa.array(block, pa.uint64()).to_numpy())
     assert len(distinct) == len({number for block in blocks for number in block})
+
+
+def test_words_are_counted_in_any_script():
+    captions = pa.chunked_array([["", "two dogs , 2 cats !", "un café noir"], ["собака"]])
+    assert count_words(captions).tolist() == [0, 3, 3, 1]

@@ -96,6 +96,11 @@ def test_filtered():
     assert explain(told, RANKED, None, selection) == f"{told}: the best 50.0% of each cluster passed"
 
 
+def test_filtered_for_a_short_caption():
+    told = explain("dropped: filtered: short caption", RANKED, {"selection": "uniform", "min_words": 6})
+    assert told == "dropped: filtered: short caption: the original has fewer than 6 words"
+
+
 def test_near_duplicate_says_what_became_of_the_twin():
     assert explain("dropped: near duplicate of a\nb", twin="dropped: low alignment") == (
         r"dropped: near duplicate of a\nb, which has the better claim; that one: dropped: low alignment"

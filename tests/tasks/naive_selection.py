@@ -48,6 +48,8 @@ def naive_outcome(samples, config, num_clusters, weights, alike, seed=42):
         passed = set()
         for keys in groups:
             passed |= set(sorted(keys, key=best_first(prefilter))[: share_of(keys, config["prefilter_share"])])
+    short = {key for key, sample in samples.items() if sample["words"] < config.get("min_words", 0)}
+    passed -= short
 
     twin_of = {}
     if config.get("duplicate_threshold"):
@@ -93,7 +95,8 @@ def naive_outcome(samples, config, num_clusters, weights, alike, seed=42):
                 if key in twin_of:
                     reason = f"dropped: near duplicate of {twin_of[key]}"
                 if key not in passed:
-                    reason = f"dropped: filtered: {CRITERIA[prefilter][2]}"
+                    why = "short caption" if key in short else CRITERIA[prefilter][2]
+                    reason = f"dropped: filtered: {why}"
             found[key] = (reason, line.index(key) + 1 if key in line else 0)
     return found
 

@@ -40,6 +40,7 @@ records = st.lists(
             "prototype_distance": st.sampled_from([0.0, 0.25, 1.5, 2.0]),
             "gradient": st.sampled_from([0.0, 0.5, 8.0, math.nan]),
             "code": st.integers(0, NUM_CODES - 1),
+            "words": st.integers(1, 5),
         }
     ),
     min_size=1,
@@ -69,7 +70,7 @@ def write_records(context, rows):
         columns = {
             "key": [row["key"] for row in mine],
             "image_key": [row["key"] for row in mine],
-            "caption_original": [f"caption of {row['key']}" for row in mine],
+            "caption_original": [", ".join(["two"] * row["words"]) for row in mine],
             "error": [row["error"] for row in mine],
             "image_path": [f"{part.name}.tar"] * len(mine),
             "image_offset": list(range(len(mine))),
@@ -146,6 +147,7 @@ def configs(draw):
         "prefilter": draw(st.sampled_from(["", *criteria])),
         "prefilter_share": share,
         "prefilter_scope": draw(st.sampled_from(["all", "cluster"])),
+        "min_words": draw(st.sampled_from([0, 0, 3])),
         "duplicate_threshold": draw(st.sampled_from([None, 0.9])),
         "duplicate_by": draw(st.sampled_from(["histogram", "feature"])),
     }

@@ -16,7 +16,9 @@ def stage_of(context: Context) -> Stage:
 
 
 def _settings(context: Context) -> dict:
-    return {"selection": context.config.selection, "prefilter": context.config.prefilter}
+    config = context.config
+    settings: dict = {"selection": config.selection, "prefilter": config.prefilter}
+    return settings | ({"min_words": config.min_words} if config.min_words else {})
 
 
 def _inputs(context: Context) -> dict[str, str]:
@@ -47,5 +49,6 @@ def _table(context: Context, part: Part, replaced: dict[str, str]) -> pa.Table:
         refined,
         criterion=context.config.selection,
         prefilter=context.config.prefilter,
+        min_words=context.config.min_words,
         replaced=replaced,
     )

@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
         ("prototype_distance", pa.float32()),
         ("alignment", pa.float32()),  # NaN where not scored
         ("score", pa.float32()),  # what the selection ranks by, higher is kept first; NaN where the draw decides
-        ("filtered", pa.bool_()),  # left out by the prefilter
+        ("filtered", pa.bool_()),  # left out by the prefilter, or for a short caption
         ("kept", pa.bool_()),
         ("understudy", pa.int32()),  # place among the dropped of its cluster, 0 if kept
         ("duplicate_of", pa.string()),
@@ -49,6 +49,7 @@ def _settings(context: Context) -> dict:
     names += ["balance"] if config.selection in CRITERIA else []
     names += ["quota", "density_temperature"] if config.quota == "density" and config.selection != RANDOM else []
     names += ["prefilter", "prefilter_share", "prefilter_scope"] if config.prefilter else []
+    names += ["min_words"] if config.min_words else []
     names += ["duplicate_threshold", "duplicate_by"] if config.duplicate_threshold is not None else []
     return {name: getattr(config, name) for name in names}
 
@@ -98,8 +99,8 @@ def _warn_of_shortage(context: Context, tier_totals: np.ndarray, num_kept: int) 
     if num_kept < budget:
         logging.warning(
             "Only %d samples are left to keep, fewer than the %d that run.keep_ratio %s asks for: all are kept, "
-            "whatever their score. Near duplicates: %d (raise run.duplicate_threshold); left out by the prefilter: %d "
-            "(raise run.prefilter_share). Or lower run.keep_ratio.",
+            "whatever their score. Near duplicates: %d (raise run.duplicate_threshold); left out before: %d (raise "
+            "run.prefilter_share, lower run.min_words). Or lower run.keep_ratio.",
             num_kept,
             budget,
             config.keep_ratio,

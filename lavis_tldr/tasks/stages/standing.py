@@ -21,6 +21,7 @@ from lavis_tldr.reduction.regroup import plan_groups, read_bin, read_bins, write
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import Quotas, count_kept
 from lavis_tldr.reduction.standing import NUM_TIERS, Standing, stand, tier_sizes
+from lavis_tldr.reduction.words import count_words
 from lavis_tldr.runners.process_group import from_rank_zero
 from lavis_tldr.tasks.stages import cluster, encode
 from lavis_tldr.tasks.stages.context import Context, share_missing
@@ -32,7 +33,7 @@ _ROWS, _ROWS_TO_COMPARE = 2**19, {"histogram": 2**17, "feature": 2**15}
 # The share of the budget that the draws give out by cluster.
 _BALANCE = {RANDOM: 0.0, UNIFORM: 1.0}
 _OF_CLUSTERS = (cluster.SIZES, cluster.SPREADS, cluster.CENTROIDS)
-_FILTER = ["filter_bits", "priority"]
+_FILTER, _LONG_ENOUGH = ["filter_bits", "priority"], "long_enough"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def write_by_cluster(context: Context, groups: Groups) -> None:
         table = found.select(["key", "cluster", "alignment"])
         table = table.append_column("score", pa.array(scores_of(found, config.selection)))
         table = table.append_column("row", pa.array(np.arange(len(table), dtype=np.int32)))
+        if config.min_words:
+            captions = encode.load_usable(context, name, ["caption_original"])["caption_original"]
+            table = table.append_column(_LONG_ENOUGH, pa.array(count_words(captions) >= config.min_words))
         if config.prefilter:
             bits = rank_bits(scores_of(found, config.prefilter))
             for column, values in zip(_FILTER, (bits, _priority(context, table)), strict=True):
@@ -105,6 +109,8 @@ def take_places(context: Context, groups: Groups) -> None:
         part = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
         table = pa.concat_tables(tables).append_column("part", pa.array(part, pa.int32())).sort_by("key")
         passed = np.ones(len(table), bool) if passing is None else passing(table)
+        if config.min_words:
+            passed &= table[_LONG_ENOUGH].to_numpy()
         duplicate_of = np.full(len(table), "", object)
         if twins_of is not None:
             duplicate_of[passed] = twins_of(table.filter(pa.array(passed)))
