@@ -97,7 +97,8 @@ def test_filtered():
 
 
 def test_filtered_for_a_short_caption():
-    told = explain("dropped: filtered: short caption", RANKED, {"selection": "uniform", "min_words": 6})
+    selection = {"selection": "uniform", "min_words": 6}
+    told = explain("dropped: filtered: short caption", RANKED, None, selection)
     assert told == "dropped: filtered: short caption: the original has fewer than 6 words"
 
 
