@@ -6,7 +6,7 @@ Shapes: n drawn pairs, H held-out pairs, S seeds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,6 @@ class Trials:
     Attributes:
         recalls: Mean recall of each ratio by seed, (S,).
         whole: That of the whole set, (S,).
-        num_pairs: How many pairs each ratio was trained on, on the mean.
         num_whole: How many the whole set has, on the mean.
         num_held_out: H, or how many captions the validation set has.
         overlap: As `recommendation.recommend` takes it.
@@ -69,7 +68,6 @@ class Trials:
 
     recalls: dict[float, list[float]]
     whole: list[float]
-    num_pairs: dict[float, float]
     num_whole: float
     num_held_out: int
     overlap: float
@@ -102,7 +100,11 @@ def run_trials(
         ValueError: If there are too few pairs to hold any out, or for any ratio to fill a batch.
     """
     splits = [_split(pool, options, seed, validation) for seed in range(options.seed, options.seed + options.num_seeds)]
-    sets = {ratio: [split.rest[kept] for split, kept in _kept(pool, rule, ratio, splits)] for ratio in ratios}
+    standings = [rule.stand(pool.candidates.take(split.rest)) for split in splits]
+    sets = {
+        ratio: [split.rest[found.kept(ratio)] for split, found in zip(splits, standings, strict=True)]
+        for ratio in ratios
+    }
     too_small = [ratio for ratio in ratios if min(map(len, sets[ratio])) < options.batch_size]
     sets = {ratio: rows for ratio, rows in sets.items() if ratio not in too_small}
     if not sets:
@@ -129,7 +131,6 @@ def run_trials(
     return Trials(
         recalls=recalls,
         whole=whole,
-        num_pairs={ratio: float(np.mean([len(rows) for rows in found])) for ratio, found in sets.items()},
         num_whole=num_whole,
         num_held_out=num_held_out,
         overlap=num_held_out / num_whole if validation is None else 0.0,
@@ -184,11 +185,6 @@ def hold_out(pool: Pool, at_most: int, seed: int, trusted_share: float = 1.0) ->
         )
     priority = draw_priority(pool.image_keys[trusted], seed)
     return np.sort(trusted[np.lexsort((trusted, priority))[:number]])
-
-
-def _kept(pool: Pool, rule: SelectionRule, ratio: float, splits: list[_Split]) -> Iterator[tuple[_Split, np.ndarray]]:
-    for split in splits:
-        yield split, rule.stand(pool.candidates.take(split.rest)).kept(ratio)
 
 
 def _trial(
