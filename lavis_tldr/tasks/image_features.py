@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -82,7 +83,7 @@ def pooled_features(
         options: As `encode_images` takes them, like the other arguments.
     """
     known = [key for key in places if cached is not None and key in cached]
-    found = {key: pool_tokens(torch.from_numpy(cached[key])[None])[0] for key in known}
+    found = {key: pool_tokens(torch.from_numpy(cached[key].astype(np.float32))[None])[0] for key in known}
     missing = {key: place for key, place in places.items() if key not in found}
     for keys, tokens in encode_images(model, missing, vis_processor, **options):
         found.update(zip(keys, pool_tokens(tokens), strict=True))
