@@ -10,9 +10,9 @@ export FLICKR8K_WEB=$shared/data/flickr8k-web TLDR_ASSETS=$shared/assets NLTK_DA
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=536870912
 
 configs=projects/tldr/ablations
-names="table2a table2b table2d table2e table2f figure1 figure3 table2c"
-# One process for all: model, features and sentence embeddings are loaded and computed once. An arm that fails (BLIP's
-# image features without its weights) ends it with status 1, after the others.
+names="table2a table2b table2d table2e table2f figure1 figure3 recipe table2c"
+# One process for all: model, features and sentence embeddings are loaded and computed once. An arm that fails ends it
+# with status 1, after the others. BLIP_WEIGHTS: BLIP's, for the arms that are skipped without.
 failed=0
 lavis-tldr ablate --cfg-path $(printf "$configs/%s.yaml " $names) || failed=$?
 for name in $names; do

@@ -82,6 +82,8 @@ def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> Non
         state += "".join({f", failed before: {trial.failure}" for trial in trials if trial.failure})
         if arm.name in restart:
             state = "to be made anew"
+        elif arm.obstacle:
+            state = arm.obstacle
         elif changed:
             state = f"refused, changed since: {'; '.join(dict.fromkeys(changed))}"
         say(f"  {arm.name}{' (reference)' if arm.is_reference else ''}: {state}")
@@ -115,7 +117,9 @@ class _Runner:
         progress = _Progress(len(pending))
         with _logged(ablation.output_dir):
             for arm in plan.chosen:
-                for trial in plan.of(arm):
+                if arm.obstacle:
+                    self._say(f"  {arm.name}: {arm.obstacle}")
+                for trial in [] if arm.obstacle else plan.of(arm):
                     if trial.is_done:
                         continue
                     trial.result = self._tried(plan, trial)
@@ -124,7 +128,8 @@ class _Runner:
                     if trial.result.error:
                         break  # other seeds would fail likewise
                 write_report(ablation, summarize(ablation, plan.found()), ablation.output_dir)
-        failed = [arm.name for arm in plan.chosen if any(trial.failure for trial in plan.of(arm))]
+        run = [arm for arm in plan.chosen if not arm.obstacle]
+        failed = [arm.name for arm in run if any(trial.failure for trial in plan.of(arm))]
         if failed:
             self._say(f"{ablation.name}: {len(failed)} arms failed: {', '.join(failed)}")
         self._say(f"{ablation.name}: {ablation.output_dir / ablation.name}.md, .csv and .png")

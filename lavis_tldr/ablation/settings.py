@@ -4,7 +4,7 @@ base: a reduction's config
 overrides: of all arms, by dotted key or nested; texts may hold {arm}
 prepare: LAVIS runs that come before an arm, once ({cfg_path, options})
 reference: {name: overrides}; the first is what the others are compared with
-arms: {name: overrides}; an arm may also have a base and prepare of its own
+arms: {name: overrides}; an arm may also have a base and prepare of its own, and the file that it needs
 seeds: their number, or a list
 proxy, or evaluate and metrics: what arms are scored by
 report, plot, title, output_dir: of the results
@@ -61,6 +61,7 @@ class Arm:
         overrides: Of this config; the ablation's own come first.
         prepare: Runs that come before it, once.
         is_reference: Whether it is a baseline.
+        needs: File without which it is skipped, such as weights; "" for none.
     """
 
     name: str
@@ -68,6 +69,12 @@ class Arm:
     overrides: tuple[dict[str, Any], ...]
     prepare: tuple[Step, ...] = ()
     is_reference: bool = False
+    needs: str = ""
+
+    @property
+    def obstacle(self) -> str:
+        """Why it is skipped, or ""."""
+        return f"skipped: there is no file {self.needs}" if self.needs and not Path(self.needs).is_file() else ""
 
     @property
     def slug(self) -> str:
@@ -179,13 +186,14 @@ def _arm(name: str, spec, content: dict, where: str, is_reference: bool) -> Arm:
     on_top = _mapping(own.pop("prepare_options", {}), f"{here}: prepare_options")
     steps = tuple(Step(step.cfg_path, {**step.options, **on_top}) for step in steps)
     base = own.pop("base", content["base"])
+    needs = OmegaConf.create({"file": own.pop("needs", "")}).file  # may name a variable of the environment
     shared = _mapping(content.get("overrides") or {}, f"{where}: overrides")
     for overrides in (shared, own):
         wrong = [key for key in overrides if str(key).split(".")[0] not in _SECTIONS]
         if wrong:
-            known = closest(wrong[0], (*_SECTIONS, "base", "prepare", "prepare_options"))
+            known = closest(wrong[0], (*_SECTIONS, "base", "prepare", "prepare_options", "needs"))
             raise ValueError(f"{here} overrides {wrong[0]!r}; write run.KEY, model.KEY or datasets.KEY{known}.")
-    return Arm(str(name), str(base), (shared, own), steps, is_reference)
+    return Arm(str(name), str(base), (shared, own), steps, is_reference, str(needs))
 
 
 def _check_arms(arms: tuple[Arm, ...], where: str) -> None:

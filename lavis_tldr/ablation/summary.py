@@ -54,6 +54,7 @@ def summarize(ablation: Ablation, results: Mapping[str, Mapping[int, Result]]) -
         reference = found[baseline].means.get(shown) if baseline in found else None
         difference = means[shown] - reference if shown in means and reference is not None else None
         note = f"failed: {failures[0]}" if failures else ("" if done else "not run")
+        note = arm.obstacle if arm.obstacle and not done else note
         found[arm.name] = Row(arm, done, means, deviations, difference, note)
     return list(found.values())
 

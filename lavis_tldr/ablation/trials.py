@@ -105,7 +105,7 @@ class Plan:
 
     def pending(self) -> list[Trial]:
         """Those of the chosen arms that are to be run."""
-        return [trial for arm in self.chosen for trial in self.of(arm) if not trial.is_done]
+        return [trial for arm in self.chosen if not arm.obstacle for trial in self.of(arm) if not trial.is_done]
 
     def refuse_changed(self) -> None:
         """Raise ValueError where a chosen arm was made otherwise than it is asked for now."""

@@ -127,6 +127,21 @@ def test_an_arm_that_fails_says_why_and_the_others_go_on(grid):
     assert grid.run()
 
 
+def test_an_arm_without_the_file_that_it_needs_is_skipped(grid, reduced, tmp_path, monkeypatch):
+    weights = tmp_path / "weights.pth"
+    monkeypatch.setenv("NEEDED", str(weights))
+    arms = {"by weights": {"run.keep_ratio": 0.3, "needs": "${oc.env:NEEDED}"}, "half": {}}
+    grid.write(arms=arms, reference={}, seeds=1)
+    assert grid.run(dry_run=True)
+    assert f"  by weights: skipped: there is no file {weights}" in grid.said
+    assert grid.run()  # that is no failure
+    assert reduced == ["tiny-half-seed0"]
+    assert f"| skipped: there is no file {weights} |" in (grid.results / "tiny.md").read_text()
+    weights.touch()
+    assert grid.run()
+    assert reduced[1:] == ["tiny-by_weights-seed0"]
+
+
 def test_a_proxy_without_enough_pairs_is_a_failed_arm(grid, proxy):
     grid.write(
         arms={"few": {"run.keep_ratio": 0.1}, "half": {}}, reference={}, seeds=1, proxy={**proxy, "batch_size": 8}
