@@ -1,5 +1,6 @@
 """The import rule, read off the source: codebook, reduction, sources (no LAVIS) -> models, datasets, tasks,
-runners -> train, ablation, advice, cli and its commands. report reads files alone, so it imports as little as reduction.
+runners -> train, ablation, advice, cli and its commands. report reads files alone, so it imports as little as
+reduction.
 torch.distributed only in models, tasks and runners.
 """
 

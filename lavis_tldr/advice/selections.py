@@ -17,7 +17,8 @@ from lavis_tldr.reduction.criteria import RANDOM
 from lavis_tldr.reduction.outcome import FILTERED, KEPT, LOST, NEAR_DUPLICATE
 from lavis_tldr.reduction.quotas import apportion, apportion_by_weight, density_weights
 from lavis_tldr.reduction.regroup import plan_groups
-from lavis_tldr.reduction.selection import Quotas, Standing, count_kept, is_kept, stand, tier_sizes
+from lavis_tldr.reduction.selection import Quotas, count_kept
+from lavis_tldr.reduction.standing import Standing, is_kept, stand, tier_sizes
 from lavis_tldr.tasks.stages.cluster import CENTROIDS, SIZES, SPREADS
 
 from .finished import FinishedRecipe

@@ -28,6 +28,7 @@ _RANGES = (
     ("num_contrast", 1, inf),
     ("balance", 0, 1),
     ("density_temperature", 1e-6, inf),
+    ("alignment_threshold", -inf, inf),
     ("prefilter_share", 1e-6, 1),
     ("min_words", 0, inf),
     ("duplicate_threshold", 1e-6, 1),
@@ -185,7 +186,8 @@ class ReduceConfig:
     def cluster_variant(self) -> str:
         """What tells these clusters from others of the run folder."""
         weighting = "-tfidf" if self.representation == "histogram" and self.tfidf else ""
-        return f"{self.representation}{weighting}-{self.num_clusters}-seed{self.seed}"
+        fit = f"-fit{self.fit_size}" if self.fit_size != type(self).fit_size else ""
+        return f"{self.representation}{weighting}-{self.num_clusters}{fit}-seed{self.seed}"
 
     @property
     def variants(self) -> dict[str, str]:
@@ -253,7 +255,7 @@ class ReduceConfig:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:  # also refuses NaN
-                limits = f"at least {low}" if high == inf else f"in [{low}, {high}]"
+                limits = "a number" if low == -inf else f"at least {low}" if high == inf else f"in [{low}, {high}]"
                 raise ValueError(f"run.{name} is {value}; it must be {limits}.")
         if self.fit_size < self.num_clusters:
             raise ValueError(

@@ -23,6 +23,8 @@ from lavis_tldr.tasks.reduce_config import ReduceConfig
         ({"keep_ratio": "a quarter"}, "run.keep_ratio is 'a quarter'; it must be a number"),
         ({"keep_ratio": None}, "run.keep_ratio is None; it must be a number"),
         ({"num_clusters": 0}, "run.num_clusters is 0; it must be at least 1"),
+        ({"alignment_threshold": float("nan")}, "run.alignment_threshold is nan; it must be a number"),
+        ({"min_words": -1}, "run.min_words is -1; it must be at least 0"),
         ({"num_clusters": 2.5}, "run.num_clusters is 2.5; it must be a whole number"),
         ({"num_clusters": True}, "run.num_clusters is True"),
         ({"num_clusters": 30, "fit_size": 20}, "run.fit_size is 20, fewer samples than run.num_clusters 30"),
