@@ -137,3 +137,11 @@ def test_a_run_of_an_earlier_version_is_taken_up_as_the_error_says(configure, tm
             go_on()
     (folder / "manifest.json").unlink()
     assert reduce_set(config, "run.restart=select")["counts"] == figures["counts"]
+
+
+def test_other_histograms_to_tell_twins_by_are_another_selection(configure, tmp_path):
+    """Whatever is clustered."""
+    config = configure(representation="embedding", duplicate_threshold=0.9)
+    reduce_set(config)
+    with pytest.raises(ValueError, match=r"stage select.* was made otherwise.*\n.*tfidf: true -> false"):
+        reduce_set(config, "run.tfidf=False")

@@ -50,7 +50,9 @@ def _settings(context: Context) -> dict:
     names += ["quota", "density_temperature"] if config.quota == "density" and config.selection != RANDOM else []
     names += ["prefilter", "prefilter_share", "prefilter_scope"] if config.prefilter else []
     names += ["min_words"] if config.min_words else []
-    names += ["duplicate_threshold", "duplicate_by"] if config.duplicate_threshold is not None else []
+    if config.duplicate_threshold is not None:
+        names += ["duplicate_threshold", "duplicate_by"]
+        names += ["tfidf"] if config.duplicate_by == "histogram" else []  # of those histograms, whatever is clustered
     return {name: getattr(config, name) for name in names}
 
 
