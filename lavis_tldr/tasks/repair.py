@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.reduction.ledger import iter_ledger
+from lavis_tldr.reduction.manifest import changes, normalise
 from lavis_tldr.reduction.recipes import REPAIR_PLAN
 from lavis_tldr.reduction.repairs import Repairs
 from lavis_tldr.reduction.run_folder import Stage
@@ -25,7 +26,7 @@ from lavis_tldr.sources.presence import image_problem
 from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.reduce import ReduceTask, alone
 from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import build, ledger
+from lavis_tldr.tasks.stages import build, ledger, refine, score
 from lavis_tldr.tasks.stages.context import Context, share
 
 RUN_KEYS = ("repair_decode", "repair_dry_run")
@@ -66,11 +67,11 @@ class RepairTask(ReduceTask):
             ``lost``, ``replaced`` and left ``without_stand_in``, and how many ``understudies_lost`` were passed over.
 
         Raises:
-            ValueError: If the reduction is not finished, or another captioner would write the captions.
+            ValueError: If the reduction is not finished, or captions would be made otherwise than they were.
         """
         context = self.context(model, datasets, run_cfg, ReduceConfig.from_run(run_cfg))
         context.as_made = _AS_MADE
-        _check_captioner(context)
+        _check_recipe(context)
         with alone(context.recipe_root):
             # Of an earlier repair that was cut short.
             self.run_stages(context, ["repair", "ledger"])
@@ -88,14 +89,30 @@ class RepairTask(ReduceTask):
         return {"checked": found.checked, "copied_again": found.uncopied, **figures}
 
 
-def _check_captioner(context: Context) -> None:
-    made_by = Stage.as_made(context.root_of("refine"), "refine").inputs["model"]
-    if made_by != context.model_digest:
+def _check_recipe(context: Context) -> None:
+    """Refuse a config by which stand-ins would be captioned otherwise than the rest was."""
+    refined = Stage.as_made(context.root_of("refine"), "refine")
+    if refined.inputs["model"] != context.model_digest:
         raise ValueError(
             f"the captions of {context.recipe_root} were made by another captioner than model.finetuned names now, and "
             "its stand-ins would be captioned otherwise than the rest. Name the one that `lavis-tldr reduce` used: "
             "--options model.finetuned=..."
         )
+    if lines := changes({"config": refined.config}, {"config": normalise(refine.settings(context))}):
+        raise ValueError(
+            f"the captions of {context.recipe_root} were made otherwise than its config says now:\n"
+            + "".join(f"  {line}\n" for line in lines)
+            + "Give the settings that they were made with as --options run.recipe=... and the like."
+        )
+    if context.config.scores_refined:
+        made_by = Stage.as_made(context.root, "score", context.variants["score"]).inputs
+        for name, digest in score.encoders(context).items():
+            if made_by.get(name) != digest:
+                key = "blip_weights" if name == "blip" else "similarity_weights"
+                raise ValueError(
+                    f"the captions of {context.recipe_root} were scored by another {name} than run.{key} names now. "
+                    f"Name the one that `lavis-tldr reduce` used: --options run.{key}=..."
+                )
 
 
 @dataclass

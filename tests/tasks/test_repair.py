@@ -230,3 +230,14 @@ def test_an_unfinished_reduction_or_another_captioner_is_refused(configure, gall
     other = write_captioner(tmp_path, sorted(fact["true_caption"] for fact in pool.truth.values()), seed=1)
     with pytest.raises(ValueError, match="made by another captioner"):
         repair(tmp_path / "out", options=[f"model.finetuned={other}"])
+
+
+def test_a_config_that_captions_otherwise_is_refused(configure, gallery, tmp_path):
+    config = configure(of=gallery, images="in_place", num_clusters=2, keep_ratio=0.5)
+    reduce_set(config)
+    (gallery.folder / "images" / min(kept_keys(tmp_path / "out/reduced"))).rename(tmp_path / "lost.jpg")
+    before = files_of(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"made otherwise than its config says now:\n.*recipe.*\n.*--options"):
+        repair(tmp_path / "out", options=["run.recipe=generated"])
+    assert files_of(tmp_path / "out") == before
+    assert repair(tmp_path / "out")["replaced"] == 1

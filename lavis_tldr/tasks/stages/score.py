@@ -36,15 +36,13 @@ def stage_of(context: Context) -> Stage:
 
 def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     config = context.config
-    inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest}
+    inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest, **encoders(context)}
     settings: dict = {"alignment": config.alignment, "bf16": config.bf16}
     if "score" in config.use_blip:
-        return settings, inputs | {"blip": context.blip.digest}
+        return settings, inputs
     settings |= {"seed": config.alignment_seed}
     if config.scores_use_captions:
         inputs["caption"] = caption.stage_of(context).digest
-    if "score" in config.embed_captions:
-        inputs["sentence encoder"] = context.sentence_encoder.digest
     if config.alignment == "contrastive":
         settings |= {"fit_size": config.fit_size}
         if context.trusted is not None:
@@ -52,6 +50,13 @@ def _definition(context: Context) -> tuple[dict, dict[str, str]]:
     else:
         settings |= {"num_contrast": config.num_contrast}
     return settings, inputs
+
+
+def encoders(context: Context) -> dict[str, str]:
+    """Digests of the models that score besides the captioner."""
+    if "score" in context.config.use_blip:
+        return {"blip": context.blip.digest}
+    return {"sentence encoder": context.sentence_encoder.digest} if "score" in context.config.embed_captions else {}
 
 
 def run(context: Context, stage: Stage) -> None:
