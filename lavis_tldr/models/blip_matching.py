@@ -44,20 +44,31 @@ class BlipMatching:
 
     def match(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """Probability that each caption matches its image, by the matching head (ITM), (B,)."""
-        return self._scores(images, captions, "itm").float().softmax(1)[:, 1]
+        return self.model({"image": images, "text_input": self._processed(captions)}).float().softmax(1)[:, 1]
 
     def similarity(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """Cosine of each image and its caption in the contrastive space (ITC), (B,)."""
-        return self._scores(images, captions, "itc").float().diagonal()
+        """Cosine of each image and its caption in the contrastive space (ITC), (B,).
+
+        As LAVIS's model has it, but in float32 throughout: under autocast its product of features is rounded to 8 bits,
+        and thousands of pairs would tie.
+        """
+        return (self.embed_images(images) * self._embed_texts(captions, images.device)).sum(1)
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Images in the contrastive space: projected [CLS], L2-normalised, (B, E)."""
         tokens = self.model.visual_encoder.forward_features(images)
         return F.normalize(self.model.vision_proj(tokens[:, 0]).float(), dim=-1)
 
-    def _scores(self, images: Tensor, captions: Sequence[str], head: str) -> Tensor:
-        texts = [self.text_processor(caption) for caption in captions]
-        return self.model({"image": images, "text_input": texts}, match_head=head)
+    def _embed_texts(self, captions: Sequence[str], device: torch.device) -> Tensor:
+        """Captions in the contrastive space: projected [CLS], L2-normalised, (B, E)."""
+        model = self.model
+        options = {"padding": "longest", "truncation": True, "max_length": model.max_txt_len, "return_tensors": "pt"}
+        text = model.tokenizer(self._processed(captions), **options).to(device)
+        output = model.text_encoder(text.input_ids, attention_mask=text.attention_mask, return_dict=True, mode="text")
+        return F.normalize(model.text_proj(output.last_hidden_state[:, 0]).float(), dim=-1)
+
+    def _processed(self, captions: Sequence[str]) -> list[str]:
+        return [self.text_processor(caption) for caption in captions]
 
 
 def load_blip(weights: str, model_type: str) -> BlipMatching:

@@ -56,6 +56,19 @@ def test_the_cosine_of_image_feature_and_text_is_itc(weights, images):
     assert features.norm(dim=1).tolist() == pytest.approx([1, 1])
 
 
+@torch.no_grad()
+def test_in_bf16_cosines_are_told_apart_finer_than_bf16_can(weights):
+    loaded = load_blip(str(weights), "tiny")
+    images = torch.randn(16, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
+    captions = ["a red kite"] * 16
+    exact = loaded.similarity(images, captions)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loaded.similarity(images, captions)
+    assert found.dtype == torch.float32
+    assert (found != found.bfloat16().float()).any()
+    assert found.tolist() == pytest.approx(exact.tolist(), abs=0.05)
+
+
 def test_images_are_processed_as_blip_was_trained(weights):
     pixels = load_blip(str(weights), "tiny").vis_processor(Image.new("RGB", (50, 40), (255, 0, 0)))
     mean, std = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
