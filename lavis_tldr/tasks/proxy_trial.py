@@ -54,10 +54,19 @@ class ProxyTrial:
         """Recall in percent after training on these pairs (`retrieval_recall`).
 
         Raises:
-            ValueError: If there are fewer pairs than a batch takes.
+            ValueError: If there are fewer pairs than a batch takes, or an image has no feature.
         """
-        features = torch.stack([self.images[key] for key, _ in pairs])
+        features = self._image_features([key for key, _ in pairs])
         return self._score(train_proxy(features, self._text_features(pairs), options, seed))
+
+    def _image_features(self, keys: Sequence[str]) -> Tensor:
+        """(N, D), in order."""
+        if missing := [key for key in keys if key not in self.images]:
+            raise ValueError(
+                f"{len(missing)} images to train or score the proxy on can't be read (first: {missing[0]}; see the "
+                "warnings above): restore them, or leave them out of the source and reduce it again."
+            )
+        return torch.stack([self.images[key] for key in keys])
 
     def _text_features(self, pairs: Sequence[TrainingPair]) -> Tensor:
         """(N, W), or (N, A, W) where some image has A captions."""
@@ -69,7 +78,7 @@ class ProxyTrial:
 
     @torch.no_grad()
     def _score(self, proxy: RetrievalProxy) -> dict[str, float]:
-        images = proxy.embed_images(torch.stack([self.images[key] for key in self._keys]))
+        images = proxy.embed_images(self._image_features(self._keys))
         texts = proxy.embed_texts(self.texts(self._captions))
         return retrieval_recall((images @ texts.T).numpy(), self._image_of)
 
@@ -105,7 +114,7 @@ def image_features(
     cached: FeatureCache | None,
     num_workers: int = 0,
 ) -> dict[str, Tensor]:
-    """Mean patch feature of each image by key, (D,), standardized over all of them.
+    """The pooled feature (`pool_tokens`) of each readable image by key, (2 D,), standardized over all of them.
 
     Args:
         model: The captioner, on its device, in eval mode.

@@ -16,7 +16,15 @@ from lavis_tldr.models.retrieval_proxy import ProxyOptions
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.ledger import read_ledger
-from lavis_tldr.tasks.proxy_trial import PLACE, ProxyTrial, TextFeatures, feature_cache, image_features
+from lavis_tldr.tasks.proxy_trial import (
+    PLACE,
+    ProxyTrial,
+    TextFeatures,
+    TrainingPair,
+    feature_cache,
+    image_features,
+    kept_pairs,
+)
 
 RUN_KEYS = (
     "proxy_ledgers",
@@ -30,10 +38,10 @@ RUN_KEYS = (
 
 @dataclass
 class Arm:
-    """A training set: images by key with a caption each. Seed -> pairs, where the set itself is drawn."""
+    """A training set. Seed -> pairs, where the set itself is drawn."""
 
     name: str
-    pairs: Callable[[int], list[tuple[str, str]]]
+    pairs: Callable[[int], list[TrainingPair]]
 
 
 @registry.register_task("tldr_proxy")
@@ -41,8 +49,9 @@ class RetrievalProxyTask(BaseTask):
     """Trains the proxy on each set, for the same number of steps, and scores it on the split ``val``.
 
     Sets: the whole set as it came, a random share of the size of the first reduced set, and for each ledger the
-    reduced set with its original and with its refined captions. Images are told by the mean patch feature of the
-    captioner's encoder, captions by a sentence encoder; both stay as they are.
+    reduced set with its original and with its refined captions (of two, one drawn at every epoch, where its recipe
+    is drawn). Images are told by the pooled features of the captioner's encoder, captions by a sentence encoder; both
+    stay as they are.
     """
 
     @classmethod
@@ -53,7 +62,7 @@ class RetrievalProxyTask(BaseTask):
         """Compare the sets; writes ``proxy.csv`` and ``proxy.md`` to the output folder.
 
         Raises:
-            ValueError: If a ledger or the validation split is missing.
+            ValueError: If a ledger or the validation split is missing, or an image.
         """
         ledgers = OmegaConf.to_container(run_cfg.get("proxy_ledgers") or {})
         val = datasets.get("tldr_captions", {}).get("val")
@@ -83,7 +92,7 @@ class RetrievalProxyTask(BaseTask):
             results = []
             for seed in range(int(run_cfg.get("proxy_seeds", 5))):
                 pairs = arm.pairs(seed)
-                results.append(trial([(key, (caption,)) for key, caption in pairs], options, seed))
+                results.append(trial(pairs, options, seed))
             row = {"set": arm.name, "pairs": len(pairs), "seeds": len(results), **_spread(results)}
             rows.append(row)
             logging.info("%-40s %s", arm.name, row)
@@ -97,18 +106,18 @@ def build_arms(ledgers: dict[str, pa.Table]) -> list[Arm]:
     usable = [
         row for row in first.select(["image_key", "key", "caption_original", "error"]).to_pylist() if not row["error"]
     ]
-    whole = [(row["image_key"], row["caption_original"]) for row in usable]
+    whole = [(row["image_key"], (row["caption_original"],)) for row in usable]
     size = sum(first["kept"].to_pylist())
 
-    def random_share(seed: int) -> list[tuple[str, str]]:
+    def random_share(seed: int) -> list[TrainingPair]:
         order = np.argsort(draw_priority([row["key"] for row in usable], seed), kind="stable")[:size]
         return [whole[i] for i in order]
 
     arms = [Arm("whole set", lambda seed: whole), Arm("random share", random_share)]
     for name, table in ledgers.items():
-        kept = table.filter(table["kept"]).select(["image_key", "caption_original", "caption"]).to_pylist()
-        for column, what in (("caption_original", "original captions"), ("caption", "refined captions")):
-            pairs = [(row["image_key"], row[column]) for row in kept]
+        kept = table.filter(table["kept"]).select(["image_key", "caption_original"]).to_pylist()
+        original = [(row["image_key"], (row["caption_original"],)) for row in kept]
+        for what, pairs in (("original captions", original), ("refined captions", kept_pairs(table))):
             arms.append(Arm(f"{name}, {what}", lambda seed, pairs=pairs: pairs))
     return arms
 

@@ -4,8 +4,8 @@ import pytest
 from lavis_tldr.tasks.retrieval_proxy import _spread, build_arms
 
 
-def ledger(kept, refined):
-    """Five records, the last one failed; ``refined`` replaces the captions of those kept."""
+def ledger(kept, refined, caption_from="original_generated"):
+    """Five records, the last one failed; ``refined`` replaces the captions of those kept, and was generated."""
     keys = ["a", "b", "c", "d", "e"]
     return pa.table(
         {
@@ -15,6 +15,8 @@ def ledger(kept, refined):
             "kept": [key in kept for key in keys],
             "caption_original": ["one", "two", "three", "four", ""],
             "caption": [refined.get(key, "") for key in keys],
+            "caption_generated": [refined.get(key, "") for key in keys],
+            "caption_from": [caption_from if key in kept else "" for key in keys],
         }
     )
 
@@ -22,13 +24,19 @@ def ledger(kept, refined):
 def test_arms_are_the_whole_a_random_share_and_each_ledgers_sets():
     arms = build_arms({"paper": ledger("ac", {"a": "one; 1", "c": "three; 3"}), "best": ledger("b", {"b": "2"})})
     pairs = {arm.name: arm.pairs(0) for arm in arms}
-    whole = [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")]
+    whole = [("a", ("one",)), ("b", ("two",)), ("c", ("three",)), ("d", ("four",))]
     assert pairs["whole set"] == whole
     assert len(pairs["random share"]) == 2
     assert set(pairs["random share"]) < set(whole)
-    assert pairs["paper, original captions"] == [("a", "one"), ("c", "three")]
-    assert pairs["paper, refined captions"] == [("a", "one; 1"), ("c", "three; 3")]
-    assert pairs["best, refined captions"] == [("b", "2")]
+    assert pairs["paper, original captions"] == [("a", ("one",)), ("c", ("three",))]
+    assert pairs["paper, refined captions"] == [("a", ("one; 1",)), ("c", ("three; 3",))]
+    assert pairs["best, refined captions"] == [("b", ("2",))]
+
+
+def test_of_a_set_whose_captions_are_drawn_both_are_trained_on():
+    *_, original, refined = build_arms({"drawn": ledger("a", {"a": "1"}, "drawn")})
+    assert original.pairs(0) == [("a", ("one",))]
+    assert refined.pairs(0) == [("a", ("one", "1"))]
 
 
 def test_the_random_share_follows_the_seed():

@@ -74,6 +74,15 @@ def test_a_set_of_some_with_two_captions_draws_among_those(trial):
     ]
 
 
+def test_images_without_a_feature_are_named(trial):
+    right = [(key, (word,)) for key, word in zip("abcd", WORDS, strict=True)]
+    with pytest.raises(ValueError, match="1 images to train or score the proxy on can't be read .first: gone;"):
+        trial([*right, ("gone", ("one",))], QUICK, 0)
+    del trial.images["d"]
+    with pytest.raises(ValueError, match="first: d;"):
+        trial([*right[:3], ("a", ("one",))], QUICK, 0)
+
+
 def test_pairs_of_a_ledger():
     ledger = pa.table(
         {
