@@ -98,7 +98,7 @@ def test_changed_setting_is_named_and_restart_takes_it(configure, tmp_path):
     assert len(list((tmp_path / "out/cluster").iterdir())) == 1  # nothing was clustered in vain
     with pytest.raises(ValueError, match=r"stage select.*\n.*config\.keep_ratio: 0\.25 -> 0\.5\n.*--restart select"):
         reduce_set(config, changed[0])
-    with pytest.raises(ValueError, match=r"stage cluster.*\n.*config\.fit_size: 262144 -> 40\n.*--restart cluster"):
+    with pytest.raises(ValueError, match=r"\n  cluster: \S+-4-seed42 -> \S+-4-fit40-seed42\n.*--restart select"):
         reduce_set(config, "run.fit_size=40")
     times = mtimes(tmp_path / "out/encode")
     figures = reduce_set(config, *changed, "run.restart=select")
