@@ -53,7 +53,7 @@ class ReduceConfig:
         representation: What is clustered (Table 2d): code index vectors (index, the paper's), code histograms
             (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
             sentence embeddings (text) or BLIP's image features (blip).
-        tfidf: Weight a histogram's codes by how few images they are in.
+        tfidf: Weight a histogram's codes by how few images they are in; also of histograms that tell near duplicates.
         num_clusters: C (Table 2f).
         caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
             each set.
@@ -71,15 +71,16 @@ class ReduceConfig:
             and easy_sample (far from and near their prototype by cosine, Sorscher et al. 2022), gradient (of a small
             image-text network).
         keep_ratio: Share of the samples to keep (Table 2e).
-        balance: Share of the budget given out by cluster; the rest goes to the best of all clusters.
+        balance: With a criterion: share of the budget given out by cluster; the rest goes to the best of all clusters.
         quota: What a cluster's share grows with: its size, or its density (more from clusters that are wide and far
-            from others, Abbas et al. 2024).
+            from others, Abbas et al. 2024). Random knows no clusters.
         density_temperature: How little quotas by density differ.
         prefilter: A criterion of selection whose worst samples are left out before; empty: none.
         prefilter_share: Share of the samples that pass it.
         prefilter_scope: Whether that is the share of all samples, or of each cluster.
         min_words: Leave out samples whose original caption has fewer words; 0 keeps all.
-        duplicate_threshold: Drop near duplicates above this cosine, the best aligned of them stays; null keeps them.
+        duplicate_threshold: Drop near duplicates from this cosine on; the best aligned of them stays where pairs are
+            scored, else the best by the selection. null keeps them.
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             and one is drawn at every epoch of training) or gated (those that fit the image).
