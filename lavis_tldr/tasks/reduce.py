@@ -152,7 +152,7 @@ class ReduceTask(BaseTask):
                 # Jobs of other recipes may run at the same time, once these are done.
                 with alone(context.root) if name in SHARED_STAGES else nullcontext():
                     STAGES[name].run(context, stage)
-        return closing_summary(context) if is_main_process() else {}
+        return closing_summary(context, names) if is_main_process() else {}
 
     def chosen(self, config: ReduceConfig) -> list[str]:
         """The stages to run, in order.

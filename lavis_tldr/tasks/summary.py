@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lavis_tldr.codebook.quantizer import codebook_perplexity
 from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.reduction.ledger import iter_ledger
 from lavis_tldr.reduction.outcome import summarise
+from lavis_tldr.reduction.recipes import RECIPE_STAGES
 from lavis_tldr.reduction.run_folder import MANIFEST
 from lavis_tldr.tasks.stages import STAGES, encode
 from lavis_tldr.tasks.stages.context import Context
@@ -19,9 +21,15 @@ SUMMARY = "summary.json"
 _COUNTS = ("read", "written", "kept", "failed", "clusters", "empty")  # in the order they are told
 
 
-def closing_summary(context: Context) -> dict:
-    """Log and return the figures of a reduction, and write them to ``<recipe>/summary.json`` once it is built."""
-    figures: dict = {"stages": {name: stage_figures(context, name) for name in STAGES}}
+def closing_summary(context: Context, asked: Collection[str]) -> dict:
+    """Log and return the figures of a reduction, and write them to ``<recipe>/summary.json`` once it is built.
+
+    Args:
+        context: The run.
+        asked: Stages that were to be run. What other recipes have made is not told, unless this one uses it, too.
+    """
+    told = {*asked, *context.config.shared_stages, *RECIPE_STAGES}
+    figures: dict = {"stages": {name: stage_figures(context, name) for name in STAGES if name in told}}
     figures["stages"] = {name: value for name, value in figures["stages"].items() if value}
     if "encode" in figures["stages"]:
         figures["codebook"] = codebook_use(context)
@@ -95,5 +103,6 @@ def _caption_lines(captions: dict) -> list[str]:
         )
     found = captions["alignment"]
     if found["refined"]:
-        lines.append(f"    mean alignment {found['refined']['mean']} (originals {found['original']['mean']})")
+        originals = f" (originals {found['original']['mean']})" if found["original"] else ""
+        lines.append(f"    mean alignment {found['refined']['mean']}{originals}")
     return lines

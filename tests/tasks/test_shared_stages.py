@@ -41,6 +41,13 @@ def test_clusters_are_shared_where_their_settings_are_equal(configure, tmp_path)
     assert of == {"a": 4, "b": 4, "c": 3}
 
 
+def test_the_summary_tells_of_the_recipes_own_stages(configure, tmp_path):
+    reduce_set(configure(name="a", **ALIGNED))
+    figures = reduce_set(configure(name="b", selection="random"))
+    assert list(figures["stages"]) == ["encode", "cluster", "select", "refine", "ledger", "build"]
+    assert json.loads((tmp_path / "out/b/summary.json").read_text()) == figures
+
+
 def test_a_restart_takes_this_recipes_variant_alone(configure, tmp_path):
     """What other recipes made of the same clusters stays good, as these come out the same."""
     out = tmp_path / "out"
