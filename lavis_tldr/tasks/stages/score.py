@@ -159,15 +159,25 @@ def _pairs(context: Context, table: pa.Table, captions: list[str]) -> Pairs:
 
 
 def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
-    """Features of the pairs known to be right; an image that can't be read is left out."""
+    """Features of the pairs known to be right; an image that can't be read is left out.
+
+    Raises:
+        ValueError: If none can be read.
+    """
     features = pooled_features(
-        context.model,
+        context.model.to(context.device).eval(),  # encode has not done so where it was done before
         {key: place for key, place, _ in trusted.items},
         context.parts.vis_processor,
         context.cached_features,
         bf16=context.config.bf16,
         batch_size=context.config.batch_size_eval,
+        num_workers=context.config.num_workers,
     )
+    if not features:
+        raise ValueError(
+            "none of the images of datasets.tldr_captions.train, whose captions are known to be right, can be read "
+            "(see the warnings above): check its source's image_root or tars, or leave it out."
+        )
     rows = [(key, caption) for key, _, captions in trusted.items if key in features for caption in captions]
     images = torch.stack([features[key] for key, _ in rows])
     return Pairs([key for key, _ in rows], images, context.sentence_encoder([caption for _, caption in rows]))
