@@ -187,21 +187,25 @@ def fit_gradients(sample: TokenPairs, seed: int) -> GradientScorer:
         )
     options = replace(_OPTIONS, batch_size=min(_OPTIONS.batch_size, len(sample)))
     mean, spread = sample.images.mean(0), sample.images.std(0).clamp(min=1e-6)
-    images, known = (sample.images - mean) / spread, known_tokens(sample.tokens)
+    known = known_tokens(sample.tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = TinyVLP(images.shape[1], len(known) + 2)
+        network = TinyVLP(len(mean), len(known) + 2)
     generator = torch.Generator().manual_seed(seed)
 
+    def inputs_of(pairs: TokenPairs) -> tuple[Tensor, Tensor]:
+        # Standardized batch by batch: a second copy of a large sample's features takes gigabytes.
+        return (pairs.images - mean) / spread, padded(pairs.tokens, known)
+
     def loss_of(rows: Tensor) -> Tensor:
-        return network(images[rows], padded(sample.at(rows).tokens, known), generator)
+        return network(*inputs_of(sample.at(rows)), generator)
 
     with _one_thread():
-        train_steps(network, loss_of, len(images), options, generator)
-    rows = torch.randperm(len(images), generator=generator)[:_NUM_OTHERS]
+        train_steps(network, loss_of, len(sample), options, generator)
+    rows = torch.randperm(len(sample), generator=generator)[:_NUM_OTHERS]
     others = sample.at(rows)
     with torch.no_grad():
-        states = network.states(images[rows], padded(others.tokens, known))
+        states = network.states(*inputs_of(others))
     scorer = GradientScorer(mean, spread, known, network, states, ids[rows], torch.ones(3))
     scorer.weights = 1 / scorer.squares(others).mean(0)
     return scorer
