@@ -28,8 +28,8 @@ class CaptionChoice:
     The epoch lies in memory that loader workers share, so those that live on from epoch to epoch learn of it, too.
 
     Args:
-        choice: ``refined``, what the reduction made of the captions: one text, or, by its recipe drawn, both in turn;
-            ``original`` or ``generated`` alone; or ``drawn``, these two in turn, whatever the recipe.
+        choice: ``refined``, what the reduction made of the captions: one text, or, by its recipe drawn, one of the two
+            at every epoch; ``original`` or ``generated`` alone; or ``drawn``, one of these two, whatever the recipe.
     """
 
     def __init__(self, choice: str = "refined"):

@@ -57,7 +57,7 @@ def encode_images(
     wanted = list(places.items())
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
     loaded = load_images(batches, vis_processor, num_workers)
-    for batch in tqdm(loaded, desc="patch features", total=len(batches), disable=not batches):
+    for batch in tqdm(loaded, desc="image features", total=len(batches), disable=not batches):
         for image in batch:
             if image.error:
                 logging.warning("%s: %s; left out.", image.key, image.error)

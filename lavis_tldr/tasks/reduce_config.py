@@ -46,7 +46,7 @@ class ReduceConfig:
         restart: Stages to make anew.
         bf16: Encode and caption in bfloat16: several times faster, a few near ties between codes fall otherwise.
         batch_size_eval, num_workers: Images encoded at once; loader processes.
-        feature_cache: Folder of patch features that training computed with the same still encoder; images found in it
+        feature_cache: Folder of image features that training computed with the same still encoder; images found in it
             are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
         seed: Of the K-Means fit and of every draw.
         alignment_seed: Of the scorer and of the gradient network, so that reduced sets of several seeds share them.

@@ -71,7 +71,7 @@ class Context:
 
     @cached_property
     def cached_features(self) -> FeatureCache | None:
-        """Patch features that training has computed with the same encoder, where the config names them."""
+        """Features that training has computed with the same encoder, where the config names them."""
         if not self.config.feature_cache:
             return None
         if not Path(self.config.feature_cache).is_dir():
