@@ -88,7 +88,7 @@ class ContrastiveScorer:
         return torch.stack(scores).mean(0).numpy().astype(np.float32)
 
     def standardized(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.spread
+        return (images - self.mean).div_(self.spread)  # in place: of a large sample each copy takes gigabytes
 
     def folds(self, keys: list[str], number: int) -> np.ndarray:
         """Fold of each key, another split in every round, (N,)."""
