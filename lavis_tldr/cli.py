@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from lavis_tldr.commands import GROUPS
@@ -14,6 +15,8 @@ from lavis_tldr.user_errors import PROGRAM, run_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2 for an error that is the user's to mend)."""
     args = build_parser().parse_args(argv)
+    # LAVIS imports what newer versions of PyTorch deprecate; no user can do anything about it.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|fairscale)\.")
     try:
         status = run_command(lambda: args.command(args), debug=args.debug)
         sys.stdout.flush()

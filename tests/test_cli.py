@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
@@ -290,3 +291,10 @@ def test_help_is_quick_because_it_imports_neither_torch_nor_lavis():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: lavis-tldr")
     assert done.stdout.endswith("[]\n")
+
+
+def test_what_others_deprecate_is_not_told(runs, recwarn):
+    cli.main(["reduce", "--cfg-path", "a.yaml"])
+    for module in ("torch.jit._script", "fairscale.experimental.nn.offload", "lavis_tldr.train"):
+        warnings.warn_explicit(module, FutureWarning, "file.py", 1, module=module)
+    assert [str(warning.message) for warning in recwarn] == ["lavis_tldr.train"]

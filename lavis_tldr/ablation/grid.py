@@ -93,11 +93,13 @@ def _tell(plan: Plan, restart: Sequence[str], say: Callable[[str], None]) -> Non
             done = plan.steps.is_done(step, trials[0].prepare_places())
             say(f"    prepare {step.cfg_path}: {'done' if done else 'to do'}")
     shared = plan.shared_stages()
-    say(f"  shared stages: {sum(shared.values())} of {len(shared)} done; to do:")
-    for folder in (folder for folder, done in shared.items() if not done):
-        say(f"    {folder}")
+    if shared:
+        missing = [folder for folder, done in shared.items() if not done]
+        say(f"  shared stages: {len(shared) - len(missing)} of {len(shared)} done{'; to do:' if missing else ''}")
+        for folder in missing:
+            say(f"    {folder}")
     known = [trial.result.seconds for trial in plan.trials if trial.is_done]
-    expected = f", about {duration(len(pending) * sum(known) / len(known))}" if known else ""
+    expected = f", about {duration(len(pending) * sum(known) / len(known))}" if known and pending else ""
     say(f"  {len(pending)} trials to do{expected}, scored by {'the proxy' if ablation.proxy else 'evaluate'}")
 
 

@@ -95,4 +95,5 @@ def plot_alignments(run: Path | str, path: Path | str, name: str | None = None, 
     formats = figure.canvas.get_supported_filetypes()
     if Path(path).suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"{path} should end in one of: {', '.join('.' + ending for ending in sorted(formats))}.")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -171,6 +171,14 @@ def test_a_dry_run_says_what_is_done_and_runs_nothing(grid, reduced):
     assert "  4 trials to do, about " in told
 
 
+def test_a_dry_run_of_what_is_done_says_no_more(grid):
+    grid.write(arms={"half": {}}, reference={})
+    grid.run()
+    grid.said.clear()
+    assert grid.run(dry_run=True)
+    assert grid.said[1:] == ["  half: 2 of 2 seeds done", "  0 trials to do, scored by the proxy"]
+
+
 def test_a_dry_run_foresees_settings_that_are_out_of_range(grid):
     grid.write(arms={"none": {"run.keep_ratio": 0.0}, "half": {}}, reference={})
     assert grid.run(dry_run=True)

@@ -40,7 +40,7 @@ def test_report_of_gated_captions(reduced, tmp_path, capsys):
 def test_report_in_words_with_a_plot(reduced, tmp_path, capsys):
     reduced(recipe="drawn", score_refined=True)
     capsys.readouterr()
-    plot = tmp_path / "figure7.png"
+    plot = tmp_path / "plots" / "figure7.png"
     assert cli.main(["captions", str(tmp_path / "out"), "--name", "reduced", "--plot", str(plot)]) == 0
     told = capsys.readouterr().out
     assert "captions    drawn\n" in told and "11 of 48 records" in told
