@@ -15,6 +15,19 @@ import lavis_tldr
 REPOSITORY = Path(lavis_tldr.__file__).parents[1]
 PAPER = {"selection": "uniform", "recipe": "original_generated"}
 ALIGNED = {"selection": "aligned", "recipe": "gated", "alignment_threshold": 0.0, "duplicate_threshold": 0.95}
+# A network that scores, a cut over all, quotas by how clusters lie, and a mean of the whole set's features.
+HARD = {
+    "selection": "hard_sample",
+    "balance": 0.5,
+    "quota": "density",
+    "prefilter": "gradient",
+    "prefilter_share": 0.8,
+    "min_words": 2,
+    "duplicate_threshold": 0.9,
+    "duplicate_by": "feature",
+    "recipe": "drawn",
+    "score_refined": True,
+}
 
 
 def reduce_by(ranks: int, config: Path) -> str:
@@ -50,8 +63,11 @@ def test_two_ranks_give_the_result_of_one(configure, tmp_path):
         assert again["stages"][name]["counts"] == stage["counts"]
 
 
-@pytest.mark.parametrize("recipe", [PAPER, ALIGNED], ids=["paper", "aligned"])
-@pytest.mark.parametrize("source", ["pool", "album"])
+@pytest.mark.parametrize(
+    ("source", "recipe"),
+    [("pool", PAPER), ("album", PAPER), ("pool", ALIGNED), ("album", ALIGNED), ("pool", HARD)],
+    ids=["pool-paper", "album-paper", "pool-aligned", "album-aligned", "pool-hard"],
+)
 def test_any_number_of_ranks_gives_the_result_of_one(forked_ranks, configure, request, tmp_path, source, recipe):
     source = request.getfixturevalue(source)
     for ranks in (1, 2, 4):
