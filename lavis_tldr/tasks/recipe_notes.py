@@ -7,9 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, note_variants, noted_variants
+from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.report.stage_record import open_stage
 from lavis_tldr.runners.process_group import from_rank_zero
-from lavis_tldr.tasks.stages import made_from
+from lavis_tldr.tasks.stages import made_from, refine, select
 from lavis_tldr.tasks.stages.context import Context
 
 _OF_ONE_CALL = ("stages", "restart")  # settings that are not of the set
@@ -25,8 +26,8 @@ def note_recipe(context: Context, config: DictConfig) -> None:
         config: All of it.
 
     Raises:
-        ValueError: If the recipe's stages were made from other variants of the shared stages, and are not restarted:
-            told before hours are spent on the new ones.
+        ValueError: If the recipe's stages were made from other variants of the shared stages, or with other settings,
+            and are not restarted: told before hours are spent on new ones, and before the note says what is not so.
     """
     # All processes raise it together.
     if refusal := from_rank_zero(lambda: _refusal(context)):
@@ -48,16 +49,19 @@ def _refusal(context: Context) -> str:
     try:
         noted = noted_variants(context.recipe_root) or {}
     except ValueError:  # it is about to be written anew
-        return ""
+        noted = {}
     try:
-        used = _used_by_stages(context)
+        made = _made(context)
+        used = {name for stage in made.values() for name in stage.inputs}
+        changed = [
+            f"  {name}: {noted[name]} -> {variant}\n"
+            for name, variant in context.variants.items()
+            if name in used and noted.get(name, variant) != variant
+        ]
+        if not changed:
+            _check_settings(context, made)
     except ValueError as error:
         return str(error)
-    changed = [
-        f"  {name}: {noted[name]} -> {variant}\n"
-        for name, variant in context.variants.items()
-        if name in used and noted.get(name, variant) != variant
-    ]
     if not changed:
         return ""
     return (
@@ -66,8 +70,15 @@ def _refusal(context: Context) -> str:
     )
 
 
-def _used_by_stages(context: Context) -> set[str]:
-    """Names of all that the recipe's stages were made from, those left out that are to be restarted."""
+def _made(context: Context) -> dict[str, Stage]:
+    """The recipe's stages that have begun, by name, those left out that are to be restarted."""
     restarted = made_from(context.config.restart, context.config.scores_use_captions)
-    kept = [open_stage(context.recipe_root / name) for name in RECIPE_STAGES if name not in restarted]
-    return {name for stage in kept if stage is not None for name in stage.inputs}
+    found = {name: open_stage(context.recipe_root / name) for name in RECIPE_STAGES if name not in restarted}
+    return {name: stage for name, stage in found.items() if stage is not None}
+
+
+def _check_settings(context: Context, made: dict[str, Stage]) -> None:
+    """Refuse other settings than those that the captions and their selection were made with."""
+    for name, settings in (("select", select.settings), ("refine", refine.settings)):
+        if name in made:
+            _ = Stage(context.recipe_root, name, settings(context), made[name].inputs).manifest

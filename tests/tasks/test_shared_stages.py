@@ -117,6 +117,9 @@ def test_a_refused_change_leaves_the_note_and_the_config(configure, tmp_path):
     before = [note.read_text() for note in notes]
     with pytest.raises(ValueError, match="was made from other shared stages than asked for now"):
         reduce_set(config, "run.num_clusters=3")
+    for option, stage in (("run.keep_ratio=0.5", "select"), ("run.recipe=generated", "refine")):
+        with pytest.raises(ValueError, match=rf"stage {stage} in .* was made otherwise.*\n.*\n.*--restart {stage}"):
+            reduce_set(config, option)
     assert [note.read_text() for note in notes] == before
     # Scores of another kind matter to those alone that use scores.
     assert reduce_set(config, "run.alignment=both")["counts"]["kept"] == 11

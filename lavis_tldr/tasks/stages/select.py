@@ -38,10 +38,10 @@ _OF_CLUSTER = ["key", "cluster", "distance", "prototype_distance"]
 
 
 def stage_of(context: Context) -> Stage:
-    return context.stage("select", lambda: (_settings(context), measures.inputs_of(context)))
+    return context.stage("select", lambda: (settings(context), measures.inputs_of(context)))
 
 
-def _settings(context: Context) -> dict:
+def settings(context: Context) -> dict:
     """What decides the selection: only what has a say in it."""
     config = context.config
     names = ["selection", "keep_ratio", "seed"]
