@@ -106,9 +106,9 @@ def check_layout(run: Path | str) -> None:
     old += sorted(path.parent for path in run.glob(f"*/cluster/{MANIFEST}"))
     if old:
         raise ValueError(
-            f"{run} was made by an earlier version, which laid it out otherwise ({', '.join(map(str, old))}). What "
-            "was encoded is as good as before: delete these folders and run `lavis-tldr reduce` with `--restart "
-            "select` for each of its recipes. Or use a new run folder."
+            f"{run} was made by an earlier version, which laid it out otherwise ({', '.join(map(str, old))}): use a "
+            "new run folder. Or delete these folders and run `lavis-tldr reduce` with `--restart select` for each of its "
+            "recipes; where it says that encode was made otherwise, once with `--restart encode`."
         )
 
 

@@ -175,7 +175,8 @@ class ReduceTask(BaseTask):
         Of a shared stage goes the variant that this recipe uses.
         """
         if is_main_process():
-            for name in made_from(context.config.restart, context.config.scores_use_captions):
+            # The last first: cut short, what is left is what it was made from, never a repair of another selection.
+            for name in reversed(made_from(context.config.restart, context.config.scores_use_captions)):
                 stage = context.closed_stage(name)
                 stage.restart()
                 if name == "repair":  # of another selection

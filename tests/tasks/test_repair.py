@@ -8,6 +8,7 @@ import pytest
 from reductions import annotations, files_of, ledger_rows, reduce_set, write_captioner
 
 from lavis_tldr import cli
+from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.repair import repair
 
 
@@ -205,6 +206,27 @@ def test_a_reduction_after_a_repair_finds_all_done(in_place, gallery, configure,
     reduce_set(config, "run.keep_ratio=0.25", "run.restart=select")
     assert not (in_place / "repaired.json").exists()
     assert all(row["reason"] != "dropped: image gone missing" for row in ledger_rows(in_place).values())
+
+
+def test_a_restart_cut_short_leaves_no_repair_of_another_selection(in_place, gallery, tmp_path, monkeypatch):
+    lost = min(kept_keys(in_place))
+    (gallery.folder / "images" / lost).rename(tmp_path / "kept.jpg")
+    repair(tmp_path / "out")
+    (tmp_path / "kept.jpg").rename(gallery.folder / "images" / lost)
+    config, restart, gone = tmp_path / "reduce.yaml", Stage.restart, []
+
+    def cut_short(stage):
+        if len(gone) == 2:
+            raise RuntimeError("killed")
+        gone.append(stage.name)
+        restart(stage)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(Stage, "restart", cut_short)
+        reduce_set(config, "run.keep_ratio=0.25", "run.restart=select")
+    assert gone == ["build", "ledger"]
+    with pytest.raises(ValueError, match=r"stage select.*\n.*keep_ratio.*\n.*--restart select"):
+        reduce_set(config, "run.keep_ratio=0.25")
 
 
 def test_command_line_says_what_it_did(in_place, gallery, tmp_path, capsys):
