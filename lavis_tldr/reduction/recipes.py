@@ -107,8 +107,8 @@ def check_layout(run: Path | str) -> None:
     if old:
         raise ValueError(
             f"{run} was made by an earlier version, which laid it out otherwise ({', '.join(map(str, old))}): use a "
-            "new run folder. Or delete these folders and run `lavis-tldr reduce` with `--restart select` for each of its "
-            "recipes; where it says that encode was made otherwise, once with `--restart encode`."
+            "new run folder. Or delete these folders and run `lavis-tldr reduce` with `--restart select` for each of "
+            "its recipes; where it says that encode was made otherwise, once with `--restart encode`."
         )
 
 
