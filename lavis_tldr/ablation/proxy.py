@@ -22,11 +22,19 @@ class ProxyScorer:
     """Trains and scores the proxy on one reduced set after another; features are kept for all of them.
 
     Images of the same source by the same encoder are the same for all arms, so that arms differ in nothing else.
+
+    Raises:
+        ValueError: If there is no pair to score on.
     """
 
     def __init__(self, settings: ProxySettings):
         self.settings = settings
         self._val = read_items(settings.val, by_image=True)
+        if not self._val:
+            raise ValueError(
+                f"proxy.val has no pair that can be used ({settings.val}): look at its paths; the warning in the log "
+                "says why."
+            )
         self._images: dict[str, Tensor] = {}
         self._images_of = ""
         self._texts: TextFeatures | None = None

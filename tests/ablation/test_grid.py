@@ -127,6 +127,14 @@ def test_an_arm_that_fails_says_why_and_the_others_go_on(grid):
     assert grid.run()
 
 
+def test_no_pair_to_score_on_is_said(grid, proxy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = {**proxy["val"], "image_root": str(tmp_path / "elsewhere")}
+    grid.write(arms={"half": {}}, reference={}, proxy={**proxy, "val": elsewhere})
+    assert not grid.run()
+    assert "proxy.val has no pair that can be used" in results(grid)["half-seed0"]["error"]
+
+
 def test_an_arm_without_the_file_that_it_needs_is_skipped(grid, reduced, tmp_path, monkeypatch):
     weights = tmp_path / "weights.pth"
     monkeypatch.setenv("NEEDED", str(weights))
