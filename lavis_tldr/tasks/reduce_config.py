@@ -142,7 +142,8 @@ class ReduceConfig:
         values = {field.name: run[field.name] for field in fields(cls) if field.name in run}
         for field in fields(cls):
             if field.name in values and field.name not in ("stages", "restart"):
-                values[field.name] = _typed(field.name, field.type, values[field.name])
+                given = "" if values[field.name] is None and field.default == "" else values[field.name]
+                values[field.name] = _typed(field.name, field.type, given)
         for name in ("stages", "restart"):
             value = values.get(name) or ()
             values[name] = (value,) if isinstance(value, str) else tuple(value)
@@ -251,7 +252,8 @@ class ReduceConfig:
             ("images", IMAGES),
         ):
             if getattr(self, name) not in known:
-                raise ValueError(f"run.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
+                names = ", ".join(filter(None, known))
+                raise ValueError(f"run.{name} is {getattr(self, name)!r}; expected one of {names}.")
         keep_budget(1, self.keep_ratio)
         for name, low, high in _RANGES:
             value = getattr(self, name)

@@ -181,3 +181,9 @@ def test_frozen_weights_that_the_checkpoint_leaves_out_must_be_those_trained_ove
     reduce_set(configure(), *light, f"model.vit_weights={tmp_path / 'vit.pth'}")
     full = f"model.finetuned={pool.captioner}"
     assert reduce_set(configure(), full, "run.stages=[encode]")["stages"]["encode"]["counts"]["written"] == 43
+
+
+def test_a_text_left_empty_is_none():
+    assert ReduceConfig.from_run({"prefilter": None}).prefilter == ""
+    with pytest.raises(ValueError, match="set run.similarity_weights"):
+        ReduceConfig.from_run({"selection": "aligned", "similarity_weights": None})
