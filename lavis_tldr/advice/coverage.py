@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from lavis_tldr.reduction.caption_measures import RARE_COUNT, RARE_SHARE
 from lavis_tldr.reduction.duplicates import find_near_duplicates
+from lavis_tldr.reduction.rare_words import rare_up_to
 from lavis_tldr.reduction.representation import normalise_rows
 from lavis_tldr.reduction.words import Counts, SplitCaptions, Vocabulary
 
@@ -108,7 +108,7 @@ class RareWordsKept:
         size = len(self._vocabulary)
         numbers = self._in_captions.up_to(size)
         # Common words have numbers as well, but are not counted.
-        is_rare = (numbers > 0) & (numbers <= max(RARE_COUNT, int(RARE_SHARE * self._num_captions)))
+        is_rare = (numbers > 0) & (numbers <= rare_up_to(self._num_captions))
         if not is_rare.any():
             return [None] * len(self._in_kept)
         return [float((counts.up_to(size)[is_rare] > 0).mean()) for counts in self._in_kept]

@@ -15,9 +15,8 @@ import yaml
 from lavis_tldr.reduction.code_tables import codebook_size, rows_of
 from lavis_tldr.reduction.ledger import ledger_parts
 from lavis_tldr.reduction.recipes import CONFIG, find_recipe, stage_folders
-from lavis_tldr.reduction.refinement import NATURAL_THRESHOLDS
 from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.report.captions import alignment_of
+from lavis_tldr.report.captions import threshold_of
 from lavis_tldr.report.stage_rows import config_of
 
 
@@ -53,8 +52,7 @@ class FinishedRecipe:
         self.clusters = folders["cluster"]
         self.num_clusters = config_of(self.clusters)["num_clusters"]
         self.num_codes = codebook_size(self._encoded(self.part_names[0]))
-        natural = NATURAL_THRESHOLDS.get(alignment_of(self.folder) or "")
-        self.aligned_from = config_of(folders["refine"]).get("alignment_threshold", natural)
+        self.aligned_from = threshold_of(self.folder)
 
     def samples(self, part_name: str, columns: Sequence[str]) -> pa.Table:
         """Columns of a ledger part's usable records, sorted by key."""

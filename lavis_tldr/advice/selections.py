@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lavis_tldr.reduction.criteria import RANDOM
+from lavis_tldr.reduction.criteria import balance_of
 from lavis_tldr.reduction.outcome import FILTERED, KEPT, LOST, NEAR_DUPLICATE
-from lavis_tldr.reduction.quotas import apportion, apportion_by_weight, density_weights
+from lavis_tldr.reduction.quotas import apportion, density_quotas
 from lavis_tldr.reduction.regroup import plan_groups
 from lavis_tldr.reduction.selection import Quotas, count_kept
 from lavis_tldr.reduction.standing import Standing, is_kept, stand, tier_sizes
@@ -108,13 +107,11 @@ class SelectionRule:
     def of(cls, recipe: FinishedRecipe) -> SelectionRule:
         """The rule of a recipe, as its stage select was made."""
         config = recipe.selection
-        # Of the draws one knows no clusters and the other nothing but them.
-        balance = config.get("balance", 0.0 if config["selection"] == RANDOM else 1.0)
+        balance = balance_of(config["selection"], config.get("balance", 1.0))
         quotas = apportion
         if config.get("quota") == "density":
             of_clusters = (np.load(recipe.clusters / name, allow_pickle=False) for name in (SIZES, SPREADS, CENTROIDS))
-            weights = density_weights(*of_clusters, config["density_temperature"])
-            quotas = partial(apportion_by_weight, weights=weights)
+            quotas = density_quotas(*of_clusters, config["density_temperature"])
         return cls(recipe.num_clusters, config["seed"], balance, quotas)
 
     def stand(self, candidates: Candidates) -> Standings:

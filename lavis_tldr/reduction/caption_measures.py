@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .diversity import Diversity, ratio
-from .rare_words import RareWords
+from .rare_words import RareWords, rare_up_to
 from .words import Counts, SplitCaptions, Vocabulary
 
 KINDS = {"original": "caption_original", "generated": "caption_generated", "refined": "caption"}
 ALIGNMENTS = {"original": "alignment", "generated": "alignment_generated", "refined": "alignment_refined"}
-RARE_COUNT, RARE_SHARE = 5, 1e-5  # a rare word is in so many original captions at most, or in such a share of them
 
 # Columns, and whether of kept samples only -> the ledger's parts, in a fixed order.
 LedgerReader = Callable[..., Iterable[pa.Table]]
@@ -46,7 +45,7 @@ def measure_captions(read: LedgerReader, *, threshold: float | None = None, num_
         _, words = SplitCaptions(table["caption_original"], vocabulary).uncommon()
         in_captions.add(words)
         source.add(table["alignment"])
-    most = max(RARE_COUNT, int(RARE_SHARE * num_captions))
+    most = rare_up_to(num_captions)
     rare = RareWords(vocabulary, in_captions.up_to(len(vocabulary)) <= most, threshold, num_examples)
     diversity = {kind: Diversity(vocabulary) for kind in KINDS}
     alignments = {kind: _Alignments(threshold) for kind in KINDS}

@@ -44,6 +44,11 @@ CRITERIA = {
 SELECTIONS = (*DRAWS, *CRITERIA)
 
 
+def balance_of(selection: str, balance: float) -> float:
+    """The share of the budget given out by cluster: of the draws one knows no clusters, the other nothing but them."""
+    return {RANDOM: 0.0, UNIFORM: 1.0}.get(selection, balance)
+
+
 def score_by(criterion: str, values: np.ndarray) -> np.ndarray:
     """Scores of samples by a criterion, higher is kept first, (N,), float32.
 

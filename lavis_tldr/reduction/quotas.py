@@ -5,7 +5,9 @@ Shapes: C clusters, F features a centroid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -92,6 +94,13 @@ def apportion_by_weight(sizes: np.ndarray, budget: int, weights: np.ndarray) -> 
     for cluster in sorted(waiting, key=lambda c: (-shares[c][1], c))[:left]:
         quotas[cluster] += 1
     return quotas
+
+
+def density_quotas(
+    sizes: np.ndarray, spreads: np.ndarray, centroids: np.ndarray, temperature: float
+) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Quotas by density as a function of sizes and budget, like ``apportion``; arguments as ``density_weights``."""
+    return partial(apportion_by_weight, weights=density_weights(sizes, spreads, centroids, temperature))
 
 
 def density_weights(sizes: np.ndarray, spreads: np.ndarray, centroids: np.ndarray, temperature: float) -> np.ndarray:

@@ -10,7 +10,13 @@ import pyarrow as pa
 from .draw import draw_priority
 from .words import SplitCaptions, Vocabulary
 
+RARE_COUNT, RARE_SHARE = 5, 1e-5  # a rare word is in so many original captions at most, or in such a share of them
 _SHOWN = {"original": "caption_original", "refined": "caption"}
+
+
+def rare_up_to(num_captions: int) -> int:
+    """In how many of a set's original captions a word may be and is yet rare."""
+    return max(RARE_COUNT, int(RARE_SHARE * num_captions))
 
 
 class RareWords:

@@ -31,17 +31,14 @@ def caption_report(run: Path | str, name: str | None = None, *, num_examples: in
     """
     ledger = FinishedLedger(Path(run), name)
     folder = find_recipe(run, name)
-    refine = config_of(folder / "refine")
-    scored_by = alignment_of(folder)
-    threshold = refine.get("alignment_threshold", NATURAL_THRESHOLDS.get(scored_by or ""))
     read = partial(iter_ledger, ledger.folder)
     return {
         "recipe": str(folder),
-        "captions_from": refine.get("recipe"),
-        "scored_by": scored_by,
+        "captions_from": config_of(folder / "refine").get("recipe"),
+        "scored_by": alignment_of(folder),
         "read": ledger.num_read,
         "kept": ledger.num_kept,
-        **measure_captions(read, threshold=threshold, num_examples=num_examples),
+        **measure_captions(read, threshold=threshold_of(folder), num_examples=num_examples),
     }
 
 
@@ -49,3 +46,9 @@ def alignment_of(recipe: Path) -> str | None:
     """By what the captions of a recipe were scored (``run.alignment``); None where they were not."""
     stages = [config_of(recipe / stage) for stage in ("refine", "select")]
     return next((config["alignment"] for config in stages if "alignment" in config), None)
+
+
+def threshold_of(recipe: Path) -> float | None:
+    """The alignment from which on a caption fits: what the recipe gates by, else the natural one, or None."""
+    natural = NATURAL_THRESHOLDS.get(alignment_of(recipe) or "")
+    return config_of(recipe / "refine").get("alignment_threshold", natural)

@@ -8,7 +8,7 @@ from itertools import combinations
 import pyarrow as pa
 import pytest
 
-from lavis_tldr.reduction import caption_measures, words
+from lavis_tldr.reduction import rare_words, words
 from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.reduction.words import COMMON_WORDS, DistinctNumbers, count_words, split_words
 
@@ -83,7 +83,7 @@ def test_rare_is_told_by_all_captions_of_the_set(monkeypatch):
     assert measure_captions(reader(rows))["rare_words"]["original"] == 0  # six of them
     rows[-1]["error"] = "empty caption"
     assert measure_captions(reader(rows))["rare_words"]["original"] == 3
-    monkeypatch.setattr(caption_measures, "RARE_SHARE", 1.0)
+    monkeypatch.setattr(rare_words, "RARE_SHARE", 1.0)
     assert measure_captions(reader([*rows, *COMMON]))["rare_words"]["most"] == 11
 
 

@@ -1,6 +1,8 @@
 """Cluster: K-Means over what represents the images (paper, sec. 3.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +12,10 @@ from lavis_tldr.reduction.clustering import assign, fit_kmeans
 from lavis_tldr.reduction.prototypes import prototype_distances, sizes_and_spreads
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.stages import encode
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, make_once, run_parts
 from lavis_tldr.tasks.stages.representer import PairRepresenter, inputs_of
-from lavis_tldr.tasks.stages.sampling import Sample, draw_sample
+from lavis_tldr.tasks.stages.sampling import Sample, draw_sample, load_drawn
 
 _BLOCK = 4096  # rows represented at once
 SIZES, SPREADS, CENTROIDS = "sizes.npy", "spreads.npy", "centroids.npy"
@@ -57,13 +58,7 @@ def run(context: Context, stage: Stage) -> None:
             f"{max(1, usable // 20)} or so (the paper has about 900 samples a cluster), or give more data."
         )
     represented = PairRepresenter(context, statistics)
-    path = stage.folder / CENTROIDS
-    if is_main_process() and not path.is_file():
-        features = _sample_features(context, represented, draw_sample(context, config.fit_size, config.seed))
-        centroids = fit_kmeans(features, config.num_clusters, seed=config.seed, overwrite=True)
-        with stage.write(CENTROIDS) as temporary:
-            np.save(temporary, centroids, allow_pickle=False)
-    barrier()
+    make_once(stage, CENTROIDS, lambda: _fitted(context, represented))
     centroids = load_array(context, CENTROIDS)
     mine = context.my_parts(stage)
     counts, seconds = run_parts(context, stage, mine, _assigned(context, mine, represented, centroids))
@@ -78,12 +73,19 @@ def run(context: Context, stage: Stage) -> None:
     finish_on_first(stage, counts, seconds)
 
 
+def _fitted(context: Context, represented: PairRepresenter) -> Callable[[Path], None]:
+    """What writes the centroids, fitted on a drawn sample."""
+    config = context.config
+    features = _sample_features(context, represented, draw_sample(context, config.fit_size, config.seed))
+    centroids = fit_kmeans(features, config.num_clusters, seed=config.seed, overwrite=True)
+    return partial(np.save, arr=centroids, allow_pickle=False)
+
+
 def _sample_features(context: Context, represented: PairRepresenter, sample: Sample) -> np.ndarray:
     """Features of the sample in its order, (n, F), float32."""
     features = None
-    for part_name, rows, places in sample.by_part():
-        table = encode.load_usable(context, part_name, represented.columns).take(rows)
-        for start in range(0, len(rows), _BLOCK):
+    for table, places in load_drawn(context, sample, represented.columns):
+        for start in range(0, len(places), _BLOCK):
             block = represented(table.slice(start, _BLOCK))
             if features is None:  # F is the representation's business
                 features = np.empty((len(sample), block.shape[1]), np.float32)

@@ -211,6 +211,27 @@ def _pending(context: Context, stage: Stage) -> list[str]:
     return missing
 
 
+def make_once(stage: Stage, file_name: str, make: Callable[[], Callable[[Path], None]]) -> Path:
+    """A file of a stage that all parts of all its runs go by, such as what was fitted.
+
+    Args:
+        stage: The stage, open.
+        file_name: Of the file.
+        make: Makes what is in it, and gives what writes that to a path; called by the first process alone, where the
+            file is not there yet.
+
+    Returns:
+        Its path, once it is there.
+    """
+    path = stage.folder / file_name
+    if is_main_process() and not path.is_file():
+        write = make()
+        with stage.write(file_name) as temporary:
+            write(temporary)
+    barrier()
+    return path
+
+
 def finish_on_first(stage: Stage, counts: dict, seconds: float) -> None:
     """Mark a stage as done, once every process has written its parts."""
     barrier()

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import torch
-from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.gradients import GradientScorer, TokenPairs, fit_gradients
 from lavis_tldr.tasks.stages import encode
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
-from lavis_tldr.tasks.stages.sampling import draw_sample
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, make_once, run_parts
+from lavis_tldr.tasks.stages.sampling import draw_sample, load_drawn
 
 NETWORK = "network.safetensors"
 SCHEMA = pa.schema([("key", pa.string()), ("gradient", pa.float32())])
@@ -34,12 +32,7 @@ def run(context: Context, stage: Stage) -> None:
     The first process trains the network on a drawn sample, and keeps it; then all score, each its parts.
     """
     mine = context.my_parts(stage)
-    path = stage.folder / NETWORK
-    if is_main_process() and not path.is_file():
-        scorer = _fit(context)
-        with stage.write(NETWORK) as temporary:
-            scorer.save(temporary)
-    barrier()
+    path = make_once(stage, NETWORK, lambda: _fit(context).save)
     counts, seconds = run_parts(context, stage, mine, _scored(context, GradientScorer.load(path), mine))
     finish_on_first(stage, counts, seconds)
 
@@ -48,8 +41,8 @@ def _fit(context: Context) -> GradientScorer:
     sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
     keys, tokens = [""] * len(sample), [()] * len(sample)
     images = torch.empty(len(sample), context.model.pooled_width)
-    for name, rows, places in sample.by_part():
-        found = _pairs(context, encode.load_usable(context, name, _COLUMNS).take(rows))
+    for table, places in load_drawn(context, sample, _COLUMNS):
+        found = _pairs(context, table)
         images[places] = found.images
         for place, key, caption in zip(places, found.image_keys, found.tokens, strict=True):
             keys[place], tokens[place] = key, caption

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lavis_tldr.reduction.draw import draw_rows
@@ -44,3 +45,9 @@ def draw_sample(context: Context, size: int, seed: int) -> Sample:
     usable = (table["key"].filter(pc.equal(table["error"], "")).to_pylist() for table in tables)
     part, row, keys = draw_rows(usable, size, seed=seed)
     return Sample(keys, context.part_names, part, row)
+
+
+def load_drawn(context: Context, sample: Sample, columns: list[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """For each part with drawn samples their rows of encode's table, and their places in the sample."""
+    for name, rows, places in sample.by_part():
+        yield encode.load_usable(context, name, columns).take(rows), places

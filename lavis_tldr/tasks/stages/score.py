@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 import torch
-from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.sources import Part
 from lavis_tldr.tasks.alignment import COLUMNS, CaptionScorer
-from lavis_tldr.tasks.captioner_start import barrier
 from lavis_tldr.tasks.contrastive import ContrastiveScorer, Pairs, fit_contrastive
 from lavis_tldr.tasks.image_features import pooled_features
 from lavis_tldr.tasks.stages import blip, caption, encode
-from lavis_tldr.tasks.stages.context import Context, finish_on_first, run_parts
-from lavis_tldr.tasks.stages.sampling import draw_sample
+from lavis_tldr.tasks.stages.context import Context, finish_on_first, make_once, run_parts
+from lavis_tldr.tasks.stages.sampling import draw_sample, load_drawn
 
 SCORER = "scorer.safetensors"
 
@@ -63,7 +61,7 @@ def run(context: Context, stage: Stage) -> None:
     """Write ``score/<alignment>/<part>.parquet``: key and the scores of `schema_of`."""
     mine = context.my_parts(stage)
     if context.config.alignment == "contrastive":
-        _fit_once(context, stage)
+        make_once(stage, SCORER, lambda: _fit_scorer(context).save)
     counts, seconds = run_parts(context, stage, mine, _scored(context, stage, mine))
     finish_on_first(stage, counts, seconds)
 
@@ -120,15 +118,6 @@ def _by_captioner(context: Context) -> Scorer:
     return score
 
 
-def _fit_once(context: Context, stage: Stage) -> None:
-    """Fit the scorer, on the first process, so that all parts of all runs are scored by the same."""
-    if is_main_process() and not (stage.folder / SCORER).is_file():
-        scorer = _fit_scorer(context)
-        with stage.write(SCORER) as temporary:
-            scorer.save(temporary)
-    barrier()
-
-
 def _contrast_codes(context: Context) -> np.ndarray:
     """Codes of drawn images that a caption's likelihood is compared over, (R, L)."""
     sample = draw_sample(context, context.config.num_contrast, context.config.alignment_seed)
@@ -139,8 +128,7 @@ def _fit_scorer(context: Context) -> ContrastiveScorer:
     """The scorer, fitted on drawn samples and the trusted pairs."""
     sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
     pairs = Pairs([""] * len(sample), torch.empty(0), torch.empty(0))
-    for name, rows, places in sample.by_part():
-        table = encode.load_usable(context, name, ["image_key", "caption_original", "feature"]).take(rows)
+    for table, places in load_drawn(context, sample, ["image_key", "caption_original", "feature"]):
         found = _pairs(context, table, table["caption_original"].to_pylist())
         if not pairs.images.numel():
             pairs.images = torch.empty(len(sample), found.images.shape[1])

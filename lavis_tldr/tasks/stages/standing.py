@@ -6,17 +6,16 @@ and are written by part again (`lavis_tldr.reduction.regroup`).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.files import write_whole
-from lavis_tldr.reduction.criteria import RANDOM, UNIFORM, rank_bits
+from lavis_tldr.reduction.criteria import balance_of, rank_bits
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.prefilter import cut_of_all, passes_cut, passes_in_clusters
-from lavis_tldr.reduction.quotas import apportion, apportion_by_weight, density_weights
+from lavis_tldr.reduction.quotas import apportion, density_quotas
 from lavis_tldr.reduction.regroup import plan_groups, read_bin, read_bins, write_bins
 from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import Quotas, count_kept
@@ -30,8 +29,6 @@ from lavis_tldr.tasks.stages.twins import COLUMNS, Twins
 
 # Samples held at once: codes or features, to tell near duplicates by, take several times the room of all else.
 _ROWS, _ROWS_TO_COMPARE = 2**19, {"histogram": 2**17, "feature": 2**15}
-# The share of the budget that the draws give out by cluster.
-_BALANCE = {RANDOM: 0.0, UNIFORM: 1.0}
 _OF_CLUSTERS = (cluster.SIZES, cluster.SPREADS, cluster.CENTROIDS)
 _FILTER, _LONG_ENOUGH = ["filter_bits", "priority"], "long_enough"
 
@@ -166,7 +163,7 @@ def count(context: Context, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.zeros((NUM_TIERS, num_clusters), np.int64)
     for clusters, standing in blocks():
         sizes += tier_sizes(clusters, standing.tier, num_clusters)
-    balance = _BALANCE.get(config.selection, config.balance)
+    balance = balance_of(config.selection, config.balance)
     return sizes, count_kept(sizes, config.keep_ratio, balance=balance, quotas=_quotas(context), blocks=blocks)
 
 
@@ -174,6 +171,5 @@ def _quotas(context: Context) -> Quotas:
     """What share of a budget each cluster gets."""
     if context.config.quota == "size":
         return apportion
-    sizes, spreads, centroids = (cluster.load_array(context, name) for name in _OF_CLUSTERS)
-    weights = density_weights(sizes, spreads, centroids, context.config.density_temperature)
-    return partial(apportion_by_weight, weights=weights)
+    of_clusters = (cluster.load_array(context, name) for name in _OF_CLUSTERS)
+    return density_quotas(*of_clusters, context.config.density_temperature)
