@@ -81,7 +81,7 @@ def naive_outcome(samples, config, num_clusters, weights, alike, seed=42):
     def in_line(key):
         """Scored before unscored before filtered before near duplicates."""
         rank = 3 if key in twin_of else 2 if key not in passed else int(math.isnan(score(key, selection)))
-        return (rank, *best_first(selection)(key)[1:])
+        return (rank, *best_first(selection)(key))  # of those left out, too, the unscored come last
 
     found = {}
     for keys in members.values():
