@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lavis_tldr.sources.exports.keep_list import INDEX, KEY_PREFIX, PAIRS, PART, TAR, key_hash
+from lavis_tldr.exports.key_index import INDEX, KEY_PREFIX, PAIRS, PART, TAR, key_hash
 from lavis_tldr.sources.text import clean_key
 
 _ROOT = re.compile(r"^(\./|/(?=[^/]*\Z))")  # what a path may begin with, and a key does not

@@ -54,7 +54,7 @@ def _import_lavis() -> None:
     try:
         import lavis  # noqa: F401
     except Exception as error:
-        from lavis_tldr.diagnosis import explain_import_error
+        from lavis_tldr.environment.diagnosis import explain_import_error
 
         raise ImportError(explain_import_error(error)) from error
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lavis_tldr.reduction.recipes import CONFIG, find_recipe
+from lavis_tldr.runs.reduced_sets import CONFIG, find_recipe
 
 
 def repair(

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from lavis_tldr.cache_root import set_cache_root
+from lavis_tldr.config_keys import check_run_keys, known_run_keys
+from lavis_tldr.environment.cache_root import set_cache_root
 from lavis_tldr.registration import register
-from lavis_tldr.run_keys import check_run_keys, closest, known_run_keys
-from lavis_tldr.user_errors import run_command
+from lavis_tldr.user_errors import closest, run_command
 
 CUDA_RUNNERS = ("runner_base", "runner_iter")
 
@@ -88,7 +88,8 @@ def run_config(user_config, build: Callable[..., tuple] = build_parts):
     from lavis.tasks import setup_task
     from omegaconf import OmegaConf
 
-    from lavis_tldr.runners.process_group import from_rank_zero, process_group
+    from lavis_tldr.models.collectives import from_rank_zero
+    from lavis_tldr.runners.process_group import process_group
 
     # The options are merged already, and handed over as a file, so that LAVIS picks the defaults by them.
     merged = io.StringIO(OmegaConf.to_yaml(user_config))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 
 PROGRAM = "lavis-tldr"
 
@@ -43,3 +44,12 @@ def run_command(command: Callable[[], int | None], *, debug: bool = False) -> in
         # Not `print`, which LAVIS silences on all processes but the first.
         sys.stderr.write(f"{PROGRAM}: error: {message}\n")
         return 2
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean 'max_epoch'?)" or, with nothing close, the list of what is known."""
+    known = sorted(known)
+    near = get_close_matches(str(name), known, n=3, cutoff=0.6)
+    if near:
+        return f" (did you mean {' or '.join(map(repr, near))}?)"
+    return f" (known: {', '.join(known)})" if known else ""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lavis_tldr import cli, user_errors
-from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.runs.stage_folder import Stage
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_draw_scenes_passes_only_what_was_given(monkeypatch):
         draw_scenes=lambda out, **settings: drawn.append((out, settings)),
         draw_clean_set=lambda out, **settings: drawn.append((out, settings)),
     )
-    monkeypatch.setitem(sys.modules, "lavis_tldr.sources.scenes", scenes)
+    monkeypatch.setitem(sys.modules, "lavis_tldr.scenes", scenes)
     cli.main(["draw-scenes", "out", "--num-samples", "20", "--near-duplicates", "0.1"])
     assert drawn == [("out", {"num_samples": 20, "near_duplicates": 0.1})]
     drawn.clear()
@@ -71,7 +71,7 @@ def stand_in(monkeypatch):
 
 
 def test_export(stand_in, capsys):
-    calls = stand_in("lavis_tldr.export", "export_set", {"kept": 1_234_567, "files": 2})
+    calls = stand_in("lavis_tldr.exports.export", "export_set", {"kept": 1_234_567, "files": 2})
     assert cli.main(["export", "RUN", "--out", "DIR", "--format", "keys"]) == 0
     assert (
         cli.main(
@@ -97,9 +97,9 @@ def test_export_names_what_it_exports(capsys):
 
 
 def test_exports_choices_are_the_exporters():
-    from lavis_tldr import export
     from lavis_tldr.commands import reduced_sets
-    from lavis_tldr.sources.exports.pairs import CAPTIONS
+    from lavis_tldr.exports import export
+    from lavis_tldr.exports.pairs import CAPTIONS
 
     assert reduced_sets.FORMATS == export.FORMATS
     assert reduced_sets.CAPTIONS == CAPTIONS
@@ -121,9 +121,9 @@ def test_repair(stand_in, capsys):
 def test_truth_is_told_by_the_recipes_name(monkeypatch, tmp_path, capsys, of):
     read = []
     rows = types.SimpleNamespace(to_pylist=lambda: ["rows"])
-    monkeypatch.setattr("lavis_tldr.reduction.ledger.read_ledger", lambda path: read.append(path) or rows)
-    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.load_truth", lambda path: {"of": path})
-    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.report", lambda *told: [repr(told)])
+    monkeypatch.setattr("lavis_tldr.runs.ledger.read_ledger", lambda path: read.append(path) or rows)
+    monkeypatch.setattr("lavis_tldr.scenes.truth.load_truth", lambda path: {"of": path})
+    monkeypatch.setattr("lavis_tldr.scenes.truth.report", lambda *told: [repr(told)])
     assert cli.main(["truth", "truth.json", of, "other/paper", "--examples", "2"]) == 0
     assert read == [of, "other/paper"]
     assert capsys.readouterr().out == "({'best': ['rows'], 'paper': ['rows']}, {'of': 'truth.json'}, 2)\n"
@@ -131,10 +131,10 @@ def test_truth_is_told_by_the_recipes_name(monkeypatch, tmp_path, capsys, of):
 
 def test_truth_tells_recipes_of_one_name_apart(monkeypatch, capsys):
     monkeypatch.setattr(
-        "lavis_tldr.reduction.ledger.read_ledger", lambda path: types.SimpleNamespace(to_pylist=lambda: [path])
+        "lavis_tldr.runs.ledger.read_ledger", lambda path: types.SimpleNamespace(to_pylist=lambda: [path])
     )
-    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.load_truth", lambda path: {})
-    monkeypatch.setattr("lavis_tldr.sources.scenes.truth.report", lambda ledgers, *_: [repr(ledgers)])
+    monkeypatch.setattr("lavis_tldr.scenes.truth.load_truth", lambda path: {})
+    monkeypatch.setattr("lavis_tldr.scenes.truth.report", lambda ledgers, *_: [repr(ledgers)])
     assert cli.main(["truth", "truth.json", "one/best", "two/best", "one/paper"]) == 0
     assert capsys.readouterr().out == "{'one/best': ['one/best'], 'two/best': ['two/best'], 'paper': ['one/paper']}\n"
 
@@ -218,7 +218,7 @@ def test_reports_import_neither_torch_nor_lavis(tmp_path):
 
 
 def test_doctor_returns_its_exit_status(monkeypatch):
-    monkeypatch.setattr("lavis_tldr.doctor.examine", lambda as_json: 1 if as_json else 0)
+    monkeypatch.setattr("lavis_tldr.environment.doctor.examine", lambda as_json: 1 if as_json else 0)
     assert cli.main(["doctor"]) == 0
     assert cli.main(["doctor", "--json"]) == 1
 

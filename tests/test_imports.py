@@ -1,7 +1,7 @@
-"""The import rule, read off the source: codebook, reduction, sources (no LAVIS) -> models, datasets, tasks,
-runners -> train, ablation, advice, cli and its commands. report reads files alone, so it imports as little as
-reduction.
-torch.distributed only in models, tasks and runners.
+"""The import rule, read off the source: a file may import from its own tier of rooms and from those below it.
+
+torch.distributed appears only in models, stages, tasks and runners; LAVIS from the third tier on; torch not where
+files alone are read.
 """
 
 import ast
@@ -13,23 +13,30 @@ import pytest
 import lavis_tldr
 
 PACKAGE = Path(lavis_tldr.__file__).parent
-PURE_ROOMS = {"codebook", "reduction", "sources"}
-# Files on top of the rooms that the pure rooms may use, and which keep to the same rule.
-PURE_FILES = {"files"}
-LAVIS_ROOMS = {"models", "datasets", "tasks", "runners"}
-REPORT = {"report"}
-COMMANDS = {"train", "cli", "commands", "ablation", "advice", "launch", "doctor", "autoload", "__main__"}
-DISTRIBUTED_ROOMS = {"models", "tasks", "runners"}
+# Each tier may use those before it. Names without a folder are files on top of the rooms.
+TIERS = (
+    {"files", "user_errors"},
+    {"codebook", "sources", "runs", "reduction"},
+    {"exports", "scoring", "models", "datasets", "evaluation", "scenes", "keep_list", "config_keys"},
+    {"stages"},
+    {"tasks", "runners", "report"},
+    {"advice", "ablation", "api", "commands", "train", "cli", "launch", "repair", "__main__"},
+)
+TIER_OF = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
+# Beside the tiers: what every module may use, and what uses none of them.
+APART = {"registration", "environment"}
+WITHOUT_LAVIS = {*TIERS[0], *TIERS[1], "report", "exports", "scenes", "keep_list"}
+WITHOUT_TORCH = {*TIERS[0], "sources", "runs", "reduction", "report", "exports", "scenes", "keep_list"}
+PURE = {"reduction": {"files"}, "runs": {"reduction", "files"}}
+DISTRIBUTED = {"models", "stages", "tasks", "runners"}
 # LAVIS's wheel installs these as top-level packages.
 STRAY_PACKAGES = {"app", "docs", "projects", "tests"}
 
 
 def room_of(path: Path) -> str:
-    """The room a source file lies in; for a file on top of the rooms its name if it is a pure file, else ""."""
+    """The room a source file lies in; for a file on top of the rooms its name; "" for the package itself."""
     parts = path.relative_to(PACKAGE).parts
-    if len(parts) > 1:
-        return parts[0]
-    return path.stem if path.stem in PURE_FILES else ""
+    return parts[0] if len(parts) > 1 else path.stem.removeprefix("__init__")
 
 
 def imported_names(source: str, package: str) -> set[str]:
@@ -60,17 +67,19 @@ def uses(names: set[str], module: str) -> bool:
 def faults(room: str, source: str) -> list[str]:
     """What in a file of ``room`` breaks the rule."""
     names = imported_names(source, f"lavis_tldr.{room}".rstrip("."))
+    rooms = rooms_imported(names) - {room}
     found = []
-    if room in PURE_ROOMS | PURE_FILES | REPORT:
-        if uses(names, "lavis"):
-            found.append("imports LAVIS")
-        if later := rooms_imported(names) - PURE_ROOMS - PURE_FILES - ({room} & REPORT):
+    if room in WITHOUT_LAVIS and uses(names, "lavis"):
+        found.append("imports LAVIS")
+    if room in TIER_OF:
+        allowed = PURE.get(room, {other for other, tier in TIER_OF.items() if tier <= TIER_OF[room]} | APART)
+        if room in WITHOUT_LAVIS:
+            allowed = allowed & WITHOUT_LAVIS
+        if later := (rooms & TIER_OF.keys() | rooms & APART) - allowed:
             found.append(f"imports from {sorted(later)}")
-    elif room not in {"", *COMMANDS} and (later := rooms_imported(names) & COMMANDS):
-        found.append(f"imports from {sorted(later)}")
-    if room not in DISTRIBUTED_ROOMS and (uses(names, "torch.distributed") or "torch.distributed" in code_of(source)):
+    if room not in DISTRIBUTED and (uses(names, "torch.distributed") or "torch.distributed" in code_of(source)):
         found.append("uses torch.distributed")
-    if room in {"reduction", *REPORT} and uses(names, "torch"):
+    if room in WITHOUT_TORCH and uses(names, "torch"):
         found.append("imports torch")
     if any(uses(names, stray) for stray in STRAY_PACKAGES):
         found.append("imports one of LAVIS's stray packages")
@@ -87,9 +96,10 @@ def test_file_keeps_to_the_rule(path):
     assert faults(room_of(path), path.read_text(encoding="utf-8")) == []
 
 
-def test_rooms_are_the_designs():
+def test_every_room_has_its_tier():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert rooms == PURE_ROOMS | LAVIS_ROOMS | REPORT | {"commands", "ablation", "advice"}
+    files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert rooms | files == TIER_OF.keys() | APART
 
 
 @pytest.mark.parametrize(
@@ -100,9 +110,12 @@ def test_rooms_are_the_designs():
         ("sources", "from lavis_tldr import tasks", "imports from ['tasks']"),
         ("sources", "from lavis_tldr.models.captioner import X", "imports from ['models']"),
         ("sources", "from ..models import captioner", "imports from ['models']"),
+        ("reduction", "from lavis_tldr.runs import ledger", "imports from ['runs']"),
+        ("exports", "from lavis_tldr.models import tokenizer", "imports from ['models']"),
+        ("stages", "from lavis_tldr.tasks import reduce", "imports from ['tasks']"),
         ("models", "import lavis_tldr.train", "imports from ['train']"),
         ("datasets", "import torch\ntorch.distributed.barrier()", "uses torch.distributed"),
-        ("", "from torch import distributed", "uses torch.distributed"),
+        ("train", "from torch import distributed", "uses torch.distributed"),
         ("reduction", "import torch", "imports torch"),
         ("report", "import torch", "imports torch"),
         ("report", "from lavis_tldr.tasks import summary", "imports from ['tasks']"),
@@ -119,7 +132,7 @@ def test_the_rule_finds_what_breaks_it(room, source, fault):
     ("room", "source"),
     [
         ("codebook", "from lavis_tldr.sources.record import Record"),
-        ("reduction", "from .ledger import read_ledger"),
+        ("runs", "from .ledger import read_ledger"),
         ("sources", "from lavis_tldr.files import write_whole"),
         ("tasks", "import torch.distributed as dist\nimport lavis.tasks"),
         ("report", "from lavis_tldr.report.units import size"),

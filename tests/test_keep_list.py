@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from lavis_tldr import keep_list
+from lavis_tldr.exports import key_index as files
+from lavis_tldr.exports.key_index import write_keep_list
 from lavis_tldr.files import write_whole
 from lavis_tldr.keep_list import KeepList
-from lavis_tldr.sources.exports import keep_list as files
-from lavis_tldr.sources.exports.keep_list import write_keep_list
 
 
 def rows_of(keys, tar=""):

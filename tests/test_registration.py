@@ -6,7 +6,8 @@ import pytest
 from lavis.common.registry import registry
 
 import lavis_tldr
-from lavis_tldr import diagnosis, registration
+from lavis_tldr import registration
+from lavis_tldr.environment import diagnosis
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 import lavis_tldr
-from lavis_tldr.reduction.ledger import iter_ledger
-from lavis_tldr.reduction.outcome import summarise
+from lavis_tldr.runs.ledger import iter_ledger
+from lavis_tldr.runs.outcomes import summarise
 
 SCRIPT = Path(lavis_tldr.__file__).parents[1] / "projects/tldr/scaling/scaling.py"
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lavis_tldr.offline import prepare_offline
+from lavis_tldr.environment.offline import prepare_offline
 
 CONFIGS = Path(__file__).parent.parent / "projects/tldr/pretrain"
 NUM_PAIRS = 6

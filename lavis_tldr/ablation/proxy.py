@@ -9,11 +9,11 @@ from torch import Tensor
 
 from lavis_tldr.ablation.settings import ProxySettings
 from lavis_tldr.datasets.caption_pairs import read_items
+from lavis_tldr.datasets.image_features import encoder_fingerprint
+from lavis_tldr.evaluation.proxy_trial import PLACE, ProxyTrial, TextFeatures, feature_cache, image_features, kept_pairs
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
-from lavis_tldr.reduction.ledger import iter_ledger
-from lavis_tldr.reduction.manifest import digest_of
-from lavis_tldr.tasks.image_features import encoder_fingerprint
-from lavis_tldr.tasks.proxy_trial import PLACE, ProxyTrial, TextFeatures, feature_cache, image_features, kept_pairs
+from lavis_tldr.runs.ledger import iter_ledger
+from lavis_tldr.runs.manifest import digest_of
 
 _KEPT = ("kept", "image_key", "caption", "caption_from", "caption_original", "caption_generated")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from lavis_tldr.files import file_digest
-from lavis_tldr.reduction.manifest import digest_of
-from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.tasks.reduce_config import ReduceConfig
+from lavis_tldr.runs.manifest import digest_of
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.train import build_parts, run_config
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lavis_tldr.files import write_whole
-from lavis_tldr.reduction.manifest import changes, digest_of, normalise
+from lavis_tldr.runs.manifest import changes, digest_of, normalise
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lavis_tldr.models.retrieval_proxy import ProxyOptions
-from lavis_tldr.run_keys import closest
+from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 from lavis_tldr.train import load_yaml
+from lavis_tldr.user_errors import closest
 
 _KEYS = (
     "title",

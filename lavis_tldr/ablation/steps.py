@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from lavis_tldr.ablation.configs import step_config
 from lavis_tldr.ablation.settings import Metric, Step
 from lavis_tldr.files import write_whole
-from lavis_tldr.reduction.manifest import digest_of, normalise
+from lavis_tldr.runs.manifest import digest_of, normalise
 from lavis_tldr.train import run_config
 
 

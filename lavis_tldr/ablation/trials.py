@@ -15,8 +15,8 @@ from lavis_tldr.ablation.results import Result, ResultFolder
 from lavis_tldr.ablation.settings import Ablation, Arm, Step
 from lavis_tldr.ablation.steps import StepsDone
 from lavis_tldr.registration import register
-from lavis_tldr.run_keys import closest
 from lavis_tldr.train import check_names
+from lavis_tldr.user_errors import closest
 
 
 @dataclass

@@ -6,10 +6,9 @@ import csv
 import json
 from pathlib import Path
 
+from lavis_tldr.advice.recommendation import WHOLE
 from lavis_tldr.files import write_whole
 from lavis_tldr.report.units import count, number, share
-
-from .recommendation import WHOLE
 
 # Heading -> the share of a row that stands below it.
 _SHARES = {

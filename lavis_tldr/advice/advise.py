@@ -6,17 +6,16 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from lavis_tldr.advice.finished import FinishedRecipe
+from lavis_tldr.advice.notes import notes
+from lavis_tldr.advice.pool import draw_pool, encoded_pairs
+from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend, standard_error
+from lavis_tldr.advice.selections import SelectionRule, Standings, check_kept, stand_all
+from lavis_tldr.advice.statistics import statistics
+from lavis_tldr.advice.trials import TrialOptions, Trials, run_trials
+from lavis_tldr.evaluation.proxy_trial import TextFeatures
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.quotas import keep_budget
-from lavis_tldr.tasks.proxy_trial import TextFeatures
-
-from .finished import FinishedRecipe
-from .notes import notes
-from .pool import draw_pool, encoded_pairs
-from .recommendation import WHOLE, Recommendation, recommend, standard_error
-from .selections import SelectionRule, Standings, check_kept, stand_all
-from .statistics import statistics
-from .trials import TrialOptions, Trials, run_trials
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75)
 

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from lavis_tldr.reduction.code_tables import codebook_size, rows_of
-from lavis_tldr.reduction.ledger import ledger_parts
-from lavis_tldr.reduction.recipes import CONFIG, find_recipe, stage_folders
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.report.captions import threshold_of
 from lavis_tldr.report.stage_rows import config_of
+from lavis_tldr.runs.code_tables import codebook_size, rows_of
+from lavis_tldr.runs.ledger import ledger_parts
+from lavis_tldr.runs.reduced_sets import CONFIG, find_recipe, stage_folders
+from lavis_tldr.runs.stage_folder import Stage
 
 
 class FinishedRecipe:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lavis_tldr.advice.pool import Pool
+from lavis_tldr.advice.trials import TrialOptions, Trials
 from lavis_tldr.report.units import count
-
-from .pool import Pool
-from .trials import TrialOptions, Trials
 
 
 def notes(

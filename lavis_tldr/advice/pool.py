@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lavis_tldr.advice.finished import FinishedRecipe, encoded_rows, encoder_of
+from lavis_tldr.advice.selections import COLUMNS, Candidates
 from lavis_tldr.reduction.draw import draw_rows
-
-from .finished import FinishedRecipe, encoded_rows, encoder_of
-from .selections import COLUMNS, Candidates
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lavis_tldr.advice.finished import FinishedRecipe
 from lavis_tldr.reduction.criteria import balance_of
-from lavis_tldr.reduction.outcome import FILTERED, KEPT, LOST, NEAR_DUPLICATE
 from lavis_tldr.reduction.quotas import apportion, density_quotas
-from lavis_tldr.reduction.regroup import plan_groups
 from lavis_tldr.reduction.selection import Quotas, count_kept
 from lavis_tldr.reduction.standing import Standing, is_kept, stand, tier_sizes
-from lavis_tldr.tasks.stages.cluster import CENTROIDS, SIZES, SPREADS
-
-from .finished import FinishedRecipe
+from lavis_tldr.runs.outcomes import FILTERED, KEPT, LOST, NEAR_DUPLICATE
+from lavis_tldr.runs.regroup import plan_groups
+from lavis_tldr.stages.cluster import CENTROIDS, SIZES, SPREADS
 
 COLUMNS = ("key", "cluster", "score", "reason")
 _GROUP_ROWS = 2**19  # samples whose keys are held at once

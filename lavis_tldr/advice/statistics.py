@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from lavis_tldr.advice.coverage import Coverage, RareWordsKept, near_duplicate_share
+from lavis_tldr.advice.finished import FinishedRecipe
+from lavis_tldr.advice.selections import Standings
 from lavis_tldr.reduction.draw import draw_priority
-
-from .coverage import Coverage, RareWordsKept, near_duplicate_share
-from .finished import FinishedRecipe
-from .selections import Standings
 
 _TWIN_ROWS = 50_000  # samples, in whole clusters, among which near duplicates are looked for
 

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lavis_tldr.models.retrieval_proxy import ProxyOptions
+from lavis_tldr.advice.pool import Pool, Validation
+from lavis_tldr.advice.selections import SelectionRule
+from lavis_tldr.evaluation.proxy_trial import ProxyTrial, TextFeatures
+from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.representation import normalise_rows
-from lavis_tldr.tasks.proxy_trial import ProxyTrial, TextFeatures
-
-from .pool import Pool, Validation
-from .selections import SelectionRule
 
 FEWEST_HELD_OUT = 50
 _LARGEST_HELD_OUT_SHARE = 0.1

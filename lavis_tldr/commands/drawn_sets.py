@@ -41,7 +41,7 @@ def _add_truth(commands) -> None:
 
 
 def _draw_scenes(args: argparse.Namespace) -> None:
-    from lavis_tldr.sources.scenes import draw_clean_set, draw_scenes
+    from lavis_tldr.scenes import draw_clean_set, draw_scenes
 
     def given(*names: str) -> dict:
         return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -58,8 +58,8 @@ def _draw_scenes(args: argparse.Namespace) -> None:
 def _truth(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from lavis_tldr.reduction.ledger import read_ledger
-    from lavis_tldr.sources.scenes.truth import load_truth, report
+    from lavis_tldr.runs.ledger import read_ledger
+    from lavis_tldr.scenes.truth import load_truth, report
 
     names = [_recipe_name(Path(path)) for path in args.ledgers]
     # Recipes of one name, of several runs, are told apart by their paths.

@@ -23,19 +23,19 @@ def add_commands(commands) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from lavis_tldr.doctor import examine
+    from lavis_tldr.environment.doctor import examine
 
     return examine(as_json=args.json)
 
 
 def _offline(args: argparse.Namespace) -> None:
-    from lavis_tldr.offline import export_lines, prepare_offline
+    from lavis_tldr.environment.offline import export_lines, prepare_offline
 
     print(export_lines(prepare_offline(args.dir, args.vocab)))
 
 
 def _enable(args: argparse.Namespace) -> int:
-    from lavis_tldr.autoload import enable, is_enabled, site_folder
+    from lavis_tldr.environment.enable import enable, is_enabled, site_folder
 
     if args.status:
         enabled = is_enabled(args.site_dir)
@@ -47,7 +47,7 @@ def _enable(args: argparse.Namespace) -> int:
 
 
 def _disable(args: argparse.Namespace) -> None:
-    from lavis_tldr.autoload import disable, site_folder
+    from lavis_tldr.environment.enable import disable, site_folder
 
     removed = disable(args.site_dir)
     for path in removed:

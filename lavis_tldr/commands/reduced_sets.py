@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-# Those of lavis_tldr.export, which takes too long to import for --help.
+# Those of lavis_tldr.exports.export, which takes too long to import for --help.
 FORMATS = ("lavis", "keys", "webdataset", "parquet")
 CAPTIONS = ("caption", "caption_original", "caption_generated")
 
@@ -40,7 +40,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from lavis_tldr.export import export_set
+    from lavis_tldr.exports.export import export_set
 
     counts = export_set(
         Path(args.run),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lavis_tldr.reduction.recipes import RECIPE_STAGES, SHARED_STAGES
+from lavis_tldr.runs.reduced_sets import RECIPE_STAGES, SHARED_STAGES
 
 _STAGES = [name for name in (*SHARED_STAGES, *RECIPE_STAGES) if name != "repair"]  # which has a command of its own
 

@@ -20,7 +20,7 @@ from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
 from torch.utils.data import Dataset
 
-from lavis_tldr.datasets.config_keys import check_dataset_keys
+from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
 from lavis_tldr.sources import Part, build_source, check_unique_keys, decode_image, read_image_bytes

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lavis_tldr.datasets.config_keys import check_dataset_keys
+from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.sources import ImageLocation, Source, build_source, decode_image, read_image_bytes
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_source.yaml"

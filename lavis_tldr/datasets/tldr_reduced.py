@@ -15,9 +15,9 @@ from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder, load_dataset_config
 from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
 
+from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
-from lavis_tldr.datasets.config_keys import check_dataset_keys
 from lavis_tldr.sources.images import decode_image, read_image_bytes
 from lavis_tldr.sources.presence import other_member
 from lavis_tldr.sources.record import ImageLocation

@@ -1,6 +1,5 @@
 """Builds the parts of a `CodebookCaptioner` from a LAVIS model config, and says what is wrong with one."""
 
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
 from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
+from lavis_tldr.user_errors import closest
 
 # Read by LAVIS itself, or by the task that starts the codebook.
 _OTHER_KEYS = {"arch", "model_type", "load_finetuned", "load_pretrained", "codebook_init", "keywords_file"}
@@ -38,9 +38,7 @@ def build_captioner_parts(cfg) -> tuple[dict, dict, dict | None]:
     known = set(OmegaConf.load(default_path).model) | _OTHER_KEYS
     for key in cfg:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}."
-            raise ValueError(f"unknown key model.{key}: {hint}")
+            raise ValueError(f"unknown key model.{key}{closest(key, known)}.")
     checkpoint = _read_checkpoint(cfg)
     bert = None
     if cfg["text_weights"] and checkpoint is None:  # a checkpoint holds the whole decoder

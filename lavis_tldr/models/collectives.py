@@ -1,5 +1,8 @@
 """Collectives that do nothing in a single process."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch.distributed as dist
 from torch import Tensor
 
@@ -20,3 +23,27 @@ def broadcast(tensor: Tensor) -> Tensor:
     if not _alone():
         dist.broadcast(tensor, 0)
     return tensor
+
+
+def barrier() -> None:
+    """Wait for the other processes."""
+    if not _alone():
+        dist.barrier()
+
+
+def from_rank_zero(make: Callable[[], Any]) -> Any:
+    """What rank 0 makes, on every rank; the others make nothing."""
+    if _alone():
+        return make()
+    box = [make() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def from_all_ranks(value: Any) -> list[Any]:
+    """Every rank's value, in order of rank, on every rank."""
+    if _alone():
+        return [value]
+    box = [None] * dist.get_world_size()
+    dist.all_gather_object(box, value)
+    return box

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .diversity import Diversity, ratio
-from .rare_words import RareWords, rare_up_to
-from .words import Counts, SplitCaptions, Vocabulary
+from lavis_tldr.reduction.diversity import Diversity, ratio
+from lavis_tldr.reduction.rare_words import RareWords, rare_up_to
+from lavis_tldr.reduction.words import Counts, SplitCaptions, Vocabulary
 
 KINDS = {"original": "caption_original", "generated": "caption_generated", "refined": "caption"}
 ALIGNMENTS = {"original": "alignment", "generated": "alignment_generated", "refined": "alignment_refined"}

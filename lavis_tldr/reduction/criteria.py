@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cut import ordered_bits
+from lavis_tldr.reduction.cut import ordered_bits
 
 RANDOM, UNIFORM = "random", "uniform"
 DRAWS = (RANDOM, UNIFORM)

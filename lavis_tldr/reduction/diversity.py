@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .draw import draw_priority
-from .words import PER_ROW, Counts, DistinctNumbers, SplitCaptions, Vocabulary
+from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.reduction.words import PER_ROW, Counts, DistinctNumbers, SplitCaptions, Vocabulary
 
 
 class Diversity:

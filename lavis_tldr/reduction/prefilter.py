@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .cut import find_cut
-from .quotas import keep_budget
-from .runs import places_in_runs
+from lavis_tldr.reduction.cut import find_cut
+from lavis_tldr.reduction.label_runs import places_in_runs
+from lavis_tldr.reduction.quotas import keep_budget
 
 Cut = tuple[int, int]  # rank bits and draw priority of the last sample that passes
 

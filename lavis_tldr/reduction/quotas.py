@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from .prototypes import STEPS, unit_rows
+from lavis_tldr.reduction.prototypes import STEPS, unit_rows
 
 NUM_NEIGHBOURS = 20  # Abbas et al. 2024, section 3
 _BLOCK_ROWS = 512  # of centroids compared at once

@@ -7,8 +7,8 @@ import heapq
 import numpy as np
 import pyarrow as pa
 
-from .draw import draw_priority
-from .words import SplitCaptions, Vocabulary
+from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.reduction.words import SplitCaptions, Vocabulary
 
 RARE_COUNT, RARE_SHARE = 5, 1e-5  # a rare word is in so many original captions at most, or in such a share of them
 _SHOWN = {"original": "caption_original", "refined": "caption"}

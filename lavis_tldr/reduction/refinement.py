@@ -8,10 +8,6 @@ import numpy as np
 
 ORIGINAL, GENERATED, BOTH, DRAWN = "original", "generated", "original_generated", "drawn"
 
-# The alignment from which on a caption fits, where that is plain: above 0 where image and caption are likelier together
-# than by chance (pointwise mutual information), above 0.5 where a match is as likely as not.
-NATURAL_THRESHOLDS = {"contrastive": 0.0, "likelihood": 0.0, "itm": 0.5}
-
 # A recipe names, for each sample, what it wants (one of the four).
 Recipe = Callable[..., list[str]]
 

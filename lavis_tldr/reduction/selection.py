@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .cut import find_cut
-from .quotas import apportion, keep_budget
-from .standing import SCORED, UNSCORED, Standing, is_kept, stand, tier_sizes
+from lavis_tldr.reduction.cut import find_cut
+from lavis_tldr.reduction.quotas import apportion, keep_budget
+from lavis_tldr.reduction.standing import SCORED, UNSCORED, Standing, is_kept, stand, tier_sizes
 
 # Cluster ids, standing of a block of samples.
 Block = tuple[np.ndarray, Standing]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .criteria import rank_bits
-from .draw import draw_priority
-from .runs import places_in_runs
+from lavis_tldr.reduction.criteria import rank_bits
+from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.reduction.label_runs import places_in_runs
 
 # Scored samples are kept before unscored ones; those that a prefilter leaves out and near duplicates never.
 SCORED, UNSCORED, FILTERED, TWIN = range(4)

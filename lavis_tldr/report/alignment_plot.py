@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lavis_tldr.exports.finished_ledger import FinishedLedger
 from lavis_tldr.reduction.caption_measures import LedgerReader
-from lavis_tldr.reduction.ledger import iter_ledger
-from lavis_tldr.reduction.recipes import find_recipe
-from lavis_tldr.sources.exports.finished_ledger import FinishedLedger
-
-from .captions import alignment_of
+from lavis_tldr.report.captions import alignment_of
+from lavis_tldr.runs.ledger import iter_ledger
+from lavis_tldr.runs.reduced_sets import find_recipe
 
 # What is drawn: the ledger's column, and whether of kept samples alone.
 CURVES = {

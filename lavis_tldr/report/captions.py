@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from lavis_tldr.exports.finished_ledger import FinishedLedger
+from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.reduction.caption_measures import measure_captions
-from lavis_tldr.reduction.ledger import iter_ledger
-from lavis_tldr.reduction.recipes import find_recipe
-from lavis_tldr.reduction.refinement import NATURAL_THRESHOLDS
-from lavis_tldr.sources.exports.finished_ledger import FinishedLedger
-
-from .stage_rows import config_of
+from lavis_tldr.report.stage_rows import config_of
+from lavis_tldr.runs.ledger import iter_ledger
+from lavis_tldr.runs.reduced_sets import find_recipe
 
 
 def caption_report(run: Path | str, name: str | None = None, *, num_examples: int = 10) -> dict:
@@ -50,5 +49,6 @@ def alignment_of(recipe: Path) -> str | None:
 
 def threshold_of(recipe: Path) -> float | None:
     """The alignment from which on a caption fits: what the recipe gates by, else the natural one, or None."""
-    natural = NATURAL_THRESHOLDS.get(alignment_of(recipe) or "")
+    alignment = ALIGNMENTS.get(alignment_of(recipe) or "")
+    natural = None if alignment is None else alignment.threshold
     return config_of(recipe / "refine").get("alignment_threshold", natural)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .texts import entry, printable, quoted
-from .units import count, number, share
+from lavis_tldr.report.texts import entry, printable, quoted
+from lavis_tldr.report.units import count, number, share
 
 _ROWS = (
     ("captions", "captions", count),

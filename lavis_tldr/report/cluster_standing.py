@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 
 from lavis_tldr.reduction.criteria import CRITERIA, score_by
 from lavis_tldr.reduction.draw import draw_priority
-from lavis_tldr.reduction.outcome import FILTERED, NEAR_DUPLICATE
-
-from .key_lookup import open_parquet
+from lavis_tldr.report.key_lookup import open_parquet
+from lavis_tldr.runs.outcomes import FILTERED, NEAR_DUPLICATE
 
 _RANKED = ("alignment", "score")
 _OUTCOME = ("key", "cluster", "kept", "reason", "filtered", "duplicate_of")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lavis_tldr.reduction.recipes import CONFIG, RECIPE_STAGES, locate_run, shared_folders, stage_folders
-from lavis_tldr.reduction.repairs import Repairs
-
-from .resuming import resume_command
-from .stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
+from lavis_tldr.report.resuming import resume_command
+from lavis_tldr.report.stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
+from lavis_tldr.runs.reduced_sets import CONFIG, RECIPE_STAGES, locate_run, shared_folders, stage_folders
+from lavis_tldr.runs.repairs import Repairs
 
 SUMMARY = "summary.json"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from .stage_record import DONE, INCOMPLETE, NOT_BEGUN
-from .texts import entry, label, printable, settings
-from .units import count, duration, rate, share, size
+from lavis_tldr.report.stage_record import DONE, INCOMPLETE, NOT_BEGUN
+from lavis_tldr.report.texts import entry, label, printable, settings
+from lavis_tldr.report.units import count, duration, rate, share, size
 
 _SLOWEST = 3
 _DIGITS = 12  # of a digest: enough to tell two apart

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
-from lavis_tldr.reduction.outcome import (
+from lavis_tldr.report.texts import printable
+from lavis_tldr.report.units import count, number, ordinal, place, share
+from lavis_tldr.runs.outcomes import (
     DROPPED,
     FAILED,
     FILTERED,
@@ -17,9 +19,6 @@ from lavis_tldr.reduction.outcome import (
     SHORTCOMINGS,
     STANDS_IN,
 )
-
-from .texts import printable
-from .units import count, number, ordinal, place, share
 
 # Criterion -> which end of what it goes by is the best.
 _BEST = {

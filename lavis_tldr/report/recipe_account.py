@@ -8,15 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.reduction.criteria import DRAWS, UNIFORM
-from lavis_tldr.reduction.outcome import KEPT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN, reasons
-from lavis_tldr.reduction.recipes import stage_folders
-from lavis_tldr.reduction.repairs import Repairs
 from lavis_tldr.reduction.words import count_words
-
-from .cluster_standing import cluster_standing, count_kept, draw_standing
-from .key_lookup import find_key
-from .reasons import explain_caption, explain_outcome
-from .stage_rows import config_of, is_done, number_or_none, parts_of, row_in
+from lavis_tldr.report.cluster_standing import cluster_standing, count_kept, draw_standing
+from lavis_tldr.report.key_lookup import find_key
+from lavis_tldr.report.reasons import explain_caption, explain_outcome
+from lavis_tldr.report.stage_rows import config_of, is_done, number_or_none, parts_of, row_in
+from lavis_tldr.runs.outcomes import KEPT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN, reasons
+from lavis_tldr.runs.reduced_sets import stage_folders
+from lavis_tldr.runs.repairs import Repairs
 
 
 def recipe_account(folder: Path, key: str, source: dict, generated: str) -> dict:

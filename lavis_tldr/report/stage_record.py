@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lavis_tldr.files import TEMPORARY_PREFIX
-from lavis_tldr.reduction.recipes import stage_name
-from lavis_tldr.reduction.run_folder import MANIFEST, Stage
+from lavis_tldr.runs.reduced_sets import open_stage
 
 DONE, UNFINISHED, INCOMPLETE, NOT_BEGUN = "done", "unfinished", "incomplete", "not begun"
-
-
-def open_stage(folder: Path) -> Stage | None:
-    """The stage in ``folder`` by its own manifest, or None where it has not begun.
-
-    Raises:
-        ValueError: If its manifest is none.
-    """
-    path = folder / MANIFEST
-    if not path.is_file():
-        return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        stage = stage_name(folder)
-        made = manifest["config"], manifest["inputs"]
-        if stage == folder.name:
-            return Stage(folder.parent, stage, *made)
-        return Stage(folder.parent.parent, stage, *made, variant=folder.name)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no manifest ({type(error).__name__}: {error}). Restore it, or make the stage anew with "
-            f"`--restart {stage_name(folder)}`."
-        ) from error
 
 
 def stage_record(folder: Path, part_names: list[str] | None = None) -> dict:

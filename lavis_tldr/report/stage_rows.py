@@ -6,9 +6,8 @@ import math
 from pathlib import Path
 
 from lavis_tldr.files import TEMPORARY_PREFIX
-
-from .key_lookup import find_key
-from .stage_record import open_stage
+from lavis_tldr.report.key_lookup import find_key
+from lavis_tldr.runs.reduced_sets import open_stage
 
 
 def parts_of(folder: Path) -> list[Path]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lavis_tldr.files import file_digest
-from lavis_tldr.reduction.recipes import RECIPE_STAGES, locate_run, shared_folders
-
-from .stage_record import open_stage
+from lavis_tldr.runs.reduced_sets import RECIPE_STAGES, locate_run, open_stage, shared_folders
 
 
 def verify_run(run: Path | str, name: str | None = None) -> dict:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lavis_tldr.reduction.recipes import locate_run, shared_folders
-
-from .key_lookup import closest_keys, find_key, keys_with_prefix
-from .recipe_account import recipe_account
-from .stage_rows import is_done, number_or_none, parts_of, row_in
+from lavis_tldr.report.key_lookup import closest_keys, find_key, keys_with_prefix
+from lavis_tldr.report.recipe_account import recipe_account
+from lavis_tldr.report.stage_rows import is_done, number_or_none, parts_of, row_in
+from lavis_tldr.runs.reduced_sets import locate_run, shared_folders
 
 _SOURCE = ("image_key", "caption_original", "error", "image_path", "image_offset", "image_size")
 _MOST_KEYS = 5

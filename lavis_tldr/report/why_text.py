@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .reasons import describe_rank
-from .texts import entry, printable, quoted
-from .units import count, number, ordinal, place, size
+from lavis_tldr.report.reasons import describe_rank
+from lavis_tldr.report.texts import entry, printable, quoted
+from lavis_tldr.report.units import count, number, ordinal, place, size
 
 
 def why_lines(facts: dict) -> list[str]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
 
 import torch.distributed as dist
 from lavis.common.dist_utils import init_distributed_mode, setup_for_distributed
@@ -64,21 +62,3 @@ def _describe(run_cfg, rank: int, world_size: int, backend: str) -> None:
     run_cfg.rank, run_cfg.world_size, run_cfg.dist_backend = rank, world_size, str(backend)
     run_cfg.gpu = int(os.environ.get("LOCAL_RANK", 0))
     run_cfg.distributed = is_launched_distributed() or world_size > 1
-
-
-def from_rank_zero(make: Callable[[], Any]) -> Any:
-    """What rank 0 makes, on every rank; the others make nothing."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return make()
-    box = [make() if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
-def from_all_ranks(value: Any) -> list[Any]:
-    """Every rank's value, in order of rank, on every rank."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return [value]
-    box = [None] * dist.get_world_size()
-    dist.all_gather_object(box, value)
-    return box

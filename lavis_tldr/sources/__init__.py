@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from lavis_tldr.sources.parquet import ParquetSource
 from lavis_tldr.sources.record import ImageLocation, Part, Record, Source
 from lavis_tldr.sources.unique_keys import check_unique_keys
 from lavis_tldr.sources.webdataset import WebDatasetSource
+from lavis_tldr.user_errors import closest
 
 __all__ = [
     "ImageLocation",
@@ -65,11 +65,7 @@ def build_source(config: Mapping) -> Source:
     allowed = (*known.required, *known.optional)
     for key in config:
         if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "remove it."
-            raise ValueError(
-                f"Unknown key {key!r} in the {name} source's config; known are {', '.join(allowed)}: {hint}"
-            )
+            raise ValueError(f"Unknown key {key!r} in the {name} source's config{closest(key, allowed)}.")
     for key in known.required:
         if not config.get(key):
             raise ValueError(f"The {name} source's config lacks {key!r}; it needs {', '.join(known.required)}.")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lavis_tldr.reduction.runs import places_in_runs
+from lavis_tldr.reduction.label_runs import places_in_runs
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.text import clean_key
 

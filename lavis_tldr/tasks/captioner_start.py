@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process
+from lavis.common.dist_utils import is_main_process
 from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
@@ -14,9 +14,10 @@ from lavis_tldr.codebook.initialization import lloyd, match_moments
 from lavis_tldr.codebook.keywords import find_keywords
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
+from lavis_tldr.datasets.image_features import encode_images, encoder_fingerprint
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.collectives import barrier
 from lavis_tldr.models.wordpiece_training import train_vocabulary
-from lavis_tldr.tasks.image_features import encode_images, encoder_fingerprint
 
 _FEATURES_PER_CODE = 64  # Lloyd's passes see about so many features a code
 _LLOYD_PASSES = 10
@@ -169,9 +170,3 @@ def _sample_features(
         for row in features:
             found.append(row[torch.randperm(len(row), generator=generator)[:per_image]])
     return torch.cat(found)
-
-
-def barrier() -> None:
-    """Wait for the other processes, if there are any."""
-    if is_dist_avail_and_initialized():
-        torch.distributed.barrier()

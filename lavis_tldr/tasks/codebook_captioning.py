@@ -10,8 +10,8 @@ from lavis.common.registry import registry
 from lavis.datasets.data_utils import prepare_sample
 from lavis.tasks.base_task import BaseTask
 
+from lavis_tldr.evaluation.caption_metrics import caption_metrics
 from lavis_tldr.models.generation import DecodingOptions
-from lavis_tldr.tasks.caption_metrics import caption_metrics
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary, fill_feature_cache, start_codebook
 
 RUN_KEYS = ("vocab_size", "num_beams", "max_len", "min_len", "length_penalty")

@@ -10,16 +10,15 @@ from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 
+from lavis_tldr.models.collectives import barrier, from_rank_zero
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.reduction.recipes import REPAIR_PLAN, SHARED_STAGES, check_layout
-from lavis_tldr.reduction.run_lock import run_lock
-from lavis_tldr.runners.process_group import from_rank_zero
-from lavis_tldr.tasks.captioner_start import barrier
-from lavis_tldr.tasks.recipe_notes import note_recipe
-from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES, build, made_from, repair
-from lavis_tldr.tasks.stages.context import Context
-from lavis_tldr.tasks.summary import closing_summary
+from lavis_tldr.runs.lock import run_lock
+from lavis_tldr.runs.reduced_sets import REPAIR_PLAN, SHARED_STAGES, check_layout
+from lavis_tldr.stages import STAGES, build, made_from, repair
+from lavis_tldr.stages.context import Context
+from lavis_tldr.stages.reduce_config import ReduceConfig
+from lavis_tldr.stages.set_notes import note_recipe
+from lavis_tldr.stages.summary import closing_summary
 
 _MAX_CODES = 2**16
 # Settings of the captioner that its weights do not tell.

@@ -13,21 +13,20 @@ from lavis.common.registry import registry
 from tqdm import tqdm
 
 from lavis_tldr.datasets.source_parts import SourceParts
-from lavis_tldr.reduction.ledger import iter_ledger
-from lavis_tldr.reduction.manifest import changes, normalise
-from lavis_tldr.reduction.recipes import REPAIR_PLAN
-from lavis_tldr.reduction.repairs import Repairs
-from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.exports.annotations import find_exported
+from lavis_tldr.models.collectives import barrier, from_all_ranks
 from lavis_tldr.reduction.understudy import replace_lost
-from lavis_tldr.runners.process_group import from_all_ranks
+from lavis_tldr.runs.ledger import iter_ledger
+from lavis_tldr.runs.manifest import changes, normalise
+from lavis_tldr.runs.reduced_sets import REPAIR_PLAN
+from lavis_tldr.runs.repairs import Repairs
+from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.sources import ImageLocation, Part
-from lavis_tldr.sources.annotations import find_exported
 from lavis_tldr.sources.presence import image_problem
-from lavis_tldr.tasks.captioner_start import barrier
+from lavis_tldr.stages import build, ledger, refine, score
+from lavis_tldr.stages.context import Context, share
+from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.tasks.reduce import ReduceTask, alone
-from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import build, ledger, refine, score
-from lavis_tldr.tasks.stages.context import Context, share
 
 RUN_KEYS = ("repair_decode", "repair_dry_run")
 _AS_MADE = ("encode", "caption", "score", "cluster", "select", "refine")

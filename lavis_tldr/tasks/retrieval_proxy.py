@@ -12,11 +12,7 @@ from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 from omegaconf import OmegaConf
 
-from lavis_tldr.models.retrieval_proxy import ProxyOptions
-from lavis_tldr.models.sentence_encoder import SentenceEncoder
-from lavis_tldr.reduction.draw import draw_priority
-from lavis_tldr.reduction.ledger import read_ledger
-from lavis_tldr.tasks.proxy_trial import (
+from lavis_tldr.evaluation.proxy_trial import (
     PLACE,
     ProxyTrial,
     TextFeatures,
@@ -25,6 +21,10 @@ from lavis_tldr.tasks.proxy_trial import (
     image_features,
     kept_pairs,
 )
+from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
+from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.runs.ledger import read_ledger
 
 RUN_KEYS = (
     "proxy_ledgers",

@@ -5,15 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from reductions import draw_pool, lavis_state, reduce_set, write_bert, write_config  # noqa: F401  (lavis_state is for all tests here)
+from reductions import lavis_state, reduce_set, write_bert, write_config  # noqa: F401  (lavis_state is for all tests here)
 
 from lavis_tldr.ablation.grid import ablate
-from lavis_tldr.sources.scenes import draw_clean_set
-
-
-@pytest.fixture(scope="session")
-def pool(tmp_path_factory):
-    return draw_pool(tmp_path_factory.mktemp("pool"), part_size=16)
+from lavis_tldr.scenes import draw_clean_set
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from toy_lavis import write_toy_run
 from lavis_tldr.ablation import grid as grid_module
 from lavis_tldr.ablation.settings import Metric
 from lavis_tldr.ablation.steps import read_metric
-from lavis_tldr.reduction.ledger import read_ledger
-from lavis_tldr.tasks import proxy_trial
+from lavis_tldr.evaluation import proxy_trial
+from lavis_tldr.runs.ledger import read_ledger
 
 USABLE = 43  # of the drawn pool's 48 pairs
 

@@ -6,7 +6,7 @@ import pytest
 
 from lavis_tldr.ablation.settings import load_ablation
 from lavis_tldr.ablation.trials import Plan
-from lavis_tldr.tasks.reduce_config import ReduceConfig
+from lavis_tldr.stages.reduce_config import ReduceConfig
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "projects/tldr/ablations").glob("*.yaml"))

@@ -6,7 +6,7 @@ from reductions import write_config
 
 from lavis_tldr.ablation.configs import deciding, fill_in, override, reduction_config, step_config
 from lavis_tldr.ablation.settings import Step, load_ablation
-from lavis_tldr.models.retrieval_proxy import ProxyOptions
+from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 
 PROXY = {"val": {"format": "lavis_json", "annotations": "dev.json"}, "similarity_weights": "bert"}
 

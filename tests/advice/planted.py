@@ -11,11 +11,11 @@ import yaml
 from transformers import BertConfig, BertModel
 
 from lavis_tldr.models.wordpiece_training import train_vocabulary
-from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
-from lavis_tldr.reduction.ledger import ledger_of, write_ledger
-from lavis_tldr.reduction.recipes import note_variants
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import select
+from lavis_tldr.runs.code_tables import list_column, with_code_statistics
+from lavis_tldr.runs.ledger import ledger_of, write_ledger
+from lavis_tldr.runs.reduced_sets import note_variants
+from lavis_tldr.runs.stage_folder import Stage
 
 NUM_KINDS, NUM_CLUSTERS, NUM_CODES, SEED = 40, 4, 124, 7
 _NAMES = [first + vowel for first in "bdfgklmnprst" for vowel in "aeiu"][:NUM_KINDS]

@@ -5,8 +5,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages, SourcePartsBuilder
+from lavis_tldr.scenes import draw_scenes
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.sources.scenes import draw_scenes
 
 
 def build(**config):

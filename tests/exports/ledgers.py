@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from lavis_tldr.reduction.ledger import SCHEMA
+from lavis_tldr.runs.ledger import SCHEMA
 from lavis_tldr.sources import ImageLocation, WebDatasetSource
 
 BLANK = {"error": "", "cluster": 3, "reason": "kept", "kept": True, "understudy": 0}

@@ -9,7 +9,7 @@ from lavis.datasets.datasets.laion_dataset import LaionDataset
 from ledgers import HOSTILE_KEYS, file_run, sample, tar_run, write_tar
 from torch.utils.data import DataLoader
 
-from lavis_tldr.export import export_set
+from lavis_tldr.exports.export import export_set
 from lavis_tldr.keep_list import KeepList
 
 KEPT = [("000", "000 both"), ("002", "002 both"), ("003", "003 both"), ("011", "011 both")]

@@ -7,9 +7,9 @@ from ledgers import HOSTILE_KEYS, file_run, files_in, ledger_row
 from omegaconf import OmegaConf
 
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder
-from lavis_tldr.export import export_set
+from lavis_tldr.exports.annotation_list import annotation_rows
+from lavis_tldr.exports.export import export_set
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.sources.exports.annotation_list import annotation_rows
 
 
 def grey_of(image) -> int:

@@ -4,8 +4,8 @@ from datasets import Image as ImageFeature
 from datasets import load_dataset
 from ledgers import HOSTILE_KEYS, file_run, picture
 
-from lavis_tldr.export import export_set
-from lavis_tldr.sources.exports import parquet_images
+from lavis_tldr.exports import parquet_images
+from lavis_tldr.exports.export import export_set
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from ledgers import DROPPED, file_run, files_in, ledger_row, picture, tar_run, write_run
 
-from lavis_tldr.export import FORMATS, export_set
+from lavis_tldr.exports import part_files
+from lavis_tldr.exports.export import FORMATS, export_set
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.sources.exports import part_files
 
 ONE_A_PART = {"webdataset": "{}.tar", "parquet": "{}.parquet"}
 

@@ -10,9 +10,9 @@ from ledgers import HOSTILE_KEYS, file_run, files_in, ledger_row, picture, sampl
 from PIL import Image
 from webdataset.tariterators import base_plus_ext
 
-from lavis_tldr.export import export_set
+from lavis_tldr.exports.export import export_set
+from lavis_tldr.exports.webdataset_tar import member_stem
 from lavis_tldr.sources import ImageLocation, WebDatasetSource
-from lavis_tldr.sources.exports.webdataset_tar import member_stem
 
 
 def samples_of(*tars):

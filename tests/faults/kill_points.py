@@ -14,8 +14,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from lavis_tldr.reduction.run_folder import Stage
-from lavis_tldr.tasks.stages import STAGES
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.stages import STAGES
 
 START = "start"  # what happens before the first stage
 PHASES = (START, *STAGES)

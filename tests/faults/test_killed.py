@@ -11,7 +11,7 @@ import pytest
 from contents import contents_of, differences
 from killer import Killer
 
-from lavis_tldr.tasks import stages
+from lavis_tldr import stages
 
 # Nothing is lost here, and nothing selected by its gradient.
 STAGES = [name for name in stages.STAGES if name not in ("repair", "gradient")]

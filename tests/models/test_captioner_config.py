@@ -36,7 +36,7 @@ def write_bert(folder, tmp_path, **changes):
 
 
 def test_unknown_key_names_the_nearest(tmp_path):
-    with pytest.raises(ValueError, match="unknown key model.num_code: did you mean 'num_codes'"):
+    with pytest.raises(ValueError, match=r"unknown key model.num_code \(did you mean 'num_codes'"):
         build(tmp_path, num_code=3)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lavis_tldr.reduction.recipes import VARIED_STAGES, note_variants
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.reduction.selection import select_uniform
+from lavis_tldr.runs.reduced_sets import VARIED_STAGES, note_variants
+from lavis_tldr.runs.stage_folder import Stage
 
 HOSTILE = "ph\u202eoto\n\x1b[31mred, \u05d0.jpg#0"
 PARTS = {

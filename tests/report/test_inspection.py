@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from run_folders import BEST, PARTS, SEED, begin_recipe, write_cluster, write_encode, write_select, write_stage
 
-from lavis_tldr.reduction.manifest import package_version
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.report.inspection import inspect_run
 from lavis_tldr.report.inspection_text import inspection_lines
+from lavis_tldr.runs.manifest import package_version
+from lavis_tldr.runs.stage_folder import Stage
 
 
 def told(run, name=None, **options):

@@ -17,11 +17,11 @@ from run_folders import (
     write_stage,
 )
 
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.report.inspection import inspect_run
 from lavis_tldr.report.verification import verify_run
 from lavis_tldr.report.why import why
 from lavis_tldr.report.why_text import why_lines
+from lavis_tldr.runs.stage_folder import Stage
 
 
 def told(run, key, name=None):

@@ -4,19 +4,6 @@ import io
 import tarfile
 
 import pytest
-from PIL import Image
-
-
-@pytest.fixture
-def encoded():
-    """Encode a plain image: ``encoded("red", "PNG", mode="RGB", size=(8, 4))``."""
-
-    def encode(colour="red", file_format="JPEG", *, mode="RGB", size=(8, 4), **options) -> bytes:
-        buffer = io.BytesIO()
-        Image.new(mode, size, colour).save(buffer, file_format, **options)
-        return buffer.getvalue()
-
-    return encode
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from lavis_tldr.exports.annotations import export_images
 from lavis_tldr.sources import build_source, decode_image, read_image_bytes
-from lavis_tldr.sources.annotations import export_images
 
 MEGABYTE = "a dog and a cat " * 2**16
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
-from lavis_tldr.sources.scenes import draw_clean_set, draw_scenes
+from lavis_tldr.scenes import draw_clean_set, draw_scenes
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary
 from lavis_tldr.train import run
 

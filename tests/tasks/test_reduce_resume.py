@@ -11,10 +11,10 @@ import pytest
 from lavis.processors.blip_processors import BlipImageEvalProcessor
 from reductions import files_of, ledger_rows, reduce_set, tiny_captioner, write_captioner
 
-from lavis_tldr.reduction.recipes import stage_folders
-from lavis_tldr.reduction.run_lock import LOCK
+from lavis_tldr.runs.lock import LOCK
+from lavis_tldr.runs.reduced_sets import stage_folders
+from lavis_tldr.scenes import draw_scenes
 from lavis_tldr.sources import decode_image
-from lavis_tldr.sources.scenes import draw_scenes
 
 ALIGNED = {"selection": "aligned", "recipe": "gated", "alignment_threshold": 0.0}
 

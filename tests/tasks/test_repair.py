@@ -8,8 +8,8 @@ import pytest
 from reductions import annotations, files_of, ledger_rows, reduce_set, write_captioner
 
 from lavis_tldr import cli
-from lavis_tldr.reduction.run_folder import Stage
 from lavis_tldr.repair import repair
+from lavis_tldr.runs.stage_folder import Stage
 
 
 @pytest.fixture

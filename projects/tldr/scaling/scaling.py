@@ -28,12 +28,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from lavis_tldr.reduction.code_tables import list_column, with_code_statistics
-from lavis_tldr.reduction.run_folder import Stage
+from lavis_tldr.runs.code_tables import list_column, with_code_statistics
+from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.sources import Part
-from lavis_tldr.tasks.reduce_config import ReduceConfig
-from lavis_tldr.tasks.stages import STAGES, encode, refine, score
-from lavis_tldr.tasks.stages.context import Context, write_table
+from lavis_tldr.stages import STAGES, encode, refine, score
+from lavis_tldr.stages.context import Context, write_table
+from lavis_tldr.stages.reduce_config import ReduceConfig
 
 NUM_CODES, NUM_PATCHES, WIDTH = 3000, 196, 384
 NUM_TOPICS, CODES_OF_TOPIC = 4000, 64

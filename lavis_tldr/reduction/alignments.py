@@ -1,0 +1,88 @@
+"""The ways in which a caption's fit to its image is scored (``run.alignment``), and one score out of several.
+
+How each is computed is ``lavis_tldr.scoring``'s business; this table is what the rest needs to know of it.
+
+Shapes: N samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A way to score how well a caption fits its image; higher is better.
+
+    Attributes:
+        columns: What the stage ``score`` writes.
+        threshold: The score from which on a caption fits, where that is plain: above 0 where image and caption are
+            likelier together than by chance (pointwise mutual information), above 0.5 where a match is as likely as
+            not; else None.
+        embeds_captions: Whether it needs a sentence encoder.
+        uses_blip: Whether it needs BLIP.
+        uses_captions: Whether it compares the caption with the generated one.
+    """
+
+    columns: tuple[str, ...]
+    threshold: float | None = None
+    embeds_captions: bool = False
+    uses_blip: bool = False
+    uses_captions: bool = False
+
+
+ALIGNMENTS = {
+    "contrastive": Alignment(("contrast",), 0.0, embeds_captions=True),
+    "likelihood": Alignment(("likelihood_gain",), 0.0),
+    "similarity": Alignment(("similarity",), embeds_captions=True, uses_captions=True),
+    "both": Alignment(("likelihood_gain", "similarity"), embeds_captions=True, uses_captions=True),
+    "itm": Alignment(("itm",), 0.5, uses_blip=True),
+    "itc": Alignment(("itc",), uses_blip=True),
+}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of a score over a set."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def over(cls, blocks: Callable[[], Iterable[np.ndarray]]) -> Moments:
+        """Of all blocks' values, NaN left out; each call of ``blocks`` gives them anew, in the same order."""
+        count, mean = _sum(blocks(), lambda x: x)
+        mean = mean / count if count else 0.0
+        squares = _sum(blocks(), lambda x: (x - mean) ** 2)[1]
+        return cls(mean, math.sqrt(squares / count) if squares else 1.0)
+
+    def standardize(self, x: np.ndarray) -> np.ndarray:
+        return (x.astype(np.float64) - self.mean) / self.deviation
+
+
+def _sum(blocks: Iterable[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> tuple[int, float]:
+    known = (block[~np.isnan(block)].astype(np.float64) for block in blocks)
+    sums = [(len(block), float(of(block).sum())) for block in known]
+    return sum(count for count, _ in sums), math.fsum(total for _, total in sums)
+
+
+def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping[str, Moments]) -> np.ndarray:
+    """One alignment score a sample, higher is better.
+
+    Args:
+        scores: The kind's columns, (N,) each.
+        kind: One of `ALIGNMENTS`; where it has several columns, it is the mean of them, each standardized.
+        moments: Of each column over the whole set, where there are several.
+
+    Returns:
+        (N,), float32; NaN where a score that is asked for is NaN.
+    """
+    columns = ALIGNMENTS[kind].columns
+    if len(columns) == 1:
+        return scores[columns[0]].astype(np.float32)
+    standardized = [moments[name].standardize(scores[name]) for name in columns]
+    return (sum(standardized) / len(standardized)).astype(np.float32)

@@ -1,0 +1,76 @@
+"""What BLIP makes of a part's images, which it reads from where they lie.
+
+Shapes: N rows of encode's table, B of them at once, E width of BLIP's common space.
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from lavis_tldr.datasets.image_features import load_images
+from lavis_tldr.sources import ImageLocation
+from lavis_tldr.stages.context import Context
+
+PLACE = ["image_path", "image_offset", "image_size"]
+
+
+def score_captions(context: Context, rows: pa.Table, captions: list[str]) -> np.ndarray:
+    """ITM or ITC, as the config says, of a caption for each row, (N,), float32; NaN where the image is gone."""
+    of_pairs = {"itm": context.blip.match, "itc": context.blip.similarity}[context.config.alignment]
+
+    def of_batch(images: Tensor, places: list[int]) -> Tensor:
+        return of_pairs(images, [captions[place] for place in places])[:, None]
+
+    return _of_images(context, rows, of_batch, 1)[:, 0]
+
+
+def embed_images(context: Context, rows: pa.Table) -> np.ndarray:
+    """Image features, (N, E), float32.
+
+    Raises:
+        ValueError: If an image is gone.
+    """
+    width = context.blip.model.vision_proj.out_features
+    found = _of_images(context, rows, lambda images, _: context.blip.embed_images(images), width)
+    if gone := int(np.isnan(found).any(1).sum()):
+        raise ValueError(
+            f"{gone} images can't be read any more though they were encoded (see the warnings above): restore them, or "
+            "encode what is left with `--restart encode`."
+        )
+    return found
+
+
+def _of_images(
+    context: Context, rows: pa.Table, of_batch: Callable[[Tensor, list[int]], Tensor], width: int
+) -> np.ndarray:
+    """Values of images, (N, width); NaN, with a warning, where one can't be read.
+
+    Args:
+        context: The run.
+        rows: With columns `PLACE`.
+        of_batch: Values of B images, (B, width), given their pixels and their places among the rows.
+        width: Values an image.
+    """
+    context.blip.model.to(context.device)
+    found = np.full((len(rows), width), np.nan, np.float32)
+    located = zip(*(rows[column].to_pylist() for column in PLACE), strict=True)
+    # An image's place stands for its key: it comes back with the pixels.
+    wanted = [(str(place), ImageLocation(*where)) for place, where in enumerate(located)]
+    size = context.config.batch_size_eval
+    batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    for batch in load_images(batches, context.blip.vis_processor, context.config.num_workers):
+        for image in batch:
+            if image.error:
+                path = rows["image_path"][int(image.key)].as_py()
+                logging.warning("%s can't be read any more (%s): no value of BLIP for it.", path, image.error)
+        good = [image for image in batch if not image.error]
+        if good:
+            places = [int(image.key) for image in good]
+            with context.autocast():
+                values = of_batch(torch.stack([image.pixels for image in good]).to(context.device), places)
+            found[places] = values.float().cpu().numpy()
+    return found

@@ -1,0 +1,59 @@
+"""Caption: what the captioner says of every image, kept or not, for all reduced sets of the run folder."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.tables import join_by_key
+from lavis_tldr.sources import Part
+from lavis_tldr.stages import encode
+from lavis_tldr.stages.context import Context, finish_on_first, run_parts
+
+SCHEMA = pa.schema([("key", pa.string()), ("caption_generated", pa.string())])
+
+
+def stage_of(context: Context) -> Stage:
+    return context.stage("caption", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
+    settings = {"decoding": vars(context.config.decoding), "bf16": context.config.bf16}
+    return settings, {"encode": encode.stage_of(context).digest, "model": context.model_digest}
+
+
+def run(context: Context, stage: Stage) -> None:
+    """Write ``caption/<part>.parquet``: key and caption_generated of the usable samples."""
+    mine = context.my_parts(stage)
+    counts, seconds = run_parts(context, stage, mine, _captioned(context, mine))
+    finish_on_first(stage, counts, seconds)
+
+
+def _captioned(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
+    for part in parts:
+        table = context.load_part(encode.stage_of(context), part.name, ["key", "codes"])
+        codes = encode.codes_of(table, context.model.num_patches)
+        keys = table["key"].filter(table["codes"].is_valid())
+        yield pa.table({"key": keys, "caption_generated": caption(context, codes)}, schema=SCHEMA)
+
+
+def caption(context: Context, codes: np.ndarray) -> list[str]:
+    """Captions of images by their codes, (N, L)."""
+    context.model.to(context.device).eval()
+    captions = []
+    for block in torch.from_numpy(codes.astype(np.int64)).split(context.config.batch_size_eval):
+        if len(block):
+            with context.autocast():
+                captions += context.model.generate_from_codes(block.to(context.device), context.config.decoding)
+    return captions
+
+
+def load_captions(context: Context, part_name: str, keys: pa.ChunkedArray) -> list[str]:
+    """The stage's captions of some samples of a part, in the order of ``keys``."""
+    found = context.load_part(stage_of(context), part_name, SCHEMA.names)
+    found = found.filter(pc.is_in(found["key"], keys.combine_chunks()))
+    joined = join_by_key(pa.table({"key": keys}), found, left_name="those to caption", right_name="caption")
+    return joined["caption_generated"].to_pylist()

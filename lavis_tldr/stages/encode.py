@@ -1,0 +1,240 @@
+"""Encode: the codes of every image (paper, sec. 3.2), part by part."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from lavis.common.dist_utils import is_main_process
+from PIL import Image
+
+from lavis_tldr.datasets.image_features import load_images
+from lavis_tldr.models.codebook_captioner import pool_tokens
+from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
+from lavis_tldr.stages.context import Context, finish_on_first, run_parts, share
+
+_DIGEST_THREADS = 8
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_key", pa.string()),
+        ("caption_original", pa.string()),
+        ("error", pa.string()),  # "" where usable
+        ("image_path", pa.string()),
+        ("image_offset", pa.int64()),  # -1: the whole file
+        ("image_size", pa.int64()),
+        ("codes", pa.list_(pa.uint16())),  # L of them; null where there is an error
+        ("feature", pa.list_(pa.float16())),  # mean patch feature before quantizing, and [CLS], 2 D wide; null likewise
+    ]
+)
+
+
+def stage_of(context: Context) -> Stage:
+    return context.stage("encode", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
+    settings = {
+        "source": context.parts.source.describe(),
+        "vis_processor": context.parts.processor_config,
+        "bf16": context.config.bf16,
+        "cached_features": context.cached_features is not None,
+        "feature": "mean and [CLS]",
+    }
+    return settings, {"model": context.model_digest, **_part_digests(context)}
+
+
+def _part_digests(context: Context) -> dict[str, str]:
+    """Digests of the source's parts; each process reads its share of them."""
+    mine = share(context.parts_by_name)
+    with ThreadPoolExecutor(_DIGEST_THREADS) as pool:  # reading and hashing leave the interpreter's lock
+        digests = list(pool.map(context.parts.source.digest, mine))
+    mine = [(f"part {part.name}", digest) for part, digest in zip(mine, digests, strict=True)]
+    return dict(sorted(item for found in from_all_ranks(mine) for item in found))
+
+
+def run(context: Context, stage: Stage) -> None:
+    """Write ``encode/<part>.parquet`` for each part that is not there yet.
+
+    Raises:
+        ValueError: If no record of the source can be used, if two parts have a key in common, or if a part changes
+            while it is read.
+    """
+    _check_image_size(context)
+    context.model.to(context.device).eval()
+    mine = context.my_parts(stage)
+    counts, seconds = run_parts(context, stage, mine, _encode_parts(context, mine))
+    if counts and not counts["written"]:
+        raise ValueError(
+            f"none of the {counts['read']} records can be used{_first_error(context, stage)}. Check the source's image "
+            "files and captions, then run again with `--restart encode`."
+        )
+    if is_main_process():
+        stage.scratch.mkdir(exist_ok=True)
+        check_unique_keys(lambda: _keys_by_part(context, stage), stage.scratch)
+    finish_on_first(stage, counts, seconds)
+
+
+def _keys_by_part(context: Context, stage: Stage) -> Iterator[tuple[str, list[str]]]:
+    return ((name, context.load_part(stage, name, ["key"])["key"].to_pylist()) for name in context.part_names)
+
+
+def _check_image_size(context: Context) -> None:
+    """Refuse a processor that makes images of another size than the encoder takes, before any is read."""
+    found = tuple(context.parts.vis_processor(Image.new("RGB", (64, 48))).shape[-2:])
+    expected = tuple(context.model.visual_encoder.patch_embed.img_size)
+    if found != expected:
+        raise ValueError(
+            f"datasets.tldr_source.vis_processor makes images of {found[0]} x {found[1]}, but the captioner takes "
+            f"{expected[0]} x {expected[1]}: set vis_processor.eval.image_size to {expected[0]}."
+        )
+
+
+def _first_error(context: Context, stage: Stage) -> str:
+    for table in context.load_parts(stage, ["error"]):
+        if table.num_rows:
+            return f" (first error: {table['error'][0].as_py()})"
+    return ""
+
+
+@dataclass
+class _PartWork:
+    """A part on its way through the encoder.
+
+    Attributes:
+        records: All its records, without image bytes.
+        errors: Why each key can't be used, "" where it can.
+        codes: (L,), uint16, by image key.
+        pooled: What `pool_tokens` makes of the image, (2 D,), float16, by image key.
+    """
+
+    records: list[Record]
+    errors: dict[str, str]
+    codes: dict[str, np.ndarray] = field(default_factory=dict)
+    pooled: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
+    """The table of each part, in order; the loader is already reading the next part's images while one is encoded."""
+    opened: deque[_PartWork] = deque()
+    batches = load_images(_batches(context, parts, opened), context.parts.vis_processor, context.config.num_workers)
+    for part in parts:
+        unreadable: dict[str, str] = {}
+        for batch in batches:
+            work = opened[0]
+            if not batch:  # the part's end
+                break
+            unreadable.update({image.key: image.error for image in batch if image.error})
+            good = [image for image in batch if not image.error]
+            if good:
+                images = torch.stack([image.pixels for image in good]).to(context.device)
+                with context.autocast():
+                    tokens = context.model.encode_tokens(images)
+                _take_codes(context, [image.key for image in good], tokens, work)
+        work = opened.popleft()
+        context.parts.source.check_unchanged(part)
+        for record in work.records:
+            if not work.errors[record.key] and record.image_key in unreadable:
+                work.errors[record.key] = unreadable[record.image_key]
+        yield _table(context, work)
+
+
+def _batches(
+    context: Context, parts: list[Part], opened: deque[_PartWork]
+) -> Iterator[list[tuple[str, ImageLocation]]]:
+    """Batches of images to load, part after part, each part closed by an empty batch; says what it opens."""
+    cached = context.cached_features or {}
+    size = context.config.batch_size_eval
+    for part in parts:
+        # Loader processes read the bytes: a part's images need not fit in memory.
+        records = [_storable(record) for record in context.parts.source.read(part, images=False)]
+        work = _PartWork(records, {record.key: record.error for record in records})
+        opened.append(work)
+        # Pairs of one image share one encoding, and an image without a usable caption needs none.
+        wanted = {record.image_key: record.location for record in records if not record.error}
+        for keys in _blocks([key for key in wanted if key in cached], size):
+            tokens = torch.from_numpy(np.stack([cached[key] for key in keys])).to(context.device).float()
+            _take_codes(context, keys, tokens, work)
+        yield from _blocks([(key, place) for key, place in wanted.items() if key not in cached], size)
+        yield []
+
+
+def _storable(record: Record) -> Record:
+    """The record; without its image, and with an error, where no table can hold the image's path."""
+    try:
+        (record.location.path if record.location else "").encode()
+        return record
+    except UnicodeEncodeError:
+        error = record.error or "unreadable image: its path is not UTF-8"
+        return replace(record, error=error, location=None)
+
+
+def _take_codes(context: Context, keys: list[str], tokens: torch.Tensor, work: _PartWork) -> None:
+    """Codes and pooled features of B images, from their tokens (B, 1 + L, D)."""
+    with context.autocast():
+        found = context.model.quantizer.encode(tokens[:, 1:]).cpu().numpy().astype(np.uint16)
+        pooled = pool_tokens(tokens).cpu().numpy().astype(np.float16)
+    work.codes.update(zip(keys, found, strict=True))
+    work.pooled.update(zip(keys, pooled, strict=True))
+
+
+def _blocks(items: list, size: int) -> Iterator[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _table(context: Context, work: _PartWork) -> pa.Table:
+    records, errors = work.records, work.errors
+    usable = [not errors[record.key] for record in records]
+    image_keys = [record.image_key for record in records if not errors[record.key]]
+    places = [record.location or ImageLocation("") for record in records]
+    codes = np.array([work.codes[key] for key in image_keys], np.uint16).reshape(-1, context.model.num_patches)
+    pooled = np.array([work.pooled[key] for key in image_keys], np.float16).reshape(-1, context.model.pooled_width)
+    table = pa.table(
+        {
+            "key": [record.key for record in records],
+            "image_key": [record.image_key for record in records],
+            "caption_original": [record.caption for record in records],
+            "error": [errors[record.key] for record in records],
+            "image_path": [place.path for place in places],
+            "image_offset": [place.offset for place in places],
+            "image_size": [place.size for place in places],
+            "codes": list_column(codes, usable),
+            "feature": list_column(pooled, usable),
+        },
+        schema=SCHEMA,
+    )
+    return with_code_statistics(table, codes, context.model.quantizer.num_codes)
+
+
+def statistics(context: Context) -> CodeStatistics:
+    """What the codes of the whole set add up to."""
+    stage = stage_of(context)
+    return code_statistics(map(stage.part_path, context.part_names), context.model.quantizer.num_codes)
+
+
+def load_usable(context: Context, part_name: str, columns: list[str]) -> pa.Table:
+    """Columns of a part's usable records."""
+    table = context.load_part(stage_of(context), part_name, [*columns, "error"])
+    return table.filter(pc.equal(table["error"], ""))
+
+
+def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:
+    """The codes of a table's rows without error, (N, L), uint16."""
+    return rows_of(table["codes"], num_patches, np.uint16)
+
+
+def load_codes(context: Context, part_name: str) -> np.ndarray:
+    """The codes of a part's usable records, (N, L), uint16."""
+    return codes_of(context.load_part(stage_of(context), part_name, ["codes"]), context.model.num_patches)
+
+
+def features_of(table: pa.Table, width: int) -> np.ndarray:
+    """The pooled features of a table's rows without error, (N, 2 D), float32."""
+    return rows_of(table["feature"], width, np.float16).astype(np.float32)

@@ -1,0 +1,175 @@
+"""How the samples of a set stand in their clusters, in bounded memory (for `select`).
+
+Each part's samples are written by group of clusters; a group is read across all parts, its samples take their places
+and are written by part again (`lavis_tldr.runs.regroup`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lavis_tldr.files import write_whole
+from lavis_tldr.models.collectives import from_rank_zero
+from lavis_tldr.reduction.criteria import balance_of, rank_bits
+from lavis_tldr.reduction.draw import draw_priority
+from lavis_tldr.reduction.prefilter import cut_of_all, passes_cut, passes_in_clusters
+from lavis_tldr.reduction.quotas import apportion, density_quotas
+from lavis_tldr.reduction.selection import Quotas, count_kept
+from lavis_tldr.reduction.standing import NUM_TIERS, Standing, stand, tier_sizes
+from lavis_tldr.reduction.words import count_words
+from lavis_tldr.runs.regroup import plan_groups, read_bin, read_bins, write_bins
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.stages import cluster, encode
+from lavis_tldr.stages.context import Context, share_missing
+from lavis_tldr.stages.measures import Measures, scores_of
+from lavis_tldr.stages.twins import COLUMNS, Twins
+
+# Samples held at once: codes or features, to tell near duplicates by, take several times the room of all else.
+_ROWS, _ROWS_TO_COMPARE = 2**19, {"histogram": 2**17, "feature": 2**15}
+_OF_CLUSTERS = (cluster.SIZES, cluster.SPREADS, cluster.CENTROIDS)
+_FILTER, _LONG_ENOUGH = ["filter_bits", "priority"], "long_enough"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Clusters in groups, and the files in which samples lie by group.
+
+    Attributes:
+        folder: Of these files.
+        sizes: Of the clusters, (C,).
+        of_cluster: Group of each cluster, (C,).
+        number: How many there are.
+    """
+
+    folder: Path
+    sizes: np.ndarray
+    of_cluster: np.ndarray
+    number: int
+
+    @classmethod
+    def plan(cls, context: Context, stage: Stage) -> "Groups":
+        config, sizes = context.config, cluster.load_array(context, cluster.SIZES)
+        rows = _ROWS if config.duplicate_threshold is None else _ROWS_TO_COMPARE[config.duplicate_by]
+        of_cluster = plan_groups(sizes, rows)
+        number = int(of_cluster.max()) + 1
+        # Left by another version, files of another number of groups would be misread.
+        return cls(stage.scratch / f"of_{number}", sizes, of_cluster, number)
+
+    def by_cluster(self, part_name: str) -> Path:
+        return self.folder / f"part-{part_name}.arrow"
+
+    def by_clusters(self, context: Context) -> list[Path]:
+        return [self.by_cluster(name) for name in context.part_names]
+
+    def by_part(self, group: int) -> Path:
+        return self.folder / f"group-{group}.arrow"
+
+
+def write_by_cluster(context: Context, groups: Groups) -> None:
+    """For each part its samples, with all that decides how they stand, by group of clusters."""
+    config, measures = context.config, Measures(context)
+    for name in share_missing(context.part_names, groups.by_cluster):
+        found = measures(name)
+        table = found.select(["key", "cluster", "alignment"])
+        table = table.append_column("score", pa.array(scores_of(found, config.selection)))
+        table = table.append_column("row", pa.array(np.arange(len(table), dtype=np.int32)))
+        if config.min_words:
+            captions = encode.load_usable(context, name, ["caption_original"])["caption_original"]
+            table = table.append_column(_LONG_ENOUGH, pa.array(count_words(captions) >= config.min_words))
+        if config.prefilter:
+            bits = rank_bits(scores_of(found, config.prefilter))
+            for column, values in zip(_FILTER, (bits, _priority(context, table)), strict=True):
+                table = table.append_column(column, pa.array(values))
+        if config.duplicate_threshold is not None:
+            column = COLUMNS[config.duplicate_by]
+            compared = context.load_part(encode.stage_of(context), name, [column])
+            table = table.append_column(column, compared[column].drop_null())
+        with write_whole(groups.by_cluster(name)) as path:
+            write_bins(table, groups.of_cluster[table["cluster"].to_numpy()], groups.number, path)
+
+
+def _priority(context: Context, table: pa.Table) -> np.ndarray:
+    return draw_priority(table["key"].to_pylist(), context.config.seed)
+
+
+def take_places(context: Context, groups: Groups) -> None:
+    """For each group of clusters how its samples stand, by part."""
+    config = context.config
+    paths = groups.by_clusters(context)
+    passing = _passing(context, groups) if config.prefilter else None
+    twins_of = None if config.duplicate_threshold is None else Twins(context)
+    for number in share_missing(list(range(groups.number)), groups.by_part):
+        tables = [read_bin([path], number) for path in paths]
+        part = np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+        table = pa.concat_tables(tables).append_column("part", pa.array(part, pa.int32())).sort_by("key")
+        passed = np.ones(len(table), bool) if passing is None else passing(table)
+        if config.min_words:
+            passed &= table[_LONG_ENOUGH].to_numpy()
+        duplicate_of = np.full(len(table), "", object)
+        if twins_of is not None:
+            duplicate_of[passed] = twins_of(table.filter(pa.array(passed)))
+        standing = stand(
+            table["key"].to_pylist(),
+            table["cluster"].to_numpy(),
+            seed=config.seed,
+            score=table["score"].to_numpy(),
+            passed=passed,
+            duplicate_of=duplicate_of,
+        )
+        placed = table.select(["row", "cluster", "alignment", "score", "part"])
+        for column, values in {"duplicate_of": pa.array(duplicate_of, pa.string()), **vars(standing)}.items():
+            placed = placed.append_column(column, pa.array(values))
+        placed = placed.sort_by([("part", "ascending"), ("row", "ascending")])
+        with write_whole(groups.by_part(number)) as path:
+            write_bins(placed, placed["part"].to_numpy(), len(paths), path)
+
+
+def _passing(context: Context, groups: Groups) -> Callable[[pa.Table], np.ndarray]:
+    """What tells which samples of whole clusters pass the prefilter, (N,), bool; to be asked by all processes."""
+    share, paths = context.config.prefilter_share, groups.by_clusters(context)
+    if context.config.prefilter_scope == "cluster":
+
+        def of_cluster(table: pa.Table) -> np.ndarray:
+            return passes_in_clusters(*_arrays(table, ["cluster", *_FILTER]), share)
+
+        return of_cluster
+
+    def cut() -> tuple[int, int]:
+        num_samples = int(groups.sizes.sum())
+        return cut_of_all(lambda: (_arrays(read_bins(path, _FILTER), _FILTER) for path in paths), num_samples, share)
+
+    found = from_rank_zero(cut)
+    return lambda table: passes_cut(*_arrays(table, _FILTER), found)
+
+
+def _arrays(table: pa.Table, columns: list[str]) -> list[np.ndarray]:
+    return [table[name].to_numpy() for name in columns]
+
+
+def count(context: Context, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes and kept numbers of all tiers and clusters, (T, C) each."""
+    config = context.config
+    num_clusters = len(groups.of_cluster)
+
+    def blocks() -> Iterator[tuple[np.ndarray, Standing]]:
+        for group in range(groups.number):
+            columns = ["cluster", "tier", "place", "bits", "priority"]
+            clusters, *standing = _arrays(read_bins(groups.by_part(group), columns), columns)
+            yield clusters, Standing(*standing)
+
+    sizes = np.zeros((NUM_TIERS, num_clusters), np.int64)
+    for clusters, standing in blocks():
+        sizes += tier_sizes(clusters, standing.tier, num_clusters)
+    balance = balance_of(config.selection, config.balance)
+    return sizes, count_kept(sizes, config.keep_ratio, balance=balance, quotas=_quotas(context), blocks=blocks)
+
+
+def _quotas(context: Context) -> Quotas:
+    """What share of a budget each cluster gets."""
+    if context.config.quota == "size":
+        return apportion
+    of_clusters = (cluster.load_array(context, name) for name in _OF_CLUSTERS)
+    return density_quotas(*of_clusters, context.config.density_temperature)

@@ -1,0 +1,70 @@
+"""What is known of the samples of a part that a selection can go by: distances, alignment, gradient (for `select`)."""
+
+import numpy as np
+import pyarrow as pa
+
+from lavis_tldr.reduction.alignments import ALIGNMENTS, Moments, combine_scores
+from lavis_tldr.reduction.criteria import CRITERIA, score_by
+from lavis_tldr.runs.tables import join_by_key
+from lavis_tldr.stages import cluster, gradient, score
+from lavis_tldr.stages.context import Context
+
+
+def inputs_of(context: Context) -> dict[str, str]:
+    """Digests of the stages that the measures come from."""
+    inputs = {"cluster": cluster.stage_of(context).digest}
+    if context.config.needs_scores:
+        inputs["score"] = score.stage_of(context).digest
+    if context.config.needs_gradients:
+        inputs["gradient"] = gradient.stage_of(context).digest
+    return inputs
+
+
+class Measures:
+    """The measures of the samples of any part.
+
+    Args:
+        context: The run.
+    """
+
+    def __init__(self, context: Context):
+        self._context = context
+        standardizes = context.config.needs_scores and len(ALIGNMENTS[context.config.alignment].columns) > 1
+        self._moments = _moments(context) if standardizes else {}
+
+    def __call__(self, part_name: str) -> pa.Table:
+        """key, cluster, distance, prototype_distance and alignment (NaN where it is not asked for), and gradient where
+        the config needs it."""
+        context = self._context
+        columns = ["key", "cluster", "distance", "prototype_distance"]
+        table = context.load_part(cluster.stage_of(context), part_name, columns)
+        alignment = self._alignment(part_name, table) if context.config.needs_scores else np.full(len(table), np.nan)
+        table = table.append_column("alignment", pa.array(alignment, pa.float32()))
+        if context.config.needs_gradients:
+            found = context.load_part(gradient.stage_of(context), part_name, gradient.SCHEMA.names)
+            table = join_by_key(table, found, left_name="cluster", right_name="gradient")
+        return table
+
+    def _alignment(self, part_name: str, table: pa.Table) -> np.ndarray:
+        kind = self._context.config.alignment
+        columns = ALIGNMENTS[kind].columns
+        scores = self._context.load_part(score.stage_of(self._context), part_name, ["key", *columns])
+        joined = join_by_key(table.select(["key"]), scores, left_name="cluster", right_name="score")
+        return combine_scores({name: joined[name].to_numpy() for name in columns}, kind, self._moments)
+
+
+def scores_of(measures: pa.Table, selection: str) -> np.ndarray:
+    """What a selection ranks samples by, higher is kept first, (N,), float32; NaN where the draw decides."""
+    if selection not in CRITERIA:
+        return np.full(len(measures), np.nan, np.float32)
+    return score_by(selection, measures[CRITERIA[selection].column].to_numpy())
+
+
+def _moments(context: Context) -> dict[str, Moments]:
+    """Of the scores that are standardized before they are added up."""
+    stage = score.stage_of(context)
+
+    def of(name: str) -> Moments:
+        return Moments.over(lambda: (table[name].to_numpy() for table in context.load_parts(stage, [name])))
+
+    return {name: of(name) for name in ALIGNMENTS[context.config.alignment].columns}

@@ -1,0 +1,310 @@
+"""Settings of a reduction, from the ``run`` section of its config."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from math import inf
+from types import NoneType
+from typing import get_args
+
+from lavis_tldr.models.generation import DecodingOptions
+from lavis_tldr.reduction.alignments import ALIGNMENTS
+from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
+from lavis_tldr.reduction.quotas import keep_budget
+from lavis_tldr.reduction.refinement import RECIPES
+from lavis_tldr.reduction.representation import REPRESENTATIONS
+from lavis_tldr.runs.reduced_sets import SHARED_STAGES
+
+# What is clustered: made of the codes, or of something else that is known of a pair.
+CLUSTERED = (*REPRESENTATIONS, "feature", "text", "blip")
+QUOTAS = ("size", "density")
+SCOPES = ("all", "cluster")
+TWIN_FEATURES = ("histogram", "feature")
+IMAGES = ("export", "in_place")
+_RANGES = (
+    ("batch_size_eval", 1, inf),
+    ("num_workers", 0, inf),
+    ("num_clusters", 1, inf),
+    ("num_contrast", 1, inf),
+    ("balance", 0, 1),
+    ("density_temperature", 1e-6, inf),
+    ("alignment_threshold", -inf, inf),
+    ("prefilter_share", 1e-6, 1),
+    ("min_words", 0, inf),
+    ("duplicate_threshold", 1e-6, 1),
+)
+
+
+@dataclass(frozen=True)
+class ReduceConfig:
+    """Settings of a reduction; each is a key under ``run``.
+
+    Attributes:
+        name: Folder of this reduced set inside the run folder. Runs with other recipes and another name share what
+            was encoded, clustered and scored.
+        stages: Only these; empty: all that the recipe needs.
+        restart: Stages to make anew.
+        bf16: Encode and caption in bfloat16: several times faster, a few near ties between codes fall otherwise.
+        batch_size_eval, num_workers: Images encoded at once; loader processes.
+        feature_cache: Folder of image features that training computed with the same still encoder; images found in it
+            are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
+        seed: Of the K-Means fit and of every draw.
+        alignment_seed: Of the scorer and of the gradient network, so that reduced sets of several seeds share them.
+        representation: What is clustered (Table 2d): code index vectors (index, the paper's), code histograms
+            (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
+            sentence embeddings (text) or BLIP's image features (blip).
+        tfidf: Weight a histogram's codes by how few images they are in; also of histograms that tell near duplicates.
+        num_clusters: C (Table 2f).
+        caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
+            each set.
+        fit_size: K-Means, the contrastive scorer and the gradient network are fitted on so many drawn samples at most.
+            K-Means holds them in memory: fit_size x F float32, where F is the number of codes for a histogram (3,000
+            codes: 3 GB).
+        alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
+            by some that never saw it), likelihood (by the captioner), similarity (to the generated caption), both (the
+            last two), itm or itc (by LAVIS's blip_image_text_matching).
+        similarity_weights: A BERT sentence encoder (folder or hub name); likelihood, itm and itc do without.
+        blip_weights, blip_model_type: A checkpoint of LAVIS's blip_image_text_matching, and its type.
+        num_contrast: Images that a caption's likelihood is compared over.
+        selection: Which samples are kept (Table 2b). random: drawn, whatever their cluster. uniform: drawn within each
+            cluster (the paper's). Or the best by a criterion: aligned, large_distance (from the centroid), hard_sample
+            and easy_sample (far from and near their prototype by cosine, Sorscher et al. 2022), gradient (of a small
+            image-text network).
+        keep_ratio: Share of the samples to keep (Table 2e).
+        balance: With a criterion: share of the budget given out by cluster; the rest goes to the best of all clusters.
+        quota: What a cluster's share grows with: its size, or its density (more from clusters that are wide and far
+            from others, Abbas et al. 2024). Random knows no clusters.
+        density_temperature: How little quotas by density differ.
+        prefilter: A criterion of selection whose worst samples are left out before; empty: none.
+        prefilter_share: Share of the samples that pass it.
+        prefilter_scope: Whether that is the share of all samples, or of each cluster.
+        min_words: Leave out samples whose original caption has fewer words; 0 keeps all.
+        duplicate_threshold: Drop near duplicates from this cosine on; the best aligned of them stays where pairs are
+            scored, else the best by the selection. null keeps them.
+        duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
+        recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
+            and one is drawn at every epoch of training) or gated (those that fit the image).
+        joiner: Between the original and the generated caption.
+        alignment_threshold: With gated: the score from which on a caption fits; null: 0 for contrastive and likelihood,
+            0.5 for itm.
+        score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
+        num_beams, max_len, min_len, length_penalty: How captions are decoded.
+        images: export (copy the kept images) or in_place (index them in their tars).
+    """
+
+    name: str = "reduced"
+    stages: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    bf16: bool = False
+    batch_size_eval: int = 64
+    num_workers: int = 0
+    feature_cache: str = ""
+    seed: int = 42
+    alignment_seed: int = 42
+    caption_all: bool = False
+    representation: str = "histogram"
+    tfidf: bool = True
+    num_clusters: int = 3000
+    fit_size: int = 262_144
+    alignment: str = "contrastive"
+    similarity_weights: str = ""
+    blip_weights: str = ""
+    blip_model_type: str = "base"
+    num_contrast: int = 8
+    selection: str = "uniform"
+    keep_ratio: float = 0.25
+    balance: float = 1.0
+    quota: str = "size"
+    density_temperature: float = 0.1
+    prefilter: str = ""
+    prefilter_share: float = 0.5
+    prefilter_scope: str = "all"
+    min_words: int = 0
+    duplicate_threshold: float | None = None
+    duplicate_by: str = "histogram"
+    recipe: str = "original_generated"
+    joiner: str = "; "
+    alignment_threshold: float | None = None
+    score_refined: bool = False
+    num_beams: int = 1
+    max_len: int = 30
+    min_len: int = 3
+    length_penalty: float = 1.0
+    images: str = "export"
+
+    @classmethod
+    def from_run(cls, run) -> "ReduceConfig":
+        """From the ``run`` section.
+
+        Raises:
+            ValueError: If a value is out of range; says what to do.
+        """
+        values = {field.name: run[field.name] for field in fields(cls) if field.name in run}
+        for field in fields(cls):
+            if field.name in values and field.name not in ("stages", "restart"):
+                given = "" if values[field.name] is None and field.default == "" else values[field.name]
+                values[field.name] = _typed(field.name, field.type, given)
+        for name in ("stages", "restart"):
+            value = values.get(name) or ()
+            values[name] = (value,) if isinstance(value, str) else tuple(value)
+        config = cls(**values)
+        config._check()
+        return config
+
+    @property
+    def decoding(self) -> DecodingOptions:
+        return DecodingOptions(self.num_beams, self.max_len, self.min_len, self.length_penalty)
+
+    @property
+    def needs_scores(self) -> bool:
+        return "aligned" in (self.selection, self.prefilter) or self.scores_refined
+
+    @property
+    def needs_gradients(self) -> bool:
+        return "gradient" in (self.selection, self.prefilter)
+
+    @property
+    def scores_refined(self) -> bool:
+        """Whether generated and refined captions are scored, too."""
+        return self.score_refined or self.recipe == "gated"
+
+    @property
+    def gate(self) -> float | None:
+        """The score from which on a caption fits its image; None where there is no natural one."""
+        natural = ALIGNMENTS[self.alignment].threshold
+        return natural if self.alignment_threshold is None else self.alignment_threshold
+
+    @property
+    def scores_use_captions(self) -> bool:
+        """Whether the scores compare an original caption with the generated one."""
+        return ALIGNMENTS[self.alignment].uses_captions
+
+    @property
+    def captions_all(self) -> bool:
+        """Whether every image is captioned, kept or not, in a stage of its own."""
+        return self.caption_all or (self.needs_scores and self.scores_use_captions)
+
+    @property
+    def cluster_variant(self) -> str:
+        """What tells these clusters from others of the run folder."""
+        weighting = "-tfidf" if self.representation == "histogram" and self.tfidf else ""
+        fit = f"-fit{self.fit_size}" if self.fit_size != type(self).fit_size else ""
+        return f"{self.representation}{weighting}-{self.num_clusters}{fit}-seed{self.seed}"
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Which variant of the shared stages that have several this reduced set uses, by stage."""
+        return {"score": self.alignment, "cluster": self.cluster_variant}
+
+    @property
+    def shared_stages(self) -> tuple[str, ...]:
+        """The shared stages that this reduced set is made from."""
+        wanted = {"caption": self.captions_all, "score": self.needs_scores, "gradient": self.needs_gradients}
+        return tuple(name for name in SHARED_STAGES if wanted.get(name, True))
+
+    @property
+    def embed_captions(self) -> set[str]:
+        """The stages that use the sentence encoder."""
+        return {
+            *(["score"] if ALIGNMENTS[self.alignment].embeds_captions else []),
+            *(["cluster"] if self.representation == "text" else []),
+        }
+
+    @property
+    def use_blip(self) -> set[str]:
+        """The stages that use BLIP."""
+        return {
+            *(["score"] if ALIGNMENTS[self.alignment].uses_blip else []),
+            *(["cluster"] if self.representation == "blip" else []),
+        }
+
+    def check_weights(self, stages: Collection[str]) -> None:
+        """Check that the weights that some stages need are named.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        if not self.blip_weights and (found := self.use_blip.intersection(stages)):
+            what = f"alignment {self.alignment} scores" if "score" in found else "representation blip clusters"
+            raise ValueError(
+                f"run.{what} by BLIP: set run.blip_weights to a checkpoint of LAVIS's blip_image_text_matching."
+            )
+        if not self.similarity_weights and (found := self.embed_captions.intersection(stages)):
+            if "score" in found:
+                what, instead = f"alignment {self.alignment} compares captions", "run.alignment to likelihood"
+            else:
+                what, instead = "representation text clusters captions", "run.representation to histogram"
+            raise ValueError(
+                f"run.{what} with a sentence encoder: set run.similarity_weights to a BERT's folder or hub name, or "
+                f"{instead}, which needs none."
+            )
+
+    def _check(self) -> None:
+        for name, known in (
+            ("representation", CLUSTERED),
+            ("alignment", ALIGNMENTS),
+            ("selection", SELECTIONS),
+            ("quota", QUOTAS),
+            ("prefilter", ("", *CRITERIA)),
+            ("prefilter_scope", SCOPES),
+            ("duplicate_by", TWIN_FEATURES),
+            ("recipe", RECIPES),
+            ("images", IMAGES),
+        ):
+            if getattr(self, name) not in known:
+                names = ", ".join(filter(None, known))
+                raise ValueError(f"run.{name} is {getattr(self, name)!r}; expected one of {names}.")
+        keep_budget(1, self.keep_ratio)
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:  # also refuses NaN
+                limits = "a number" if low == -inf else f"at least {low}" if high == inf else f"in [{low}, {high}]"
+                raise ValueError(f"run.{name} is {value}; it must be {limits}.")
+        if self.fit_size < self.num_clusters:
+            raise ValueError(
+                f"run.fit_size is {self.fit_size}, fewer samples than run.num_clusters {self.num_clusters}: raise it."
+            )
+        if self.name in SHARED_STAGES or not self.name or "/" in self.name or self.name.startswith("."):
+            raise ValueError(
+                f"run.name is {self.name!r}; give a plain folder name other than {', '.join(SHARED_STAGES)}."
+            )
+        if self.prefilter and self.prefilter_share < self.keep_ratio:
+            raise ValueError(
+                f"run.prefilter_share {self.prefilter_share} leaves fewer samples than run.keep_ratio "
+                f"{self.keep_ratio} keeps: raise the one or lower the other."
+            )
+        if self.scores_refined:
+            self._check_scoring_of_refined()
+        if self.needs_scores:
+            self.check_weights(["score"])
+        self.decoding  # noqa: B018  (checks itself)
+
+    def _check_scoring_of_refined(self) -> None:
+        asks = "recipe gated" if self.recipe == "gated" else "score_refined"
+        if self.scores_use_captions:
+            raise ValueError(
+                f"run.{asks} scores generated captions as well, and run.alignment {self.alignment} compares captions "
+                "with these, so it can't judge them: set run.alignment to contrastive, likelihood, itm or itc."
+            )
+        if self.recipe == "gated" and self.gate is None:
+            raise ValueError(
+                f"run.recipe gated needs run.alignment_threshold, the score from which on a caption fits: for "
+                f"run.alignment {self.alignment} there is no natural one."
+            )
+
+
+def _typed(name: str, annotation, value):
+    """``value`` as the field's type.
+
+    Raises:
+        ValueError: If it is of another.
+    """
+    wanted = get_args(annotation) or (annotation,)
+    if value is None and NoneType in wanted:
+        return None
+    kind = wanted[0]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    what = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[kind]
+    raise ValueError(f"run.{name} is {value!r}; it must be {what}.")

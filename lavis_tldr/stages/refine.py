@@ -1,0 +1,153 @@
+"""Refine: what becomes the caption of each kept sample (paper, sec. 3.2)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lavis_tldr.reduction.alignments import combine_scores
+from lavis_tldr.reduction.refinement import GENERATED, ORIGINAL, refine_captions
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.tables import join_by_key
+from lavis_tldr.sources import Part
+from lavis_tldr.stages import caption, encode, score, select
+from lavis_tldr.stages.context import Context, finish_on_first, run_parts
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("caption_generated", pa.string()),
+        ("caption", pa.string()),
+        ("caption_from", pa.string()),
+        ("alignment_generated", pa.float32()),  # NaN where not asked for, or where there is no caption
+        ("alignment_refined", pa.float32()),  # of the column caption; likewise
+    ]
+)
+
+# Rows of encode's table of one part, the part's name and a caption for each row -> alignment, (N,) float32.
+_Aligner = Callable[[pa.Table, str, list[str]], np.ndarray]
+
+
+def stage_of(context: Context) -> Stage:
+    return context.stage("refine", lambda: (settings(context), _inputs(context)))
+
+
+def _inputs(context: Context) -> dict[str, str]:
+    inputs = {"select": select.stage_of(context).digest, "model": context.model_digest}
+    if context.config.captions_all:
+        inputs["caption"] = caption.stage_of(context).digest
+    if context.config.scores_refined:
+        inputs["score"] = score.stage_of(context).digest
+    return inputs
+
+
+def settings(context: Context) -> dict:
+    """What decides a caption, given its image's codes."""
+    config = context.config
+    found = {
+        "recipe": config.recipe,
+        "joiner": config.joiner,
+        "decoding": vars(config.decoding),
+        "bf16": config.bf16,
+    }
+    if config.scores_refined:
+        found["alignment"] = config.alignment
+    return found | ({"alignment_threshold": config.gate} if config.recipe == "gated" else {})
+
+
+def run(context: Context, stage: Stage) -> None:
+    """Write ``refine/<part>.parquet``: columns of `SCHEMA`, of the kept samples."""
+    mine = context.my_parts(stage)
+    selection = select.stage_of(context)
+    refine = Refiner(context)
+
+    def refined(part: Part) -> pa.Table:
+        table = context.load_part(selection, part.name, ["key", "alignment", "kept"])
+        return refine(part, table.filter(table["kept"]).select(["key", "alignment"]))
+
+    counts, seconds = run_parts(context, stage, mine, map(refined, mine))
+    finish_on_first(stage, counts, seconds)
+
+
+class Refiner:
+    """Makes the captions of samples by the recipe."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self._align = _aligner(context) if context.config.scores_refined else _not_asked
+
+    def __call__(self, part: Part, wanted: pa.Table) -> pa.Table:
+        """The captions of some samples of a part.
+
+        Args:
+            part: Of the source.
+            wanted: key and alignment of the samples.
+
+        Returns:
+            Columns of `SCHEMA`, in the order of the part.
+        """
+        rows = self._rows(part, wanted)
+        original, generated = rows["caption_original"].to_pylist(), _generated(self.context, part.name, rows)
+        alignment = rows["alignment"].to_numpy()
+        alignment_generated = self._align(rows, part.name, generated)
+        captions, origins = refine_captions(
+            original,
+            generated,
+            self.context.config.recipe,
+            alignment=alignment,
+            alignment_generated=alignment_generated,
+            threshold=self.context.config.gate,
+            joiner=self.context.config.joiner,
+        )
+        columns = {
+            "key": rows["key"],
+            "caption_generated": generated,
+            "caption": captions,
+            "caption_from": origins,
+            "alignment_generated": alignment_generated,
+            "alignment_refined": self._align_refined(rows, part.name, captions, origins, alignment_generated),
+        }
+        return pa.table(columns, schema=SCHEMA)
+
+    def _rows(self, part: Part, wanted: pa.Table) -> pa.Table:
+        columns = encode.SCHEMA.names if self.context.config.scores_refined else ["key", "caption_original", "codes"]
+        table = self.context.load_part(encode.stage_of(self.context), part.name, columns)
+        table = table.filter(pc.is_in(table["key"], wanted["key"].combine_chunks()))
+        return join_by_key(table, wanted, left_name="encode", right_name="select")
+
+    def _align_refined(
+        self, rows: pa.Table, part_name: str, captions: list[str], origins: list[str], generated: np.ndarray
+    ) -> np.ndarray:
+        """Alignment of the refined captions, (N,); those that are one of the two have been scored already."""
+        if not self.context.config.scores_refined:
+            return generated  # neither
+        origin = np.array(origins, object)
+        known = np.where(origin == ORIGINAL, rows["alignment"].to_numpy(), generated)
+        new = np.flatnonzero((origin != ORIGINAL) & (origin != GENERATED))
+        known[new] = self._align(rows.take(pa.array(new)), part_name, [captions[i] for i in new])
+        return known
+
+
+def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
+    """Captions of the samples of a part, from the stage that captions every image where the config asks for it."""
+    if context.config.captions_all:
+        return caption.load_captions(context, part_name, table["key"])
+    return caption.caption(context, encode.codes_of(table, context.model.num_patches))
+
+
+def _aligner(context: Context) -> _Aligner:
+    """How well captions fit their images, by the scorer that has scored the originals."""
+    scorer = score.scorer_of(context, score.stage_of(context))
+
+    def align(rows: pa.Table, part_name: str, captions: list[str]) -> np.ndarray:
+        if not captions:
+            return np.zeros(0, np.float32)
+        alignment = combine_scores(scorer(rows, part_name, captions), context.config.alignment, {})
+        return np.where([bool(text.strip()) for text in captions], alignment, np.float32(np.nan))
+
+    return align
+
+
+def _not_asked(rows: pa.Table, part_name: str, captions: list[str]) -> np.ndarray:
+    return np.full(len(captions), np.nan, np.float32)

@@ -1,0 +1,180 @@
+"""Score: how well each original caption fits its image."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from lavis_tldr.datasets.caption_pairs import CaptionPairs
+from lavis_tldr.datasets.image_features import pooled_features
+from lavis_tldr.reduction.alignments import ALIGNMENTS
+from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive
+from lavis_tldr.scoring.likelihood import CaptionScorer
+from lavis_tldr.sources import Part
+from lavis_tldr.stages import blip, caption, encode
+from lavis_tldr.stages.context import Context, finish_on_first, make_once, run_parts
+from lavis_tldr.stages.sampling import draw_sample, load_drawn
+
+SCORER = "scorer.safetensors"
+
+# Rows of encode's table (usable samples of one part), the part's name and a caption for each row -> scores by name.
+Scorer = Callable[[pa.Table, str, list[str]], dict[str, np.ndarray]]
+
+
+def schema_of(alignment: str) -> pa.Schema:
+    """Columns of the stage's parts: key, and the scores that make up the alignment; NaN where there is none."""
+    return pa.schema([("key", pa.string()), *((name, pa.float32()) for name in ALIGNMENTS[alignment].columns)])
+
+
+def stage_of(context: Context) -> Stage:
+    return context.stage("score", lambda: _definition(context))
+
+
+def _definition(context: Context) -> tuple[dict, dict[str, str]]:
+    config = context.config
+    inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest, **encoders(context)}
+    settings: dict = {"alignment": config.alignment, "bf16": config.bf16}
+    if "score" in config.use_blip:
+        return settings, inputs
+    settings |= {"seed": config.alignment_seed}
+    if config.scores_use_captions:
+        inputs["caption"] = caption.stage_of(context).digest
+    if config.alignment == "contrastive":
+        settings |= {"fit_size": config.fit_size}
+        if context.trusted is not None:
+            inputs["trusted pairs"] = _digest_of(context.trusted)
+    else:
+        settings |= {"num_contrast": config.num_contrast}
+    return settings, inputs
+
+
+def encoders(context: Context) -> dict[str, str]:
+    """Digests of the models that score besides the captioner."""
+    if "score" in context.config.use_blip:
+        return {"blip": context.blip.digest}
+    return {"sentence encoder": context.sentence_encoder.digest} if "score" in context.config.embed_captions else {}
+
+
+def run(context: Context, stage: Stage) -> None:
+    """Write ``score/<alignment>/<part>.parquet``: key and the scores of `schema_of`."""
+    mine = context.my_parts(stage)
+    if context.config.alignment == "contrastive":
+        make_once(stage, SCORER, lambda: _fit_scorer(context).save)
+    counts, seconds = run_parts(context, stage, mine, _scored(context, stage, mine))
+    finish_on_first(stage, counts, seconds)
+
+
+def _scored(context: Context, stage: Stage, parts: list[Part]) -> Iterator[pa.Table]:
+    scorer = scorer_of(context, stage)
+    columns = blip.PLACE if "score" in context.config.use_blip else ["image_key", "codes", "feature"]
+    for part in parts:
+        table = encode.load_usable(context, part.name, ["key", "caption_original", *columns])
+        scores = scorer(table, part.name, table["caption_original"].to_pylist())
+        yield pa.table({"key": table["key"], **scores}, schema=schema_of(context.config.alignment))
+
+
+def scorer_of(context: Context, stage: Stage) -> Scorer:
+    """What gives the scores of the config's alignment, for any caption of an image; fitted already where it is fitted.
+
+    Args:
+        context: The run.
+        stage: The score stage.
+    """
+    if "score" in context.config.use_blip:
+        return _by_blip(context)
+    return _by_contrast(context, stage) if context.config.alignment == "contrastive" else _by_captioner(context)
+
+
+def _by_blip(context: Context) -> Scorer:
+    def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
+        return {context.config.alignment: blip.score_captions(context, table, captions)}
+
+    return score
+
+
+def _by_contrast(context: Context, stage: Stage) -> Scorer:
+    scorer = ContrastiveScorer.load(stage.folder / SCORER, context.config.alignment_seed)
+
+    def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
+        return {"contrast": scorer(_pairs(context, table, captions))}
+
+    return score
+
+
+def _by_captioner(context: Context) -> Scorer:
+    context.model.to(context.device).eval()
+    sentences = context.sentence_encoder if context.config.scores_use_captions else None
+    config = context.config
+    scorer = CaptionScorer(context.model, config.alignment, _contrast_codes(context), sentences, config.batch_size_eval)
+
+    def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
+        codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64))
+        uses_captions = context.config.scores_use_captions
+        generated = caption.load_captions(context, part_name, table["key"]) if uses_captions else []
+        with context.autocast():
+            return scorer(codes.to(context.device), captions, generated)
+
+    return score
+
+
+def _contrast_codes(context: Context) -> np.ndarray:
+    """Codes of drawn images that a caption's likelihood is compared over, (R, L)."""
+    sample = draw_sample(context, context.config.num_contrast, context.config.alignment_seed)
+    return np.concatenate([encode.load_codes(context, name)[rows] for name, rows, _ in sample.by_part()])
+
+
+def _fit_scorer(context: Context) -> ContrastiveScorer:
+    """The scorer, fitted on drawn samples and the trusted pairs."""
+    sample = draw_sample(context, context.config.fit_size, context.config.alignment_seed)
+    pairs = Pairs([""] * len(sample), torch.empty(0), torch.empty(0))
+    for table, places in load_drawn(context, sample, ["image_key", "caption_original", "feature"]):
+        found = _pairs(context, table, table["caption_original"].to_pylist())
+        if not pairs.images.numel():
+            pairs.images = torch.empty(len(sample), found.images.shape[1])
+            pairs.texts = torch.empty(len(sample), found.texts.shape[1])
+        pairs.images[places], pairs.texts[places] = found.images, found.texts
+        for place, key in zip(places, found.keys, strict=True):
+            pairs.keys[place] = key
+    trusted = None if context.trusted is None else _trusted_pairs(context, context.trusted)
+    return fit_contrastive(pairs, trusted, context.config.alignment_seed)
+
+
+def _pairs(context: Context, table: pa.Table, captions: list[str]) -> Pairs:
+    """Features of usable samples, each with a caption."""
+    images = torch.from_numpy(encode.features_of(table, context.model.pooled_width))
+    return Pairs(table["image_key"].to_pylist(), images, context.sentence_encoder(captions))
+
+
+def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
+    """Features of the pairs known to be right; an image that can't be read is left out.
+
+    Raises:
+        ValueError: If none can be read.
+    """
+    features = pooled_features(
+        context.model.to(context.device).eval(),  # encode has not done so where it was done before
+        {key: place for key, place, _ in trusted.items},
+        context.parts.vis_processor,
+        context.cached_features,
+        bf16=context.config.bf16,
+        batch_size=context.config.batch_size_eval,
+        num_workers=context.config.num_workers,
+    )
+    if not features:
+        raise ValueError(
+            "none of the images of datasets.tldr_captions.train, whose captions are known to be right, can be read "
+            "(see the warnings above): check its source's image_root or tars, or leave it out."
+        )
+    rows = [(key, caption) for key, _, captions in trusted.items if key in features for caption in captions]
+    images = torch.stack([features[key] for key, _ in rows])
+    return Pairs([key for key, _ in rows], images, context.sentence_encoder([caption for _, caption in rows]))
+
+
+def _digest_of(pairs: CaptionPairs) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for key, _, captions in pairs.items:
+        digest.update(repr((key, captions)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""LAVIS's blip_image_text_matching in a size for tests: type "tiny", random weights, a vocabulary of characters."""
+
+import json
+from pathlib import Path
+
+import torch
+import yaml
+from lavis.models.blip_models import blip
+from lavis.models.blip_models.blip_image_text_matching import BlipITM
+from lavis.models.med import XBertEncoder
+from lavis.models.vit import VisionTransformerEncoder
+from omegaconf import OmegaConf
+from transformers import BertTokenizer
+
+from lavis_tldr.environment.offline import character_vocabulary
+
+IMAGE_SIZE, _VISION_WIDTH = 32, 24
+_VOCABULARY = character_vocabulary()
+_BERT = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+    "vocab_size": len(_VOCABULARY) + 2,
+    "encoder_width": _VISION_WIDTH,
+    "add_cross_attention": True,
+    "add_type_embeddings": False,
+    "pad_token_id": 0,
+}
+
+
+def register_tiny(folder: Path, patch) -> None:
+    """Let LAVIS know the type; ``patch`` is a MonkeyPatch. LAVIS has no image encoder below a ViT-B: this is one."""
+    vocabulary, med, config = folder / "vocab.txt", folder / "med.json", folder / "blip_tiny.yaml"
+    vocabulary.write_text("\n".join(_VOCABULARY) + "\n")
+    med.write_text(json.dumps(_BERT))
+    model = {"image_size": IMAGE_SIZE, "med_config_path": str(med), "embed_dim": 12}
+    vis = {"eval": {"name": "blip_image_eval", "image_size": IMAGE_SIZE}}
+    preprocess = {"vis_processor": vis, "text_processor": {"eval": {"name": "blip_caption"}}}
+    config.write_text(yaml.safe_dump({"model": model, "preprocess": preprocess}))
+
+    def tiny_encoder(cfg):
+        encoder = VisionTransformerEncoder(
+            img_size=cfg.image_size, patch_size=8, embed_dim=_VISION_WIDTH, depth=2, num_heads=2
+        )
+        encoder.vision_width = _VISION_WIDTH
+        return encoder
+
+    patch.setattr(VisionTransformerEncoder, "from_config", tiny_encoder)
+    patch.setattr(blip.BertTokenizer, "from_pretrained", lambda name: BertTokenizer(str(vocabulary)))
+    patch.setitem(BlipITM.PRETRAINED_MODEL_CONFIG_DICT, "tiny", str(config))
+
+
+def build_tiny(seed: int = 0) -> BlipITM:
+    """LAVIS's own model of the registered type, with random weights."""
+    config = OmegaConf.load(BlipITM.default_config_path("tiny")).model
+    torch.manual_seed(seed)
+    model = BlipITM(VisionTransformerEncoder.from_config(config), XBertEncoder.from_config(config), config.embed_dim)
+    for parameter in model.parameters():  # as they start, all captions would look alike
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def write_tiny(path: Path, seed: int = 0) -> BlipITM:
+    """Write a checkpoint as LAVIS does; the model."""
+    model = build_tiny(seed)
+    torch.save({"model": {**model.state_dict(), "image_queue": torch.zeros(3)}}, path)
+    return model

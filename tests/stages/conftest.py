@@ -1,0 +1,1 @@
+from reductions import lavis_state  # noqa: F401  (for all tests here)

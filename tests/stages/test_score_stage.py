@@ -1,0 +1,43 @@
+"""The pairs known to be right that the contrastive scorer learns from."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+from reductions import tiny_captioner
+
+from lavis_tldr.sources import ImageLocation
+from lavis_tldr.stages import score
+
+
+@pytest.fixture
+def context(tmp_path):
+    """As after a resumed run, whose encode stage was done: nobody has made the captioner ready."""
+    return SimpleNamespace(
+        model=tiny_captioner(tmp_path, ["a red kite"]).train(),
+        device="cpu",
+        parts=SimpleNamespace(vis_processor=lambda image: torch.full((3, 32, 32), float(image.width))),
+        cached_features=None,
+        config=SimpleNamespace(bf16=False, batch_size_eval=2, num_workers=0),
+        sentence_encoder=lambda captions: torch.tensor([[float(len(caption))] for caption in captions]),
+    )
+
+
+def test_every_caption_of_a_readable_image_is_a_pair(context, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    items = [
+        ("a", ImageLocation(str(tmp_path / "a.png")), ["kite", "a kite"]),
+        ("gone", ImageLocation(str(tmp_path / "gone.png")), ["sea"]),
+    ]
+    pairs = score._trusted_pairs(context, SimpleNamespace(items=items))
+    assert pairs.keys == ["a", "a"]
+    assert pairs.images.shape == (2, 64) and torch.equal(pairs.images[0], pairs.images[1])
+    assert pairs.texts.tolist() == [[4.0], [6.0]]
+    assert not context.model.training
+
+
+def test_none_that_can_be_read_is_said(context, tmp_path):
+    items = [("gone", ImageLocation(str(tmp_path / "gone.png")), ["sea"])]
+    with pytest.raises(ValueError, match="none of the images of datasets.tldr_captions.train"):
+        score._trusted_pairs(context, SimpleNamespace(items=items))
