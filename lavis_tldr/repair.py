@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lavis_tldr.runs.reduced_sets import CONFIG, find_recipe
+from lavis_tldr.runs.reduced_sets import CONFIG, find_set
 
 
 def repair(
@@ -29,7 +29,7 @@ def repair(
     """
     from lavis_tldr.train import run as run_config
 
-    recipe = find_recipe(run, name)
+    recipe = find_set(run, name)
     config = recipe / CONFIG
     if not config.is_file():
         raise ValueError(

@@ -14,7 +14,7 @@ from lavis_tldr.train import load_user_config
 _NOT_DECIDING = ("name", "output_dir")
 
 
-def recipe_name(ablation: Ablation, arm: Arm, seed: int) -> str:
+def set_name(ablation: Ablation, arm: Arm, seed: int) -> str:
     """Name of the reduced set in its run folder, which several ablations may share."""
     return f"{ablation.name}-{arm.slug}-seed{seed}"
 
@@ -35,7 +35,7 @@ def reduction_config(ablation: Ablation, arm: Arm, seed: int) -> DictConfig:
             f"arm {arm.name!r}: its base {arm.base} has run.task {config.run.get('task')}; an arm is a reduction, "
             "tldr_reduce."
         )
-    override(config, {"run.seed": seed, "run.name": recipe_name(ablation, arm, seed)}, {})
+    override(config, {"run.seed": seed, "run.name": set_name(ablation, arm, seed)}, {})
     return config
 
 

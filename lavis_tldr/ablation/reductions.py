@@ -50,14 +50,14 @@ def reduce_set(config: DictConfig, loaded: LoadedOnce, restart: bool = False):
     return run_config(config, loaded)
 
 
-def recipe_folder(config: DictConfig) -> Path:
+def set_folder(config: DictConfig) -> Path:
     return Path(config.run.output_dir) / config.run.name
 
 
 def ledger_digest(config: DictConfig) -> str:
     """Digest of the reduction's ledger; "" where it is not finished."""
     try:
-        return Stage.as_made(recipe_folder(config), "ledger").digest
+        return Stage.as_made(set_folder(config), "ledger").digest
     except ValueError:
         return ""
 

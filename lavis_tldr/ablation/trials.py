@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lavis_tldr.ablation.configs import deciding, reduction_config, step_config
-from lavis_tldr.ablation.reductions import captioner_digest, ledger_digest, recipe_folder, shared_stages
+from lavis_tldr.ablation.reductions import captioner_digest, ledger_digest, set_folder, shared_stages
 from lavis_tldr.ablation.results import Result, ResultFolder
 from lavis_tldr.ablation.settings import Ablation, Arm, Step
 from lavis_tldr.ablation.steps import StepsDone
@@ -39,7 +39,7 @@ class Trial:
 
     @property
     def recipe(self) -> Path:
-        return recipe_folder(self.config)
+        return set_folder(self.config)
 
     @property
     def failure(self) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from lavis_tldr.advice.finished import FinishedRecipe
+from lavis_tldr.advice.finished import FinishedSet
 from lavis_tldr.advice.notes import notes
 from lavis_tldr.advice.pool import draw_pool, encoded_pairs
 from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend, standard_error
@@ -62,7 +62,7 @@ def advise(
     """
     options = options or TrialOptions()
     _check(target, ratios, options, sample)
-    recipe = FinishedRecipe(run, name)
+    recipe = FinishedSet(run, name)
     weights = text_weights or recipe.sentence_weights()
     if not weights:
         raise ValueError(

@@ -16,11 +16,11 @@ from lavis_tldr.report.captions import threshold_of
 from lavis_tldr.report.stage_rows import config_of
 from lavis_tldr.runs.code_tables import codebook_size, rows_of
 from lavis_tldr.runs.ledger import ledger_parts
-from lavis_tldr.runs.reduced_sets import CONFIG, find_recipe, stage_folders
+from lavis_tldr.runs.reduced_sets import CONFIG, find_set, stage_folders
 from lavis_tldr.runs.stage_folder import Stage
 
 
-class FinishedRecipe:
+class FinishedSet:
     """A recipe whose ledger is finished.
 
     Args:
@@ -41,7 +41,7 @@ class FinishedRecipe:
     """
 
     def __init__(self, run: Path | str, name: str | None = None):
-        self.folder = Path(os.path.abspath(find_recipe(run, name)))
+        self.folder = Path(os.path.abspath(find_set(run, name)))
         folders = stage_folders(self.folder)
         for stage in ("select", "ledger"):
             Stage.as_made(self.folder, stage)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lavis_tldr.advice.finished import FinishedRecipe, encoded_rows, encoder_of
+from lavis_tldr.advice.finished import FinishedSet, encoded_rows, encoder_of
 from lavis_tldr.advice.selections import COLUMNS, Candidates
 from lavis_tldr.reduction.draw import draw_rows
 
@@ -40,7 +40,7 @@ class Pool:
         return len(self.captions)
 
 
-def draw_pool(recipe: FinishedRecipe, size: int, seed: int) -> Pool:
+def draw_pool(recipe: FinishedSet, size: int, seed: int) -> Pool:
     """At most ``size`` pairs of the pool, drawn by their keys."""
     keys_by_part = (recipe.samples(name, ["key"])["key"].to_pylist() for name in recipe.part_names)
     part, row, keys = draw_rows(keys_by_part, size, seed=seed)

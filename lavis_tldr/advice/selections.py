@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lavis_tldr.advice.finished import FinishedRecipe
+from lavis_tldr.advice.finished import FinishedSet
 from lavis_tldr.reduction.criteria import balance_of
 from lavis_tldr.reduction.quotas import apportion, density_quotas
 from lavis_tldr.reduction.selection import Quotas, count_kept
@@ -103,7 +103,7 @@ class SelectionRule:
     quotas: Quotas
 
     @classmethod
-    def of(cls, recipe: FinishedRecipe) -> SelectionRule:
+    def of(cls, recipe: FinishedSet) -> SelectionRule:
         """The rule of a recipe, as its stage select was made."""
         config = recipe.selection
         balance = balance_of(config["selection"], config.get("balance", 1.0))
@@ -120,7 +120,7 @@ class SelectionRule:
         return Standings(self, clusters, standing)
 
 
-def stand_all(recipe: FinishedRecipe, rule: SelectionRule) -> Standings:
+def stand_all(recipe: FinishedSet, rule: SelectionRule) -> Standings:
     """How all samples of a recipe stand, in the order of the ledger.
 
     Holds 29 bytes a sample; keys, which take more, for a group of clusters at a time.
@@ -143,13 +143,13 @@ def stand_all(recipe: FinishedRecipe, rule: SelectionRule) -> Standings:
     return Standings(rule, cluster_ids, whole)
 
 
-def _group(recipe: FinishedRecipe, of_cluster: np.ndarray, group: int) -> Iterator[pa.Table]:
+def _group(recipe: FinishedSet, of_cluster: np.ndarray, group: int) -> Iterator[pa.Table]:
     for name in recipe.part_names:
         table = recipe.samples(name, COLUMNS)
         yield table.filter(pa.array(of_cluster[table["cluster"].to_numpy()] == group))
 
 
-def check_kept(recipe: FinishedRecipe, standings: Standings) -> None:
+def check_kept(recipe: FinishedSet, standings: Standings) -> None:
     """Refuse a ledger whose kept set is not what the recipe's own ratio gives.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.advice.coverage import Coverage, RareWordsKept, near_duplicate_share
-from lavis_tldr.advice.finished import FinishedRecipe
+from lavis_tldr.advice.finished import FinishedSet
 from lavis_tldr.advice.selections import Standings
 from lavis_tldr.reduction.draw import draw_priority
 
@@ -19,7 +19,7 @@ _TWIN_ROWS = 50_000  # samples, in whole clusters, among which near duplicates a
 
 
 def statistics(
-    recipe: FinishedRecipe, standings: Standings, ratios: Sequence[float | None], twin_threshold: float
+    recipe: FinishedSet, standings: Standings, ratios: Sequence[float | None], twin_threshold: float
 ) -> list[dict]:
     """Facts of what each ratio keeps.
 

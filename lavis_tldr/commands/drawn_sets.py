@@ -61,14 +61,14 @@ def _truth(args: argparse.Namespace) -> None:
     from lavis_tldr.runs.ledger import read_ledger
     from lavis_tldr.scenes.truth import load_truth, report
 
-    names = [_recipe_name(Path(path)) for path in args.ledgers]
+    names = [_set_name(Path(path)) for path in args.ledgers]
     # Recipes of one name, of several runs, are told apart by their paths.
     shown = [path if names.count(name) > 1 else name for path, name in zip(args.ledgers, names, strict=True)]
     ledgers = {name: read_ledger(path).to_pylist() for name, path in zip(shown, args.ledgers, strict=True)}
     print("\n".join(report(ledgers, load_truth(args.truth), args.examples)))
 
 
-def _recipe_name(path) -> str:
+def _set_name(path) -> str:
     """NAME of RUN/NAME, RUN/NAME/ledger or RUN/NAME/ledger/PART.parquet."""
     folder = path.absolute()
     folder = folder.parent if folder.suffix == ".parquet" else folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from lavis_tldr.runs.reduced_sets import RECIPE_STAGES, SHARED_STAGES
+from lavis_tldr.runs.reduced_sets import OWN_STAGES, SHARED_STAGES
 
-_STAGES = [name for name in (*SHARED_STAGES, *RECIPE_STAGES) if name != "repair"]  # which has a command of its own
+_STAGES = [name for name in (*SHARED_STAGES, *OWN_STAGES) if name != "repair"]  # which has a command of its own
 
 
 def add_commands(commands) -> None:

@@ -15,7 +15,7 @@ from lavis_tldr.exports.pairs import COLUMNS, kept_pairs
 from lavis_tldr.files import file_digest
 from lavis_tldr.runs.ledger import ledger_parts
 from lavis_tldr.runs.manifest import digest_of
-from lavis_tldr.runs.reduced_sets import SHARED_STAGES, find_recipe
+from lavis_tldr.runs.reduced_sets import SHARED_STAGES, find_set
 from lavis_tldr.runs.stage_folder import MANIFEST
 
 
@@ -57,7 +57,7 @@ class FinishedLedger:
 
     def __init__(self, run: Path, name: str | None = None):
         self.run = run
-        recipe = find_recipe(run, name)
+        recipe = find_set(run, name)
         paths = ledger_parts(recipe)
         self.folder = paths[0].parent
         manifest = read_json(self.folder / MANIFEST)

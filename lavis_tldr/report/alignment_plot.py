@@ -12,7 +12,7 @@ from lavis_tldr.exports.finished_ledger import FinishedLedger
 from lavis_tldr.reduction.caption_measures import LedgerReader
 from lavis_tldr.report.captions import alignment_of
 from lavis_tldr.runs.ledger import iter_ledger
-from lavis_tldr.runs.reduced_sets import find_recipe
+from lavis_tldr.runs.reduced_sets import find_set
 
 # What is drawn: the ledger's column, and whether of kept samples alone.
 CURVES = {
@@ -78,7 +78,7 @@ def plot_alignments(run: Path | str, path: Path | str, name: str | None = None, 
     """
     from matplotlib.figure import Figure
 
-    ledger, recipe = FinishedLedger(Path(run), name), find_recipe(run, name)
+    ledger, recipe = FinishedLedger(Path(run), name), find_set(run, name)
     edges, counts = alignment_histograms(partial(iter_ledger, ledger.folder))
     if not counts["refined captions of kept pairs"].any():
         raise ValueError(f"{recipe} has no alignment of its refined captions: {_ADVICE}")

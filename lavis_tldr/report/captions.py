@@ -10,7 +10,7 @@ from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.report.stage_rows import config_of
 from lavis_tldr.runs.ledger import iter_ledger
-from lavis_tldr.runs.reduced_sets import find_recipe
+from lavis_tldr.runs.reduced_sets import find_set
 
 
 def caption_report(run: Path | str, name: str | None = None, *, num_examples: int = 10) -> dict:
@@ -29,7 +29,7 @@ def caption_report(run: Path | str, name: str | None = None, *, num_examples: in
         ValueError: If there is no such recipe, or it is not finished.
     """
     ledger = FinishedLedger(Path(run), name)
-    folder = find_recipe(run, name)
+    folder = find_set(run, name)
     read = partial(iter_ledger, ledger.folder)
     return {
         "recipe": str(folder),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lavis_tldr.report.resuming import resume_command
 from lavis_tldr.report.stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
-from lavis_tldr.runs.reduced_sets import CONFIG, RECIPE_STAGES, locate_run, shared_folders, stage_folders
+from lavis_tldr.runs.reduced_sets import CONFIG, OWN_STAGES, locate_run, shared_folders, stage_folders
 from lavis_tldr.runs.repairs import Repairs
 
 SUMMARY = "summary.json"
@@ -49,10 +49,10 @@ def _recipe(folder: Path, shared: dict[str, dict], parts: list[str]) -> dict:
     folders = stage_folders(folder)
     repairs = Repairs.load(folder)
     # Only a recipe that has lost images has a repair.
-    names = [name for name in RECIPE_STAGES if name != "repair" or repairs.replaced]
+    names = [name for name in OWN_STAGES if name != "repair" or repairs.replaced]
     stages = {name: _record(folders[name], folders, parts) for name in names}
     run = folders["encode"].parent
-    uses = [path.relative_to(run).as_posix() for name, path in folders.items() if name not in RECIPE_STAGES]
+    uses = [path.relative_to(run).as_posix() for name, path in folders.items() if name not in OWN_STAGES]
     finished = all(stage["state"] == DONE for stage in [*(shared[name] for name in uses), *stages.values()])
     config = str(folder / CONFIG) if (folder / CONFIG).is_file() else None
     return {

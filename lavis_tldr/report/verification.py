@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lavis_tldr.files import file_digest
-from lavis_tldr.runs.reduced_sets import RECIPE_STAGES, locate_run, open_stage, shared_folders
+from lavis_tldr.runs.reduced_sets import OWN_STAGES, locate_run, open_stage, shared_folders
 
 
 def verify_run(run: Path | str, name: str | None = None) -> dict:
@@ -23,7 +23,7 @@ def verify_run(run: Path | str, name: str | None = None) -> dict:
     """
     root, names = locate_run(run, name)
     folders = [*shared_folders(root, names).values()]
-    folders += [root / recipe / stage for recipe in names for stage in RECIPE_STAGES]
+    folders += [root / recipe / stage for recipe in names for stage in OWN_STAGES]
     checked = {"files": 0, "bytes": 0, "changed": {}}
     for folder in folders:
         stage = open_stage(folder)

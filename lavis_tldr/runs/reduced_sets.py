@@ -17,7 +17,7 @@ from lavis_tldr.runs.stage_folder import MANIFEST, Stage
 
 SHARED_STAGES = ("encode", "caption", "score", "gradient", "cluster")
 VARIED_STAGES = ("score", "cluster")
-RECIPE_STAGES = ("select", "refine", "repair", "ledger", "build")
+OWN_STAGES = ("select", "refine", "repair", "ledger", "build")
 CONFIG, VARIANTS = "config.yaml", "variants.json"
 REPAIR_PLAN = "repaired.json"
 
@@ -36,7 +36,7 @@ def shared_folders(run: Path | str, recipes: Sequence[str]) -> dict[str, Path]:
     found = {run / SHARED_STAGES[0]}
     for recipe in recipes:
         found.update(folder for stage, folder in stage_folders(run / recipe).items() if stage in SHARED_STAGES)
-    if list(recipes) == recipe_names(run):
+    if list(recipes) == set_names(run):
         for stage in SHARED_STAGES:
             manifests = (run / stage).glob(f"*/{MANIFEST}" if stage in VARIED_STAGES else MANIFEST)
             found.update(path.parent for path in manifests)
@@ -60,7 +60,7 @@ def stage_folders(recipe: Path | str) -> dict[str, Path]:
     run = _whole(recipe).parent if recipe.name in ("", "..") else recipe.parent
     shared = {SHARED_STAGES[0]: "", **noted}
     found = {stage: run / stage / shared[stage] for stage in SHARED_STAGES if stage in shared}
-    return {**found, **{stage: recipe / stage for stage in RECIPE_STAGES}}
+    return {**found, **{stage: recipe / stage for stage in OWN_STAGES}}
 
 
 def note_variants(recipe: Path, variants: Mapping[str, str]) -> None:
@@ -135,18 +135,18 @@ def check_layout(run: Path | str) -> None:
         )
 
 
-def is_recipe(folder: Path | str) -> bool:
+def is_set(folder: Path | str) -> bool:
     """Whether the folder is one recipe's: it has the config that started it, or a stage of it."""
     folder = Path(folder)
-    return (folder / CONFIG).is_file() or any((folder / stage / MANIFEST).is_file() for stage in RECIPE_STAGES)
+    return (folder / CONFIG).is_file() or any((folder / stage / MANIFEST).is_file() for stage in OWN_STAGES)
 
 
-def recipe_names(run: Path | str) -> list[str]:
+def set_names(run: Path | str) -> list[str]:
     """Names of the recipes in a run folder, sorted."""
     run = Path(run)
     if not run.is_dir():
         return []
-    return sorted(path.name for path in run.iterdir() if path.name not in SHARED_STAGES and is_recipe(path))
+    return sorted(path.name for path in run.iterdir() if path.name not in SHARED_STAGES and is_set(path))
 
 
 def locate_run(run: Path | str, name: str | None = None) -> tuple[Path, list[str]]:
@@ -160,17 +160,17 @@ def locate_run(run: Path | str, name: str | None = None) -> tuple[Path, list[str
         ValueError: If there is no such folder or recipe, or an earlier version made it.
     """
     run = Path(run)
-    names = recipe_names(run)
+    names = set_names(run)
     if name is None and (names or (run / SHARED_STAGES[0] / MANIFEST).is_file()):
         check_layout(run)
         return run, names
-    recipe = find_recipe(run, name)
+    recipe = find_set(run, name)
     root, name = (run, recipe.name) if recipe != run else (_whole(run).parent, _whole(run).name)
     check_layout(root)
     return root, [name]
 
 
-def find_recipe(run: Path | str, name: str | None = None) -> Path:
+def find_set(run: Path | str, name: str | None = None) -> Path:
     """The folder of one recipe.
 
     Args:
@@ -183,8 +183,8 @@ def find_recipe(run: Path | str, name: str | None = None) -> Path:
     run = Path(run)
     if not run.is_dir():
         raise ValueError(f"there is no run folder {run}: give the output_dir of a reduction.")
-    names = recipe_names(run)
-    if not names and is_recipe(run):
+    names = set_names(run)
+    if not names and is_set(run):
         if name in (None, _whole(run).name):
             return run
         raise ValueError(f"{run} is the folder of recipe {_whole(run).name!r}, not of {name!r}: leave one out.")

@@ -91,7 +91,7 @@ class Context:
         return load_blip(self.config.blip_weights, self.config.blip_model_type)
 
     @cached_property
-    def recipe_root(self) -> Path:
+    def set_root(self) -> Path:
         """Folder of the stages that differ from one reduced set of the run to another."""
         return self.root / self.config.name
 
@@ -108,7 +108,7 @@ class Context:
         return Stage(self.root_of(name), name, {}, {}, self.variants.get(name, ""))
 
     def root_of(self, stage_name: str) -> Path:
-        return self.root if stage_name in SHARED_STAGES else self.recipe_root
+        return self.root if stage_name in SHARED_STAGES else self.set_root
 
     @property
     def variants(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from lavis_tldr.stages.context import Context, finish_on_first, run_parts
 
 def load_plan(context: Context) -> dict[str, str]:
     """Key of each kept sample that was lost, and of its stand-in, or "" where its cluster had none left."""
-    return Repairs.load(context.recipe_root).replaced
+    return Repairs.load(context.set_root).replaced
 
 
 def stage_of(context: Context) -> Stage:

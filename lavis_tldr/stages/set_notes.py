@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.collectives import from_rank_zero
-from lavis_tldr.runs.reduced_sets import CONFIG, RECIPE_STAGES, note_variants, noted_variants, open_stage
+from lavis_tldr.runs.reduced_sets import CONFIG, OWN_STAGES, note_variants, noted_variants, open_stage
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.stages import made_from, refine, select
 from lavis_tldr.stages.context import Context
@@ -15,7 +15,7 @@ from lavis_tldr.stages.context import Context
 _OF_ONE_CALL = ("stages", "restart")  # settings that are not of the set
 
 
-def note_recipe(context: Context, config: DictConfig) -> None:
+def note_set(context: Context, config: DictConfig) -> None:
     """Write down the recipe's config and the shared stages that it uses, on the first process.
 
     Who finds the set can then make it again, repair it, or trace a sample back.
@@ -33,7 +33,7 @@ def note_recipe(context: Context, config: DictConfig) -> None:
         raise ValueError(refusal)
     if not is_main_process():
         return
-    recipe = context.recipe_root
+    recipe = context.set_root
     recipe.mkdir(parents=True, exist_ok=True)
     note_variants(recipe, {name: context.variants.get(name, "") for name in context.config.shared_stages})
     config = OmegaConf.masked_copy(config, list(config))
@@ -46,7 +46,7 @@ def note_recipe(context: Context, config: DictConfig) -> None:
 def _refusal(context: Context) -> str:
     """What is wrong with the recipe as it is; "" where nothing is."""
     try:
-        noted = noted_variants(context.recipe_root) or {}
+        noted = noted_variants(context.set_root) or {}
     except ValueError:  # it is about to be written anew
         noted = {}
     try:
@@ -72,7 +72,7 @@ def _refusal(context: Context) -> str:
 def _made(context: Context) -> dict[str, Stage]:
     """The recipe's stages that have begun, by name, those left out that are to be restarted."""
     restarted = made_from(context.config.restart, context.config.scores_use_captions)
-    found = {name: open_stage(context.recipe_root / name) for name in RECIPE_STAGES if name not in restarted}
+    found = {name: open_stage(context.set_root / name) for name in OWN_STAGES if name not in restarted}
     return {name: stage for name, stage in found.items() if stage is not None}
 
 
@@ -80,4 +80,4 @@ def _check_settings(context: Context, made: dict[str, Stage]) -> None:
     """Refuse other settings than those that the captions and their selection were made with."""
     for name, settings in (("select", select.settings), ("refine", refine.settings)):
         if name in made:
-            _ = Stage(context.recipe_root, name, settings(context), made[name].inputs).manifest
+            _ = Stage(context.set_root, name, settings(context), made[name].inputs).manifest

@@ -12,7 +12,7 @@ from lavis_tldr.codebook.quantizer import codebook_perplexity
 from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.outcomes import summarise
-from lavis_tldr.runs.reduced_sets import RECIPE_STAGES
+from lavis_tldr.runs.reduced_sets import OWN_STAGES
 from lavis_tldr.runs.stage_folder import MANIFEST
 from lavis_tldr.stages import STAGES, encode
 from lavis_tldr.stages.context import Context
@@ -28,19 +28,19 @@ def closing_summary(context: Context, asked: Collection[str]) -> dict:
         context: The run.
         asked: Stages that were to be run. What other recipes have made is not told, unless this one uses it, too.
     """
-    told = {*asked, *context.config.shared_stages, *RECIPE_STAGES}
+    told = {*asked, *context.config.shared_stages, *OWN_STAGES}
     figures: dict = {"stages": {name: stage_figures(context, name) for name in STAGES if name in told}}
     figures["stages"] = {name: value for name, value in figures["stages"].items() if value}
     if "encode" in figures["stages"]:
         figures["codebook"] = codebook_use(context)
     if "build" in figures["stages"]:
-        parts = iter_ledger(context.recipe_root, ["reason", "cluster", "caption_from"])
+        parts = iter_ledger(context.set_root, ["reason", "cluster", "caption_from"])
         figures["counts"] = summarise(parts, context.config.num_clusters)
         figures["captions"] = measure_captions(
-            partial(iter_ledger, context.recipe_root),
+            partial(iter_ledger, context.set_root),
             threshold=context.config.gate if context.config.needs_scores else None,
         )
-        (context.recipe_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+        (context.set_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     for line in summary_lines(figures, context):
         logging.info(line)
     return figures
@@ -85,7 +85,7 @@ def summary_lines(figures: dict, context: Context) -> list[str]:
             *_caption_lines(figures["captions"]),
             f"  clusters {sizes['clusters']} ({sizes['empty']} empty), of {sizes['min']} to {sizes['max']} samples, "
             f"median {sizes['median']:g}",
-            f"  reduced set: {context.recipe_root / 'build'} (datasets: tldr_reduced: path)",
+            f"  reduced set: {context.set_root / 'build'} (datasets: tldr_reduced: path)",
         ]
     return lines
 

@@ -17,7 +17,7 @@ from lavis_tldr.runs.reduced_sets import REPAIR_PLAN, SHARED_STAGES, check_layou
 from lavis_tldr.stages import STAGES, build, made_from, repair
 from lavis_tldr.stages.context import Context
 from lavis_tldr.stages.reduce_config import ReduceConfig
-from lavis_tldr.stages.set_notes import note_recipe
+from lavis_tldr.stages.set_notes import note_set
 from lavis_tldr.stages.summary import closing_summary
 
 _MAX_CODES = 2**16
@@ -118,8 +118,8 @@ class ReduceTask(BaseTask):
             _ = context.blip
         with ExitStack() as held:
             if set(names) - set(SHARED_STAGES):
-                held.enter_context(alone(context.recipe_root))
-                note_recipe(context, self._cfg.config)
+                held.enter_context(alone(context.set_root))
+                note_set(context, self._cfg.config)
             if config.restart:
                 with alone(context.root):
                     self.restart(context)
@@ -179,7 +179,7 @@ class ReduceTask(BaseTask):
                 stage = context.closed_stage(name)
                 stage.restart()
                 if name == "repair":  # of another selection
-                    (context.recipe_root / REPAIR_PLAN).unlink(missing_ok=True)
+                    (context.set_root / REPAIR_PLAN).unlink(missing_ok=True)
                 if name == "build":
                     build.forget_images(stage)
         barrier()

@@ -70,8 +70,8 @@ class RepairTask(ReduceTask):
         """
         context = self.context(model, datasets, run_cfg, ReduceConfig.from_run(run_cfg))
         context.as_made = _AS_MADE
-        _check_recipe(context)
-        with alone(context.recipe_root):
+        _check_captions_made(context)
+        with alone(context.set_root):
             # Of an earlier repair that was cut short.
             self.run_stages(context, ["repair", "ledger"])
             decode, dry_run = bool(run_cfg.get("repair_decode")), bool(run_cfg.get("repair_dry_run"))
@@ -88,18 +88,18 @@ class RepairTask(ReduceTask):
         return {"checked": found.checked, "copied_again": found.uncopied, **figures}
 
 
-def _check_recipe(context: Context) -> None:
+def _check_captions_made(context: Context) -> None:
     """Refuse a config by which stand-ins would be captioned otherwise than the rest was."""
     refined = Stage.as_made(context.root_of("refine"), "refine")
     if refined.inputs["model"] != context.model_digest:
         raise ValueError(
-            f"the captions of {context.recipe_root} were made by another captioner than model.finetuned names now, and "
+            f"the captions of {context.set_root} were made by another captioner than model.finetuned names now, and "
             "its stand-ins would be captioned otherwise than the rest. Name the one that `lavis-tldr reduce` used: "
             "--options model.finetuned=..."
         )
     if lines := changes({"config": refined.config}, {"config": normalise(refine.settings(context))}):
         raise ValueError(
-            f"the captions of {context.recipe_root} were made otherwise than its config says now:\n"
+            f"the captions of {context.set_root} were made otherwise than its config says now:\n"
             + "".join(f"  {line}\n" for line in lines)
             + "Give the settings that they were made with as --options run.recipe=... and the like."
         )
@@ -109,7 +109,7 @@ def _check_recipe(context: Context) -> None:
             if made_by.get(name) != digest:
                 key = "blip_weights" if name == "blip" else "similarity_weights"
                 raise ValueError(
-                    f"the captions of {context.recipe_root} were scored by another {name} than run.{key} names now. "
+                    f"the captions of {context.set_root} were scored by another {name} than run.{key} names now. "
                     f"Name the one that `lavis-tldr reduce` used: --options run.{key}=..."
                 )
 
@@ -138,7 +138,7 @@ def _has_copy(context: Context, part_name: str, place: dict, decode: bool) -> bo
     """Whether the set's own copy of an image is there."""
     if context.config.images != "export":
         return False
-    copies = context.recipe_root / "build" / build.IMAGES / part_name
+    copies = context.set_root / "build" / build.IMAGES / part_name
     copy = find_exported(copies, place["image_key"])
     return bool(copy) and not image_problem(ImageLocation(str(copies / copy)), place["image_key"], decode=decode)
 
@@ -170,7 +170,7 @@ def _look(context: Context, decode: bool) -> _Found:
 
 def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -> dict:
     """Choose the stand-ins and write them down; the stages made from the set as it was are forgotten."""
-    before = Repairs.load(context.recipe_root)
+    before = Repairs.load(context.set_root)
     places: dict[str, tuple[str, dict]] = {}
 
     def ranked(clusters: np.ndarray, above: int, up_to: int) -> Iterator[tuple[int, int, str]]:
@@ -188,12 +188,12 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
             "%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other"
         )
     if len(replaced) > _TOLD:
-        logging.info("... and %d more: %s", len(replaced) - _TOLD, context.recipe_root / REPAIR_PLAN)
+        logging.info("... and %d more: %s", len(replaced) - _TOLD, context.set_root / REPAIR_PLAN)
     if replaced and not dry_run:
         # First what was made from the set as it was: cut short after that, it is made again as it was.
         for name in reversed(_AGAIN):
             context.closed_stage(name).restart()
-        Repairs({**before.replaced, **replaced}, before.passed_over.union(passed_over)).save(context.recipe_root)
+        Repairs({**before.replaced, **replaced}, before.passed_over.union(passed_over)).save(context.set_root)
     return {**Repairs(replaced).counts(), "understudies_lost": len(passed_over)}
 
 

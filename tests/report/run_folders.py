@@ -128,7 +128,7 @@ def write_select(recipe: Path, config: dict, inputs: dict, outcome: dict) -> Sta
     return write_stage(recipe / "select", config, inputs, columns, {"read": 7, "kept": kept})
 
 
-def write_refine(recipe: Path, select: Stage, outcome: dict, recipe_name: str) -> Stage:
+def write_refine(recipe: Path, select: Stage, outcome: dict, set_name: str) -> Stage:
     columns = {}
     for part, keys in PARTS.items():
         kept = [key for key in keys if outcome[key][3]]
@@ -140,7 +140,7 @@ def write_refine(recipe: Path, select: Stage, outcome: dict, recipe_name: str) -
             "alignment_generated": [GENERATED for _ in kept],
             "alignment_refined": [outcome[key][2] for key in kept],
         }
-    config = {"recipe": recipe_name, "alignment_threshold": 0.1} if recipe_name == "gated" else {"recipe": recipe_name}
+    config = {"recipe": set_name, "alignment_threshold": 0.1} if set_name == "gated" else {"recipe": set_name}
     return write_stage(recipe / "refine", config, {"select": select.digest}, columns, {"read": len(kept)})
 
 

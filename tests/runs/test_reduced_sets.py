@@ -6,11 +6,11 @@ import pytest
 
 from lavis_tldr.runs.reduced_sets import (
     check_layout,
-    find_recipe,
-    is_recipe,
+    find_set,
+    is_set,
     locate_run,
     note_variants,
-    recipe_names,
+    set_names,
     shared_folders,
     stage_folders,
     stage_name,
@@ -38,26 +38,26 @@ def run(tmp_path):
 
 
 def test_names_are_sorted_and_shared_stages_are_none(run):
-    assert recipe_names(run) == ["best", "paper"]
-    assert not is_recipe(run)
-    assert recipe_names(run / "nowhere") == []
+    assert set_names(run) == ["best", "paper"]
+    assert not is_set(run)
+    assert set_names(run / "nowhere") == []
 
 
 def test_by_name(run):
-    assert find_recipe(run, "paper") == run / "paper"
+    assert find_set(run, "paper") == run / "paper"
 
 
 def test_name_may_be_left_out_where_there_is_one(tmp_path):
     add_stage(tmp_path / "only" / "select")
-    assert find_recipe(tmp_path) == tmp_path / "only"
-    assert find_recipe(str(tmp_path)) == tmp_path / "only"
+    assert find_set(tmp_path) == tmp_path / "only"
+    assert find_set(str(tmp_path)) == tmp_path / "only"
 
 
 def test_the_recipes_own_folder(run, monkeypatch):
-    assert find_recipe(run / "paper") == run / "paper"
-    assert find_recipe(run / "paper", "paper") == run / "paper"
+    assert find_set(run / "paper") == run / "paper"
+    assert find_set(run / "paper", "paper") == run / "paper"
     monkeypatch.chdir(run / "paper" / "select")
-    assert find_recipe("..", "paper").resolve() == run / "paper"
+    assert find_set("..", "paper").resolve() == run / "paper"
 
 
 def test_the_run_and_all_its_recipes(run, monkeypatch):
@@ -81,7 +81,7 @@ def test_a_run_without_recipes_yet(tmp_path):
 @pytest.mark.parametrize("stage", ["select", "ledger", "build"])
 def test_a_recipe_may_be_called_like_a_stage(tmp_path, stage):
     add_stage(tmp_path / stage / "select")
-    assert find_recipe(tmp_path) == tmp_path / stage
+    assert find_set(tmp_path) == tmp_path / stage
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_recipe_may_be_called_like_a_stage(tmp_path, stage):
 )
 def test_what_is_wrong_is_told(run, folder, name, told):
     with pytest.raises(ValueError, match=told.replace(".", r"\.")):
-        find_recipe(run / folder, name)
+        find_set(run / folder, name)
 
 
 def test_stages_that_a_recipe_uses(run, monkeypatch):

@@ -183,9 +183,9 @@ def test_every_selection_equals_the_naive_one(rows, config, group_rows):
         run_stages(context, "select")
         write_refined(context)
         run_stages(context, "ledger", "build")
-        ledger = read_ledger(context.recipe_root)
-        annotations = json.loads((context.recipe_root / "build/annotations.json").read_text())
-        listed = (context.recipe_root / "build/keys.txt").read_text().split()
+        ledger = read_ledger(context.set_root)
+        annotations = json.loads((context.set_root / "build/annotations.json").read_text())
+        listed = (context.set_root / "build/keys.txt").read_text().split()
 
     check_ledger(ledger, num_read=len(rows))  # kept + dropped + failed = read, and no key twice
     found = {row["key"]: row for row in ledger.to_pylist()}

@@ -176,9 +176,9 @@ def draw(context: Context, num_samples: int, part_size: int) -> None:
 
 def draw_captions(context: Context) -> None:
     """What refine would have written, of the kept samples."""
-    stage = Stage(context.recipe_root, "refine", {}, {})
+    stage = Stage(context.set_root, "refine", {}, {})
     stage.open()
-    selection = context.recipe_root / "select"
+    selection = context.set_root / "select"
     for part in context.parts.source.parts:
         table = pq.read_table(selection / f"{part.name}.parquet", columns=["key", "kept"])
         keys = table["key"].filter(table["kept"])
