@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from lavis_tldr.files import file_digest
 from lavis_tldr.runs.manifest import digest_of
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import SHARED_STAGES, used_stages, variants_of
 from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.train import build_parts, run_config
 
@@ -76,7 +77,7 @@ def shared_stages(config: DictConfig) -> dict[Path, bool]:
     """
     settings = ReduceConfig.from_run(config.run)
     root = Path(config.run.output_dir)
-    variants = {name: settings.variants.get(name, "") for name in settings.shared_stages}
+    variants = {name: variants_of(settings).get(name, "") for name in used_stages(settings) if name in SHARED_STAGES}
     return {root / name / variant: _is_done(root, name, variant) for name, variant in variants.items()}
 
 

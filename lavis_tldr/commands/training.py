@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lavis_tldr.runs.reduced_sets import OWN_STAGES, SHARED_STAGES
+from lavis_tldr.runs.stages import OWN_STAGES, SHARED_STAGES
 
 _STAGES = [name for name in (*SHARED_STAGES, *OWN_STAGES) if name != "repair"]  # which has a command of its own
 

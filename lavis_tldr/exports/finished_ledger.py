@@ -15,8 +15,9 @@ from lavis_tldr.exports.pairs import COLUMNS, kept_pairs
 from lavis_tldr.files import file_digest
 from lavis_tldr.runs.ledger import ledger_parts
 from lavis_tldr.runs.manifest import digest_of
-from lavis_tldr.runs.reduced_sets import SHARED_STAGES, find_set
+from lavis_tldr.runs.reduced_sets import find_set
 from lavis_tldr.runs.stage_folder import MANIFEST
+from lavis_tldr.runs.stages import SHARED_STAGES
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Alignment:
     """A way to score how well a caption fits its image; higher is better.
 
     Attributes:
-        columns: What the stage ``score`` writes.
+        columns: What the stage ``score`` writes: name of each column, and what it is.
         threshold: The score from which on a caption fits, where that is plain: above 0 where image and caption are
             likelier together than by chance (pointwise mutual information), above 0.5 where a match is as likely as
             not; else None.
@@ -28,20 +28,22 @@ class Alignment:
         uses_captions: Whether it compares the caption with the generated one.
     """
 
-    columns: tuple[str, ...]
+    columns: Mapping[str, str]
     threshold: float | None = None
     embeds_captions: bool = False
     uses_blip: bool = False
     uses_captions: bool = False
 
 
+_LIKELIHOOD = {"likelihood_gain": "How much likelier the captioner finds the caption with its own image, by the token."}
+_SIMILARITY = {"similarity": "Cosine of the sentence embeddings of the original and the generated caption."}
 ALIGNMENTS = {
-    "contrastive": Alignment(("contrast",), 0.0, embeds_captions=True),
-    "likelihood": Alignment(("likelihood_gain",), 0.0),
-    "similarity": Alignment(("similarity",), embeds_captions=True, uses_captions=True),
-    "both": Alignment(("likelihood_gain", "similarity"), embeds_captions=True, uses_captions=True),
-    "itm": Alignment(("itm",), 0.5, uses_blip=True),
-    "itc": Alignment(("itc",), uses_blip=True),
+    "contrastive": Alignment({"contrast": "Score of the fitted heads."}, 0.0, embeds_captions=True),
+    "likelihood": Alignment(_LIKELIHOOD, 0.0),
+    "similarity": Alignment(_SIMILARITY, embeds_captions=True, uses_captions=True),
+    "both": Alignment({**_LIKELIHOOD, **_SIMILARITY}, embeds_captions=True, uses_captions=True),
+    "itm": Alignment({"itm": "Probability of a match by BLIP."}, 0.5, uses_blip=True),
+    "itc": Alignment({"itc": "Cosine of image and caption by BLIP."}, uses_blip=True),
 }
 
 
@@ -81,7 +83,7 @@ def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping
     Returns:
         (N,), float32; NaN where a score that is asked for is NaN.
     """
-    columns = ALIGNMENTS[kind].columns
+    columns = list(ALIGNMENTS[kind].columns)
     if len(columns) == 1:
         return scores[columns[0]].astype(np.float32)
     standardized = [moments[name].standardize(scores[name]) for name in columns]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lavis_tldr.report.resuming import resume_command
 from lavis_tldr.report.stage_record import DONE, NOT_BEGUN, changed_inputs, source_parts, stage_record
-from lavis_tldr.runs.reduced_sets import CONFIG, OWN_STAGES, locate_run, shared_folders, stage_folders
+from lavis_tldr.runs.reduced_sets import CONFIG, locate_run, shared_folders, stage_folders
 from lavis_tldr.runs.repairs import Repairs
+from lavis_tldr.runs.stages import OWN_STAGES
 
 SUMMARY = "summary.json"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lavis_tldr.files import file_digest
-from lavis_tldr.runs.reduced_sets import OWN_STAGES, locate_run, open_stage, shared_folders
+from lavis_tldr.runs.reduced_sets import locate_run, open_stage, shared_folders
+from lavis_tldr.runs.stages import OWN_STAGES
 
 
 def verify_run(run: Path | str, name: str | None = None) -> dict:

@@ -17,53 +17,16 @@ import pyarrow.parquet as pq
 from lavis_tldr.files import TEMPORARY_PREFIX
 
 from lavis_tldr.runs.outcomes import DROPPED, FAILED, KEPT, reasons
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import check_keys, join_by_key
 from lavis_tldr.reduction.words import count_words
 
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("image_key", pa.string()),
-        ("part", pa.string()),
-        ("caption_original", pa.string()),
-        ("error", pa.string()),  # "" where usable
-        ("cluster", pa.int32()),  # -1 where in none
-        ("distance", pa.float32()),  # squared L2 to the centroid; NaN where in no cluster
-        ("prototype_distance", pa.float32()),  # cosine distance to the centroid, likewise
-        ("alignment", pa.float32()),  # NaN where not scored
-        ("score", pa.float32()),  # what the selection ranked by, higher was kept first; NaN where the draw decided
-        ("kept", pa.bool_()),
-        ("reason", pa.string()),
-        ("understudy", pa.int32()),  # 1: the first of its cluster to step in for a kept one; 0: kept, or failed
-        ("caption_generated", pa.string()),
-        ("caption", pa.string()),
-        ("caption_from", pa.string()),  # "original", "generated", "original_generated", "drawn" or ""
-        ("alignment_generated", pa.float32()),  # of caption_generated; NaN where it was not asked for
-        ("alignment_refined", pa.float32()),  # of caption; likewise
-        ("image_path", pa.string()),
-        ("image_offset", pa.int64()),  # -1: the whole file
-        ("image_size", pa.int64()),
-    ]
-)
-
-
+_SPEC = STAGES["ledger"]
+SCHEMA = _SPEC.schema
+# What the ledger has of a record as encode has it.
+RECORD_COLUMNS = [name for name in STAGES["encode"].column_names if name in _SPEC.column_names]
 # What a record that was not selected, or not kept, has in the columns of those stages.
-_FILL = {
-    "cluster": -1,
-    "distance": np.nan,
-    "prototype_distance": np.nan,
-    "alignment": np.nan,
-    "score": np.nan,
-    "filtered": False,
-    "kept": False,
-    "understudy": 0,
-    "duplicate_of": "",
-    "caption_generated": "",
-    "caption": "",
-    "caption_from": "",
-    "alignment_generated": np.nan,
-    "alignment_refined": np.nan,
-}
+_FILL = {column.name: column.fill for name in ("select", "refine") for column in STAGES[name].columns[1:]}
 
 
 def ledger_of(
@@ -81,10 +44,9 @@ def ledger_of(
 
     Args:
         part: Its name.
-        records: All its records: key, image_key, caption_original, error and the image's place.
-        selection: The usable ones: key, cluster, distance, prototype_distance, alignment, score, filtered, kept,
-            understudy, duplicate_of.
-        refined: The kept ones: key, caption_generated, caption, caption_from, alignment_generated, alignment_refined.
+        records: All its records: `RECORD_COLUMNS`.
+        selection: The usable ones: columns of the stage select.
+        refined: The kept ones: columns of the stage refine.
         criterion: By what samples were selected (``criteria.SELECTIONS``).
         prefilter: By what they were filtered before, or "".
         min_words: Fewest words of an original caption; those with fewer were filtered, too.

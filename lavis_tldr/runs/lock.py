@@ -22,7 +22,7 @@ def run_lock(root: Path) -> Iterator[None]:
     here, so its lock has to be deleted by hand.
 
     Args:
-        root: A run folder or a recipe's in it; made if missing.
+        root: A run folder or a set's in it; made if missing.
 
     Raises:
         ValueError: If another job holds it; says which.

@@ -1,4 +1,4 @@
-"""What repairs of a recipe have changed: which samples were lost, and which stand in for them."""
+"""What repairs of a set have changed: which samples were lost, and which stand in for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lavis_tldr.files import write_whole
 
-from lavis_tldr.runs.reduced_sets import REPAIR_PLAN
+
+REPAIR_PLAN = "repaired.json"
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class Repairs:
     passed_over: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, recipe: Path) -> Repairs:
-        """Those of a recipe; none where it was never repaired.
+    def load(cls, folder: Path) -> Repairs:
+        """Those of a set; none where it was never repaired.
 
         Raises:
             ValueError: If the file that tells them is damaged.
         """
-        path = recipe / REPAIR_PLAN
+        path = folder / REPAIR_PLAN
         if not path.is_file():
             return cls()
         try:
@@ -41,10 +42,10 @@ class Repairs:
                 "repair` anew."
             ) from error
 
-    def save(self, recipe: Path) -> None:
-        """Write them into a recipe's folder."""
+    def save(self, folder: Path) -> None:
+        """Write them into a set's folder."""
         plan = {"replaced": self.replaced, "understudies_lost": sorted(self.passed_over)}
-        with write_whole(recipe / REPAIR_PLAN) as path:
+        with write_whole(folder / REPAIR_PLAN) as path:
             path.write_text(json.dumps(plan, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def counts(self) -> dict[str, int]:

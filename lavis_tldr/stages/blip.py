@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from lavis_tldr.datasets.image_features import load_images
+from lavis_tldr.runs.stages import PLACE
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.stages.context import Context
-
-PLACE = ["image_path", "image_offset", "image_size"]
 
 
 def score_captions(context: Context, rows: pa.Table, captions: list[str]) -> np.ndarray:

@@ -18,16 +18,9 @@ from lavis_tldr.models.collectives import barrier
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.stages import ledger
 from lavis_tldr.stages.context import Context, finish_on_first, share_missing
 
 ANNOTATIONS, KEYS, IMAGES = "annotations.json", "keys.txt", "images"
-
-
-def stage_of(context: Context) -> Stage:
-    return context.stage(
-        "build", lambda: ({"images": context.config.images}, {"ledger": ledger.stage_of(context).digest})
-    )
 
 
 def run(context: Context, stage: Stage) -> None:
@@ -48,7 +41,7 @@ def run(context: Context, stage: Stage) -> None:
     if is_main_process():
         with stage.write(ANNOTATIONS) as path, stage.write(KEYS) as keys, open(keys, "w", encoding="utf-8") as file:
             written = write_annotations(path, _listed(_all_rows(context, stage), file))
-        counts = {"read": ledger.stage_of(context).manifest["counts"]["read"], "written": written}
+        counts = {"read": context.stage("ledger").manifest["counts"]["read"], "written": written}
     finish_on_first(stage, counts, time.monotonic() - started)
 
 
@@ -58,7 +51,7 @@ def _rows_path(stage: Stage, part_name: str) -> Path:
 
 def _write_rows(context: Context, stage: Stage, part_name: str) -> None:
     """The annotation rows of a part, a line each, once its images are there."""
-    (kept,) = iter_ledger(ledger.stage_of(context).part_path(part_name), only_kept=True)
+    (kept,) = iter_ledger(context.stage("ledger").part_path(part_name), only_kept=True)
     files = None
     if context.config.images == "export":
         files = _export(kept, stage.folder / IMAGES, part_name)

@@ -8,21 +8,15 @@ import pyarrow.compute as pc
 import torch
 
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import join_by_key
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import encode
-from lavis_tldr.stages.context import Context, finish_on_first, run_parts
-
-SCHEMA = pa.schema([("key", pa.string()), ("caption_generated", pa.string())])
+from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
 
 
-def stage_of(context: Context) -> Stage:
-    return context.stage("caption", lambda: _definition(context))
-
-
-def _definition(context: Context) -> tuple[dict, dict[str, str]]:
-    settings = {"decoding": vars(context.config.decoding), "bf16": context.config.bf16}
-    return settings, {"encode": encode.stage_of(context).digest, "model": context.model_digest}
+def given(context: Context) -> Given:
+    return Given(inputs={"model": context.model_digest})
 
 
 def run(context: Context, stage: Stage) -> None:
@@ -34,10 +28,10 @@ def run(context: Context, stage: Stage) -> None:
 
 def _captioned(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
     for part in parts:
-        table = context.load_part(encode.stage_of(context), part.name, ["key", "codes"])
+        table = context.load_part(context.stage("encode"), part.name, ["key", "codes"])
         codes = encode.codes_of(table, context.model.num_patches)
         keys = table["key"].filter(table["codes"].is_valid())
-        yield pa.table({"key": keys, "caption_generated": caption(context, codes)}, schema=SCHEMA)
+        yield pa.table({"key": keys, "caption_generated": caption(context, codes)}, schema=STAGES["caption"].schema)
 
 
 def caption(context: Context, codes: np.ndarray) -> list[str]:
@@ -53,7 +47,7 @@ def caption(context: Context, codes: np.ndarray) -> list[str]:
 
 def load_captions(context: Context, part_name: str, keys: pa.ChunkedArray) -> list[str]:
     """The stage's captions of some samples of a part, in the order of ``keys``."""
-    found = context.load_part(stage_of(context), part_name, SCHEMA.names)
+    found = context.load_part(context.stage("caption"), part_name, STAGES["caption"].column_names)
     found = found.filter(pc.is_in(found["key"], keys.combine_chunks()))
     joined = join_by_key(pa.table({"key": keys}), found, left_name="those to caption", right_name="caption")
     return joined["caption_generated"].to_pylist()

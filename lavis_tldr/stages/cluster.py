@@ -11,9 +11,10 @@ from lavis.common.dist_utils import is_main_process
 from lavis_tldr.reduction.clustering import assign, fit_kmeans
 from lavis_tldr.reduction.prototypes import prototype_distances, sizes_and_spreads
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import encode
-from lavis_tldr.stages.context import Context, finish_on_first, make_once, run_parts
+from lavis_tldr.stages.context import Context, Given, finish_on_first, make_once, run_parts
 from lavis_tldr.stages.representer import PairRepresenter, inputs_of
 from lavis_tldr.stages.sampling import Sample, draw_sample, load_drawn
 
@@ -21,24 +22,8 @@ _BLOCK = 4096  # rows represented at once
 SIZES, SPREADS, CENTROIDS = "sizes.npy", "spreads.npy", "centroids.npy"
 
 
-def stage_of(context: Context) -> Stage:
-    return context.stage("cluster", lambda: (_settings(context), _inputs(context)))
-
-
-def _inputs(context: Context) -> dict[str, str]:
-    return {"encode": encode.stage_of(context).digest, **inputs_of(context)}
-
-
-def _settings(context: Context) -> dict:
-    config = context.config
-    settings = {
-        "representation": config.representation,
-        "num_clusters": config.num_clusters,
-        "fit_size": config.fit_size,
-        "seed": config.seed,
-        "prototype_distance": "cosine",  # tells the stage from one made before it had that column
-    }
-    return settings | ({"tfidf": config.tfidf} if config.representation == "histogram" else {})
+def given(context: Context) -> Given:
+    return Given({"prototype_distance": "cosine"}, inputs_of(context))
 
 
 def run(context: Context, stage: Stage) -> None:
@@ -101,8 +86,8 @@ def _assigned(
         starts = range(0, max(len(table), 1), _BLOCK)
         blocks = [_placed(represented(table.slice(i, _BLOCK)), centroids) for i in starts]
         columns = map(np.concatenate, zip(*blocks, strict=True))
-        names = ("cluster", "distance", "prototype_distance")
-        yield pa.table({"key": table["key"], **dict(zip(names, columns, strict=True))})
+        schema = STAGES["cluster"].schema
+        yield pa.table([table["key"], *columns], schema=schema)
 
 
 def _placed(features: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,7 +102,7 @@ def load_array(context: Context, name: str) -> np.ndarray:
     Raises:
         ValueError: If the file holds something else, such as a pickle, which is never loaded.
     """
-    path, num_clusters = stage_of(context).folder / name, context.config.num_clusters
+    path, num_clusters = context.stage("cluster").folder / name, context.config.num_clusters
     try:
         found = np.load(path, allow_pickle=False)
         if len(found) == num_clusters:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -23,13 +25,33 @@ from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.collectives import barrier, from_rank_zero
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
-from lavis_tldr.runs.reduced_sets import SHARED_STAGES
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, variants_of
 from lavis_tldr.scoring.blip_matching import BlipMatching, load_blip
 from lavis_tldr.sources import Part
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
 _PATIENCE = 90  # seconds that a network file system may take to show another node's files
+
+
+@dataclass(frozen=True)
+class Given:
+    """What decides a stage's outcome and the run's settings do not tell; its module's function ``given`` returns it.
+
+    Attributes:
+        settings: By name, as the table of stages has them.
+        inputs: Digests by name, likewise.
+        made_from: Stages besides those that the settings ask for.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    made_from: tuple[str, ...] = ()
+
+
+def stage_module(name: str) -> ModuleType:
+    """The module that runs a stage: ``run(context, stage)``, and ``given(context)`` where there is more to tell."""
+    return import_module(f"lavis_tldr.stages.{name}")
 
 
 @dataclass
@@ -95,25 +117,38 @@ class Context:
         """Folder of the stages that differ from one reduced set of the run to another."""
         return self.root / self.config.name
 
-    def stage(self, name: str, define: Callable[[], tuple[dict, dict[str, str]]]) -> Stage:
-        """A stage; ``define`` gives what decides its outcome: settings, and digests of its inputs."""
+    def stage(self, name: str) -> Stage:
+        """A stage with what decides its outcome: settings, and digests of its inputs.
+
+        Raises:
+            ValueError: If a stage that it is made from is not finished.
+        """
         if name not in self._stages:
             root, variant = self.root_of(name), self.variants.get(name, "")
             made = name in self.as_made
-            self._stages[name] = Stage.as_made(root, name, variant) if made else Stage(root, name, *define(), variant)
+            stage = Stage.as_made(root, name, variant) if made else Stage(root, name, *self._made_from(name), variant)
+            self._stages[name] = stage
         return self._stages[name]
+
+    def _made_from(self, name: str) -> tuple[dict, dict[str, str]]:
+        """Settings of a stage and digests of its inputs, as the table of stages and its own module say."""
+        spec, module = STAGES[name], stage_module(name)
+        given = module.given(self) if hasattr(module, "given") else Given()
+        links = {before: self.stage(before).digest for before in (*spec.links_of(self.config), *given.made_from)}
+        return spec.settings_of(self.config, given.settings), {**links, **given.inputs}
 
     def closed_stage(self, name: str) -> Stage:
         """A stage by its folder alone, to delete or to look at, whatever it was made from."""
         return Stage(self.root_of(name), name, {}, {}, self.variants.get(name, ""))
 
     def root_of(self, stage_name: str) -> Path:
+        """The folder that a stage's folder lies in."""
         return self.root if stage_name in SHARED_STAGES else self.set_root
 
     @property
     def variants(self) -> dict[str, str]:
         """Which variant of the shared stages this reduced set uses, by stage."""
-        return self.config.variants
+        return variants_of(self.config)
 
     def forget_stages(self) -> None:
         """After a stage was restarted: those after it have other inputs."""

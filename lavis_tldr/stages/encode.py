@@ -17,38 +17,21 @@ from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
-from lavis_tldr.stages.context import Context, finish_on_first, run_parts, share
+from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts, share
 
 _DIGEST_THREADS = 8
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("image_key", pa.string()),
-        ("caption_original", pa.string()),
-        ("error", pa.string()),  # "" where usable
-        ("image_path", pa.string()),
-        ("image_offset", pa.int64()),  # -1: the whole file
-        ("image_size", pa.int64()),
-        ("codes", pa.list_(pa.uint16())),  # L of them; null where there is an error
-        ("feature", pa.list_(pa.float16())),  # mean patch feature before quantizing, and [CLS], 2 D wide; null likewise
-    ]
-)
 
 
-def stage_of(context: Context) -> Stage:
-    return context.stage("encode", lambda: _definition(context))
-
-
-def _definition(context: Context) -> tuple[dict, dict[str, str]]:
+def given(context: Context) -> Given:
     settings = {
         "source": context.parts.source.describe(),
         "vis_processor": context.parts.processor_config,
-        "bf16": context.config.bf16,
         "cached_features": context.cached_features is not None,
         "feature": "mean and [CLS]",
     }
-    return settings, {"model": context.model_digest, **_part_digests(context)}
+    return Given(settings, {"model": context.model_digest, **_part_digests(context)})
 
 
 def _part_digests(context: Context) -> dict[str, str]:
@@ -208,20 +191,20 @@ def _table(context: Context, work: _PartWork) -> pa.Table:
             "codes": list_column(codes, usable),
             "feature": list_column(pooled, usable),
         },
-        schema=SCHEMA,
+        schema=STAGES["encode"].schema,
     )
     return with_code_statistics(table, codes, context.model.quantizer.num_codes)
 
 
 def statistics(context: Context) -> CodeStatistics:
     """What the codes of the whole set add up to."""
-    stage = stage_of(context)
+    stage = context.stage("encode")
     return code_statistics(map(stage.part_path, context.part_names), context.model.quantizer.num_codes)
 
 
 def load_usable(context: Context, part_name: str, columns: list[str]) -> pa.Table:
     """Columns of a part's usable records."""
-    table = context.load_part(stage_of(context), part_name, [*columns, "error"])
+    table = context.load_part(context.stage("encode"), part_name, [*columns, "error"])
     return table.filter(pc.equal(table["error"], ""))
 
 
@@ -232,7 +215,7 @@ def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:
 
 def load_codes(context: Context, part_name: str) -> np.ndarray:
     """The codes of a part's usable records, (N, L), uint16."""
-    return codes_of(context.load_part(stage_of(context), part_name, ["codes"]), context.model.num_patches)
+    return codes_of(context.load_part(context.stage("encode"), part_name, ["codes"]), context.model.num_patches)
 
 
 def features_of(table: pa.Table, width: int) -> np.ndarray:

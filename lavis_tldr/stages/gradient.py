@@ -6,6 +6,7 @@ import pyarrow as pa
 import torch
 
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.scoring.gradients import GradientScorer, TokenPairs, fit_gradients
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import encode
@@ -13,17 +14,7 @@ from lavis_tldr.stages.context import Context, finish_on_first, make_once, run_p
 from lavis_tldr.stages.sampling import draw_sample, load_drawn
 
 NETWORK = "network.safetensors"
-SCHEMA = pa.schema([("key", pa.string()), ("gradient", pa.float32())])
 _COLUMNS = ["key", "image_key", "caption_original", "feature"]
-
-
-def stage_of(context: Context) -> Stage:
-    return context.stage("gradient", lambda: _definition(context))
-
-
-def _definition(context: Context) -> tuple[dict, dict[str, str]]:
-    settings = {"fit_size": context.config.fit_size, "seed": context.config.alignment_seed}
-    return settings, {"encode": encode.stage_of(context).digest}
 
 
 def run(context: Context, stage: Stage) -> None:
@@ -60,4 +51,6 @@ def _pairs(context: Context, table: pa.Table) -> TokenPairs:
 def _scored(context: Context, scorer: GradientScorer, parts: list[Part]) -> Iterator[pa.Table]:
     for part in parts:
         table = encode.load_usable(context, part.name, _COLUMNS)
-        yield pa.table({"key": table["key"], "gradient": scorer(_pairs(context, table))}, schema=SCHEMA)
+        yield pa.table(
+            {"key": table["key"], "gradient": scorer(_pairs(context, table))}, schema=STAGES["gradient"].schema
+        )

@@ -85,7 +85,7 @@ def write_by_cluster(context: Context, groups: Groups) -> None:
                 table = table.append_column(column, pa.array(values))
         if config.duplicate_threshold is not None:
             column = COLUMNS[config.duplicate_by]
-            compared = context.load_part(encode.stage_of(context), name, [column])
+            compared = context.load_part(context.stage("encode"), name, [column])
             table = table.append_column(column, compared[column].drop_null())
         with write_whole(groups.by_cluster(name)) as path:
             write_bins(table, groups.of_cluster[table["cluster"].to_numpy()], groups.number, path)

@@ -5,19 +5,9 @@ import pyarrow as pa
 
 from lavis_tldr.reduction.alignments import ALIGNMENTS, Moments, combine_scores
 from lavis_tldr.reduction.criteria import CRITERIA, score_by
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import join_by_key
-from lavis_tldr.stages import cluster, gradient, score
 from lavis_tldr.stages.context import Context
-
-
-def inputs_of(context: Context) -> dict[str, str]:
-    """Digests of the stages that the measures come from."""
-    inputs = {"cluster": cluster.stage_of(context).digest}
-    if context.config.needs_scores:
-        inputs["score"] = score.stage_of(context).digest
-    if context.config.needs_gradients:
-        inputs["gradient"] = gradient.stage_of(context).digest
-    return inputs
 
 
 class Measures:
@@ -36,19 +26,18 @@ class Measures:
         """key, cluster, distance, prototype_distance and alignment (NaN where it is not asked for), and gradient where
         the config needs it."""
         context = self._context
-        columns = ["key", "cluster", "distance", "prototype_distance"]
-        table = context.load_part(cluster.stage_of(context), part_name, columns)
+        table = context.load_part(context.stage("cluster"), part_name, STAGES["cluster"].column_names)
         alignment = self._alignment(part_name, table) if context.config.needs_scores else np.full(len(table), np.nan)
         table = table.append_column("alignment", pa.array(alignment, pa.float32()))
         if context.config.needs_gradients:
-            found = context.load_part(gradient.stage_of(context), part_name, gradient.SCHEMA.names)
+            found = context.load_part(context.stage("gradient"), part_name, STAGES["gradient"].column_names)
             table = join_by_key(table, found, left_name="cluster", right_name="gradient")
         return table
 
     def _alignment(self, part_name: str, table: pa.Table) -> np.ndarray:
         kind = self._context.config.alignment
         columns = ALIGNMENTS[kind].columns
-        scores = self._context.load_part(score.stage_of(self._context), part_name, ["key", *columns])
+        scores = self._context.load_part(self._context.stage("score"), part_name, ["key", *columns])
         joined = join_by_key(table.select(["key"]), scores, left_name="cluster", right_name="score")
         return combine_scores({name: joined[name].to_numpy() for name in columns}, kind, self._moments)
 
@@ -62,7 +51,7 @@ def scores_of(measures: pa.Table, selection: str) -> np.ndarray:
 
 def _moments(context: Context) -> dict[str, Moments]:
     """Of the scores that are standardized before they are added up."""
-    stage = score.stage_of(context)
+    stage = context.stage("score")
 
     def of(name: str) -> Moments:
         return Moments.over(lambda: (table[name].to_numpy() for table in context.load_parts(stage, [name])))

@@ -12,7 +12,7 @@ from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
-from lavis_tldr.runs.reduced_sets import SHARED_STAGES
+from lavis_tldr.runs.stages import SHARED_STAGES
 
 # What is clustered: made of the codes, or of something else that is known of a pair.
 CLUSTERED = (*REPRESENTATIONS, "feature", "text", "blip")
@@ -155,6 +155,11 @@ class ReduceConfig:
         return DecodingOptions(self.num_beams, self.max_len, self.min_len, self.length_penalty)
 
     @property
+    def decoding_settings(self) -> dict:
+        """How captions are decoded, as a manifest holds it."""
+        return vars(self.decoding)
+
+    @property
     def needs_scores(self) -> bool:
         return "aligned" in (self.selection, self.prefilter) or self.scores_refined
 
@@ -191,15 +196,8 @@ class ReduceConfig:
         return f"{self.representation}{weighting}-{self.num_clusters}{fit}-seed{self.seed}"
 
     @property
-    def variants(self) -> dict[str, str]:
-        """Which variant of the shared stages that have several this reduced set uses, by stage."""
-        return {"score": self.alignment, "cluster": self.cluster_variant}
-
-    @property
-    def shared_stages(self) -> tuple[str, ...]:
-        """The shared stages that this reduced set is made from."""
-        wanted = {"caption": self.captions_all, "score": self.needs_scores, "gradient": self.needs_gradients}
-        return tuple(name for name in SHARED_STAGES if wanted.get(name, True))
+    def scores_by_blip(self) -> bool:
+        return ALIGNMENTS[self.alignment].uses_blip
 
     @property
     def embed_captions(self) -> set[str]:
@@ -213,7 +211,7 @@ class ReduceConfig:
     def use_blip(self) -> set[str]:
         """The stages that use BLIP."""
         return {
-            *(["score"] if ALIGNMENTS[self.alignment].uses_blip else []),
+            *(["score"] if self.scores_by_blip else []),
             *(["cluster"] if self.representation == "blip" else []),
         }
 

@@ -9,57 +9,24 @@ import pyarrow.compute as pc
 from lavis_tldr.reduction.alignments import combine_scores
 from lavis_tldr.reduction.refinement import GENERATED, ORIGINAL, refine_captions
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.runs.tables import join_by_key
 from lavis_tldr.sources import Part
-from lavis_tldr.stages import caption, encode, score, select
-from lavis_tldr.stages.context import Context, finish_on_first, run_parts
-
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("caption_generated", pa.string()),
-        ("caption", pa.string()),
-        ("caption_from", pa.string()),
-        ("alignment_generated", pa.float32()),  # NaN where not asked for, or where there is no caption
-        ("alignment_refined", pa.float32()),  # of the column caption; likewise
-    ]
-)
+from lavis_tldr.stages import caption, encode, score
+from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
 
 # Rows of encode's table of one part, the part's name and a caption for each row -> alignment, (N,) float32.
 _Aligner = Callable[[pa.Table, str, list[str]], np.ndarray]
 
 
-def stage_of(context: Context) -> Stage:
-    return context.stage("refine", lambda: (settings(context), _inputs(context)))
-
-
-def _inputs(context: Context) -> dict[str, str]:
-    inputs = {"select": select.stage_of(context).digest, "model": context.model_digest}
-    if context.config.captions_all:
-        inputs["caption"] = caption.stage_of(context).digest
-    if context.config.scores_refined:
-        inputs["score"] = score.stage_of(context).digest
-    return inputs
-
-
-def settings(context: Context) -> dict:
-    """What decides a caption, given its image's codes."""
-    config = context.config
-    found = {
-        "recipe": config.recipe,
-        "joiner": config.joiner,
-        "decoding": vars(config.decoding),
-        "bf16": config.bf16,
-    }
-    if config.scores_refined:
-        found["alignment"] = config.alignment
-    return found | ({"alignment_threshold": config.gate} if config.recipe == "gated" else {})
+def given(context: Context) -> Given:
+    return Given(inputs={"model": context.model_digest})
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write ``refine/<part>.parquet``: columns of `SCHEMA`, of the kept samples."""
+    """Write ``refine/<part>.parquet``: what became of the captions of the kept samples."""
     mine = context.my_parts(stage)
-    selection = select.stage_of(context)
+    selection = context.stage("select")
     refine = Refiner(context)
 
     def refined(part: Part) -> pa.Table:
@@ -85,7 +52,7 @@ class Refiner:
             wanted: key and alignment of the samples.
 
         Returns:
-            Columns of `SCHEMA`, in the order of the part.
+            The stage's columns, in the order of the part.
         """
         rows = self._rows(part, wanted)
         original, generated = rows["caption_original"].to_pylist(), _generated(self.context, part.name, rows)
@@ -108,11 +75,13 @@ class Refiner:
             "alignment_generated": alignment_generated,
             "alignment_refined": self._align_refined(rows, part.name, captions, origins, alignment_generated),
         }
-        return pa.table(columns, schema=SCHEMA)
+        return pa.table(columns, schema=STAGES["refine"].schema)
 
     def _rows(self, part: Part, wanted: pa.Table) -> pa.Table:
-        columns = encode.SCHEMA.names if self.context.config.scores_refined else ["key", "caption_original", "codes"]
-        table = self.context.load_part(encode.stage_of(self.context), part.name, columns)
+        columns = ["key", "caption_original", "codes"]
+        if self.context.config.scores_refined:
+            columns += ["image_key", "feature", *PLACE]
+        table = self.context.load_part(self.context.stage("encode"), part.name, columns)
         table = table.filter(pc.is_in(table["key"], wanted["key"].combine_chunks()))
         return join_by_key(table, wanted, left_name="encode", right_name="select")
 
@@ -138,7 +107,7 @@ def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
 
 def _aligner(context: Context) -> _Aligner:
     """How well captions fit their images, by the scorer that has scored the originals."""
-    scorer = score.scorer_of(context, score.stage_of(context))
+    scorer = score.scorer_of(context, context.stage("score"))
 
     def align(rows: pa.Table, part_name: str, captions: list[str]) -> np.ndarray:
         if not captions:

@@ -10,8 +10,8 @@ from lavis_tldr.runs.manifest import digest_of
 from lavis_tldr.runs.repairs import Repairs
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.sources import Part
-from lavis_tldr.stages import refine, select
-from lavis_tldr.stages.context import Context, finish_on_first, run_parts
+from lavis_tldr.stages import refine
+from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
 
 
 def load_plan(context: Context) -> dict[str, str]:
@@ -19,14 +19,8 @@ def load_plan(context: Context) -> dict[str, str]:
     return Repairs.load(context.set_root).replaced
 
 
-def stage_of(context: Context) -> Stage:
-    return context.stage("repair", lambda: _definition(context))
-
-
-def _definition(context: Context) -> tuple[dict, dict[str, str]]:
-    # The plan's digest, not the plan: it may name millions.
-    settings = {**refine.settings(context), "plan": digest_of(load_plan(context))}
-    return settings, {"refine": refine.stage_of(context).digest}
+def given(context: Context) -> Given:
+    return Given({"plan": digest_of(load_plan(context))})  # not the plan: it may name millions
 
 
 def run(context: Context, stage: Stage) -> None:
@@ -37,7 +31,7 @@ def run(context: Context, stage: Stage) -> None:
     stand_ins = pa.array([key for key in replaced.values() if key and key not in replaced], pa.string())
 
     def refined(part: Part) -> pa.Table:
-        table = context.load_part(select.stage_of(context), part.name, ["key", "alignment"])
+        table = context.load_part(context.stage("select"), part.name, ["key", "alignment"])
         return refine_part(part, table.filter(pc.is_in(table["key"], stand_ins)))
 
     counts, seconds = run_parts(context, stage, mine, map(refined, mine))
@@ -47,5 +41,5 @@ def run(context: Context, stage: Stage) -> None:
 def captions(context: Context, part_name: str, refined: pa.Table, replaced: dict[str, str]) -> pa.Table:
     """A part's refined captions, those of lost samples left out and those of stand-ins added."""
     lost = pc.is_in(refined["key"], pa.array(list(replaced), pa.string()))
-    added = context.load_part(stage_of(context), part_name, refined.column_names)
+    added = context.load_part(context.stage("repair"), part_name, refined.column_names)
     return pa.concat_tables([refined.filter(pc.invert(lost)), added])

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from lavis_tldr.reduction.representation import REPRESENTATIONS, idf_from_frequency, normalise_rows, represent
 from lavis_tldr.runs.code_tables import CodeStatistics
+from lavis_tldr.runs.stages import PLACE
 from lavis_tldr.stages import blip, encode
 from lavis_tldr.stages.context import Context
 
@@ -56,7 +57,7 @@ class PairRepresenter:
             self._of_codes = Representer(context, statistics)
             self.columns = ["codes"]
         else:
-            self.columns = {"feature": ["feature"], "text": ["caption_original"], "blip": blip.PLACE}[self._kind]
+            self.columns = {"feature": ["feature"], "text": ["caption_original"], "blip": list(PLACE)}[self._kind]
 
     def __call__(self, rows: pa.Table) -> np.ndarray:
         model = self._context.model

@@ -41,7 +41,7 @@ class Sample:
 
 def draw_sample(context: Context, size: int, seed: int) -> Sample:
     """At most ``size`` usable records, drawn by their keys and the seed."""
-    tables = context.load_parts(encode.stage_of(context), ["key", "error"])
+    tables = context.load_parts(context.stage("encode"), ["key", "error"])
     usable = (table["key"].filter(pc.equal(table["error"], "")).to_pylist() for table in tables)
     part, row, keys = draw_rows(usable, size, seed=seed)
     return Sample(keys, context.part_names, part, row)

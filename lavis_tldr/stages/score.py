@@ -9,13 +9,13 @@ import torch
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.image_features import pooled_features
-from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive
 from lavis_tldr.scoring.likelihood import CaptionScorer
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import blip, caption, encode
-from lavis_tldr.stages.context import Context, finish_on_first, make_once, run_parts
+from lavis_tldr.stages.context import Context, Given, finish_on_first, make_once, run_parts
 from lavis_tldr.stages.sampling import draw_sample, load_drawn
 
 SCORER = "scorer.safetensors"
@@ -24,42 +24,22 @@ SCORER = "scorer.safetensors"
 Scorer = Callable[[pa.Table, str, list[str]], dict[str, np.ndarray]]
 
 
-def schema_of(alignment: str) -> pa.Schema:
-    """Columns of the stage's parts: key, and the scores that make up the alignment; NaN where there is none."""
-    return pa.schema([("key", pa.string()), *((name, pa.float32()) for name in ALIGNMENTS[alignment].columns)])
-
-
-def stage_of(context: Context) -> Stage:
-    return context.stage("score", lambda: _definition(context))
-
-
-def _definition(context: Context) -> tuple[dict, dict[str, str]]:
-    config = context.config
-    inputs = {"encode": encode.stage_of(context).digest, "model": context.model_digest, **encoders(context)}
-    settings: dict = {"alignment": config.alignment, "bf16": config.bf16}
-    if "score" in config.use_blip:
-        return settings, inputs
-    settings |= {"seed": config.alignment_seed}
-    if config.scores_use_captions:
-        inputs["caption"] = caption.stage_of(context).digest
-    if config.alignment == "contrastive":
-        settings |= {"fit_size": config.fit_size}
-        if context.trusted is not None:
-            inputs["trusted pairs"] = _digest_of(context.trusted)
-    else:
-        settings |= {"num_contrast": config.num_contrast}
-    return settings, inputs
+def given(context: Context) -> Given:
+    inputs = {"model": context.model_digest, **encoders(context)}
+    if context.config.alignment == "contrastive" and context.trusted is not None:
+        inputs["trusted pairs"] = _digest_of(context.trusted)
+    return Given(inputs=inputs)
 
 
 def encoders(context: Context) -> dict[str, str]:
     """Digests of the models that score besides the captioner."""
-    if "score" in context.config.use_blip:
+    if context.config.scores_by_blip:
         return {"blip": context.blip.digest}
     return {"sentence encoder": context.sentence_encoder.digest} if "score" in context.config.embed_captions else {}
 
 
 def run(context: Context, stage: Stage) -> None:
-    """Write ``score/<alignment>/<part>.parquet``: key and the scores of `schema_of`."""
+    """Write ``score/<alignment>/<part>.parquet``: key and the scores that make up the alignment."""
     mine = context.my_parts(stage)
     if context.config.alignment == "contrastive":
         make_once(stage, SCORER, lambda: _fit_scorer(context).save)
@@ -69,11 +49,11 @@ def run(context: Context, stage: Stage) -> None:
 
 def _scored(context: Context, stage: Stage, parts: list[Part]) -> Iterator[pa.Table]:
     scorer = scorer_of(context, stage)
-    columns = blip.PLACE if "score" in context.config.use_blip else ["image_key", "codes", "feature"]
+    columns = list(PLACE) if context.config.scores_by_blip else ["image_key", "codes", "feature"]
     for part in parts:
         table = encode.load_usable(context, part.name, ["key", "caption_original", *columns])
         scores = scorer(table, part.name, table["caption_original"].to_pylist())
-        yield pa.table({"key": table["key"], **scores}, schema=schema_of(context.config.alignment))
+        yield pa.table({"key": table["key"], **scores}, schema=STAGES["score"].schema_for(context.config))
 
 
 def scorer_of(context: Context, stage: Stage) -> Scorer:
@@ -83,7 +63,7 @@ def scorer_of(context: Context, stage: Stage) -> Scorer:
         context: The run.
         stage: The score stage.
     """
-    if "score" in context.config.use_blip:
+    if context.config.scores_by_blip:
         return _by_blip(context)
     return _by_contrast(context, stage) if context.config.alignment == "contrastive" else _by_captioner(context)
 

@@ -66,7 +66,7 @@ class Twins:
 def _mean_feature(context: Context) -> np.ndarray:
     """Mean of all usable samples' features, (D,), float64; sums of float16 are exact in it, whatever their order."""
     total, count = np.zeros(context.model.encoder_width), 0
-    for table in context.load_parts(encode.stage_of(context), ["feature"]):
+    for table in context.load_parts(context.stage("encode"), ["feature"]):
         features = _of_patches(context, encode.features_of(table, context.model.pooled_width))
         total, count = total + features.sum(0, dtype=np.float64), count + len(features)
     return total / max(count, 1)

@@ -1,24 +1,19 @@
 """The LAVIS tasks that reduce a set: all stages, or one of them."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
-from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 
-from lavis_tldr.models.collectives import barrier, from_rank_zero
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.runs.lock import run_lock
-from lavis_tldr.runs.reduced_sets import REPAIR_PLAN, SHARED_STAGES, check_layout
-from lavis_tldr.stages import STAGES, build, made_from, repair
+from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, used_stages
 from lavis_tldr.stages.context import Context
 from lavis_tldr.stages.reduce_config import ReduceConfig
+from lavis_tldr.stages.running import alone, restart_stages, run_stages
 from lavis_tldr.stages.set_notes import note_set
-from lavis_tldr.stages.summary import closing_summary
+from lavis_tldr.user_errors import closest
 
 _MAX_CODES = 2**16
 # Settings of the captioner that its weights do not tell.
@@ -33,22 +28,6 @@ _DECIDING_KEYS = (
 )
 
 RUN_KEYS = tuple(field.name for field in fields(ReduceConfig))
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other jobs out of a folder; all processes of this one come here together, and a refusal reaches them all."""
-    with ExitStack() as held:
-        refusal = None
-        if is_main_process():
-            try:
-                held.enter_context(run_lock(folder))
-            except ValueError as error:
-                refusal = str(error)
-        if refusal := from_rank_zero(lambda: refusal):
-            raise ValueError(refusal)
-        yield
-        barrier()  # the first process holds the lock until all are done
 
 
 @registry.register_task("tldr_reduce")
@@ -122,11 +101,10 @@ class ReduceTask(BaseTask):
                 note_set(context, self._cfg.config)
             if config.restart:
                 with alone(context.root):
-                    self.restart(context)
-            return self.run_stages(context, names)
+                    restart_stages(context)
+            return run_stages(context, names)
 
     def context(self, model, datasets: dict, run_cfg, config: ReduceConfig) -> Context:
-        check_layout(run_cfg.output_dir)
         return Context(
             root=Path(run_cfg.output_dir),
             config=config,
@@ -137,22 +115,6 @@ class ReduceTask(BaseTask):
             trusted=datasets.get("tldr_captions", {}).get("train"),
         )
 
-    def run_stages(self, context: Context, names: list[str]) -> dict:
-        """Run those of the stages that are not done; the closing summary's figures."""
-        for name in names:
-            if name == "repair" and not repair.load_plan(context):
-                continue
-            if is_main_process():
-                logging.info("stage %s", name)
-            stage = STAGES[name].stage_of(context)
-            stage.open()
-            if not stage.is_done():
-                context.ran.append(name)
-                # Jobs of other recipes may run at the same time, once these are done.
-                with alone(context.root) if name in SHARED_STAGES else nullcontext():
-                    STAGES[name].run(context, stage)
-        return closing_summary(context, names) if is_main_process() else {}
-
     def chosen(self, config: ReduceConfig) -> list[str]:
         """The stages to run, in order.
 
@@ -161,28 +123,10 @@ class ReduceTask(BaseTask):
         """
         for name in (*config.stages, *config.restart):
             if name not in STAGES:
-                raise ValueError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}.")
+                raise ValueError(f"there is no stage {name!r}{closest(name, STAGES)}.")
         if config.stages:
             return [name for name in STAGES if name in config.stages]
-        unused = set(SHARED_STAGES).difference(config.shared_stages)
-        return [name for name in STAGES if name in self.stages and name not in unused]
-
-    @staticmethod
-    def restart(context: Context) -> None:
-        """Forget stages; those after them are made from their files and so must go as well.
-
-        Of a shared stage goes the variant that this recipe uses.
-        """
-        if is_main_process():
-            # The last first: cut short, what is left is what it was made from, never a repair of another selection.
-            for name in reversed(made_from(context.config.restart, context.config.scores_use_captions)):
-                stage = context.closed_stage(name)
-                stage.restart()
-                if name == "repair":  # of another selection
-                    (context.set_root / REPAIR_PLAN).unlink(missing_ok=True)
-                if name == "build":
-                    build.forget_images(stage)
-        barrier()
+        return [name for name in used_stages(config) if name in self.stages]
 
 
 @registry.register_task("tldr_encode")

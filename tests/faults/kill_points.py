@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.stages import STAGES
+from lavis_tldr.runs.stages import STAGES
 
 START = "start"  # what happens before the first stage
 PHASES = (START, *STAGES)

@@ -11,11 +11,11 @@ import pytest
 from contents import contents_of, differences
 from killer import Killer
 
-from lavis_tldr import stages
+from lavis_tldr.runs import stages
 
 # Nothing is lost here, and nothing selected by its gradient.
 STAGES = [name for name in stages.STAGES if name not in ("repair", "gradient")]
-OF_ANOTHER_RECIPE = ["cluster", "select", "refine", "ledger", "build"]
+OF_ANOTHER_SET = ["cluster", "select", "refine", "ledger", "build"]
 LEAST_KILLS, LEAST_PER_STAGE = 24, 2
 REPAIRS = 6
 
@@ -66,7 +66,7 @@ def test_another_recipe_killed_beside_a_finished_one(forked_ranks, configure, tm
     assert {name.split("/")[0] for name in new if "." in name} <= {"cluster", "other", "log.txt"}
 
     killer = Killer(reduce, alone.phases)
-    live(killer, configure("life"), OF_ANOTHER_RECIPE)
+    live(killer, configure("life"), OF_ANOTHER_SET)
     different = differences(contents_of(tmp_path / "life"), expected)
     assert not different, f"{different}\n{killer.told()}"
 

@@ -9,9 +9,9 @@ import torch
 
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.runs.code_tables import list_column, with_code_statistics
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
-from lavis_tldr.stages import STAGES, encode
-from lavis_tldr.stages.context import Context, write_table
+from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
 NUM_CODES, NUM_PATCHES, WIDTH, NUM_SAMPLES = 40, 16, 8, 180
@@ -83,10 +83,10 @@ def kept_keys(
             for name in ("encode", "score", "gradient"):
                 context.closed_stage(name).finish({"read": len(codes)}, 1.0)
         for name in ("cluster", "select"):
-            stage = STAGES[name].stage_of(context)
+            stage = context.stage(name)
             stage.open()
             if not stage.is_done():
-                STAGES[name].run(context, stage)
+                stage_module(name).run(context, stage)
         tables = [context.load_part(stage, part.name, ["key", "kept"]) for part in parts]
         found.append(sorted(row["key"] for table in tables for row in table.to_pylist() if row["kept"]))
     return found
@@ -98,7 +98,9 @@ def _write_part(context: Context, name: str, keys: list[str], codes: np.ndarray,
     columns |= {column: [0] * len(keys) for column in ("image_offset", "image_size")}
     columns |= {"codes": list_column(codes, usable), "feature": list_column(features, usable)}
     columns["error"] = [""] * len(keys)
-    encoded = pa.table({column: columns[column] for column in encode.SCHEMA.names}, schema=encode.SCHEMA)
+    encoded = pa.table(
+        {column: columns[column] for column in STAGES["encode"].column_names}, schema=STAGES["encode"].schema
+    )
     # Scores with many ties.
     alignment, gradient = ((draw_priority(keys, seed) % 7).astype(np.float32) for seed in (1, 2))
     tables = {

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lavis_tldr.reduction.selection import select_uniform
-from lavis_tldr.runs.reduced_sets import VARIED_STAGES, note_variants
+from lavis_tldr.runs.reduced_sets import note_variants
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import VARIED_STAGES
 
 HOSTILE = "ph\u202eoto\n\x1b[31mred, \u05d0.jpg#0"
 PARTS = {

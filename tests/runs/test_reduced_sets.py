@@ -5,7 +5,6 @@ import json
 import pytest
 
 from lavis_tldr.runs.reduced_sets import (
-    check_layout,
     find_set,
     is_set,
     locate_run,
@@ -151,15 +150,3 @@ def test_name_of_a_stage_by_its_folder(run):
     assert stage_name(run / "encode") == "encode"
     assert stage_name(run / "paper/select") == "select"
     assert stage_name(run / "cluster/index-4-seed1") == "cluster"
-
-
-@pytest.mark.parametrize("old", ["score", "paper/cluster"])
-def test_a_run_of_an_earlier_version_is_refused(run, old):
-    check_layout(run)
-    (run / old).mkdir(exist_ok=True)
-    (run / old / "manifest.json").write_text("{}")
-    for look in (check_layout, locate_run, lambda folder: locate_run(folder, "best")):
-        with pytest.raises(ValueError, match=rf"earlier version.*\({run}/{old}\).*--restart select"):
-            look(run)
-    with pytest.raises(ValueError, match="earlier version"):
-        locate_run(run / "paper")

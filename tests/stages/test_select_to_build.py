@@ -16,10 +16,10 @@ from naive_selection import naive_outcome
 from lavis_tldr.reduction.quotas import density_weights
 from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.ledger import check_ledger, read_ledger
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
-from lavis_tldr.stages import STAGES, encode, gradient, refine, score, select
-from lavis_tldr.stages import groups as standing
-from lavis_tldr.stages.context import Context, write_table
+from lavis_tldr.stages import groups
+from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
 NUM_CLUSTERS, NUM_CODES, NUM_PATCHES, WIDTH = 5, 8, 6, 2
@@ -79,12 +79,12 @@ def write_records(context, rows):
             "codes": list_column(codes, usable),
             "feature": list_column(FEATURES[[row["code"] for row in good]].reshape(-1, 2 * WIDTH), usable),
         }
-        encoded[part.name] = with_code_statistics(pa.table(columns, schema=encode.SCHEMA), codes, NUM_CODES)
+        encoded[part.name] = with_code_statistics(pa.table(columns, schema=STAGES["encode"].schema), codes, NUM_CODES)
         keys = pa.array([row["key"] for row in good], pa.string())
         known = {name: pa.array([row[name] for row in good], pa.float32()) for name in MEASURES}
         scores = {"key": keys, "likelihood_gain": known.pop("alignment")}
-        scored[part.name] = pa.table(scores, schema=score.schema_of("likelihood"))
-        graded[part.name] = pa.table({"key": keys, "gradient": known.pop("gradient")}, schema=gradient.SCHEMA)
+        scored[part.name] = pa.table(scores, schema=STAGES["score"].schema_for(context.config))
+        graded[part.name] = pa.table({"key": keys, "gradient": known.pop("gradient")}, schema=STAGES["gradient"].schema)
         clusters = pa.array([row["cluster"] for row in good], pa.int32())
         clustered[part.name] = pa.table({"key": keys, "cluster": clusters, **known})
     write_stage(context, "encode", encoded)
@@ -101,21 +101,21 @@ def write_refined(context):
     """What refine would have written for the samples that are kept."""
     tables = {}
     for name in context.part_names:
-        found = context.load_part(select.stage_of(context), name, ["key", "kept"])
+        found = context.load_part(context.stage("select"), name, ["key", "kept"])
         keys = found["key"].filter(found["kept"])
         columns = {column: keys for column in ("key", "caption_generated", "caption")}
         columns["caption_from"] = pa.array(["generated"] * len(keys), pa.string())
         aligned = pa.array(np.full(len(keys), 0.5, np.float32))
         columns |= {"alignment_generated": aligned, "alignment_refined": aligned}
-        tables[name] = pa.table(columns, schema=refine.SCHEMA)
+        tables[name] = pa.table(columns, schema=STAGES["refine"].schema)
     write_stage(context, "refine", tables)
 
 
 def run_stages(context, *names):
     for name in names:
-        stage = STAGES[name].stage_of(context)
+        stage = context.stage(name)
         stage.open()
-        STAGES[name].run(context, stage)
+        stage_module(name).run(context, stage)
         assert not stage.scratch.exists()
 
 
@@ -177,7 +177,7 @@ def test_every_selection_equals_the_naive_one(rows, config, group_rows):
     if all(row["error"] for row in rows):
         rows[0]["error"] = ""
     small = {"_ROWS": group_rows, "_ROWS_TO_COMPARE": dict.fromkeys(("histogram", "feature"), group_rows)}
-    with tempfile.TemporaryDirectory() as folder, patch.multiple(standing, **small):
+    with tempfile.TemporaryDirectory() as folder, patch.multiple(groups, **small):
         context = context_of(folder, config)
         write_records(context, rows)
         run_stages(context, "select")

@@ -30,9 +30,9 @@ import torch
 
 from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
-from lavis_tldr.stages import STAGES, encode, refine, score
-from lavis_tldr.stages.context import Context, write_table
+from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
 NUM_CODES, NUM_PATCHES, WIDTH = 3000, 196, 384
@@ -106,9 +106,9 @@ def run_step(args: argparse.Namespace) -> None:
     elif args.step == "draw_captions":
         draw_captions(context)
     else:
-        stage = STAGES[args.step].stage_of(context)
+        stage = context.stage(args.step)
         stage.open()
-        STAGES[args.step].run(context, stage)
+        stage_module(args.step).run(context, stage)
     print(time.monotonic() - started, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
@@ -163,13 +163,17 @@ def draw(context: Context, num_samples: int, part_size: int) -> None:
                 # Read by the contrastive scorer alone, which does not run here.
                 "feature": list_column(np.zeros((n - failed.sum(), 0), np.float16), ~failed),
             },
-            schema=encode.SCHEMA,
+            schema=STAGES["encode"].schema,
         )
         table = with_code_statistics(table, codes[~failed], NUM_CODES)
         write_part(stages[0], part.name, table)
         usable = table["key"].filter(pa.array(~failed))
         drawn = {"key": usable, "contrast": rng.normal(size=len(usable))}
-        write_part(stages[1], part.name, pa.table(drawn, schema=score.schema_of("contrastive")))
+        write_part(
+            stages[1],
+            part.name,
+            pa.table(drawn, schema=STAGES["score"].schema_for(SimpleNamespace(alignment="contrastive"))),
+        )
     for stage in stages:
         stage.finish({"read": num_samples}, 1.0)
 
@@ -187,7 +191,7 @@ def draw_captions(context: Context) -> None:
         columns = {"key": keys, "caption_generated": text, "caption": text, "caption_from": origin}
         unscored = pa.array(np.full(len(keys), np.nan), pa.float32())
         columns |= {"alignment_generated": unscored, "alignment_refined": unscored}
-        write_part(stage, part.name, pa.table(columns, schema=refine.SCHEMA))
+        write_part(stage, part.name, pa.table(columns, schema=STAGES["refine"].schema))
     stage.finish({"read": 0}, 1.0)
 
 
