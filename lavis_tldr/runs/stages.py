@@ -1,0 +1,452 @@
+"""The stages of a reduction, in one table: what each is made from, what decides it, and what its files hold.
+
+Order, restarts, folders, repair, inspection, exports and ``docs/formats.md`` follow from it. How a stage does its work
+is in ``lavis_tldr/stages/NAME.py``, which finds itself here by its name.
+
+What a setting or a link depends on is asked of the run's settings (`lavis_tldr.stages.reduce_config.ReduceConfig`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from lavis_tldr.reduction.alignments import ALIGNMENTS
+from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
+
+# The run's settings -> whether.
+When = Callable[[Any], bool]
+
+
+def _always(config: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a stage's Parquet files.
+
+    Attributes:
+        name: Its name.
+        type: Its Arrow type.
+        meaning: One line, for ``docs/formats.md``.
+        fill: What the ledger has for a record that the stage does not know: one that failed, or was not kept.
+        when: Whether a run's files have it.
+        since: The version that came to write it: files of before lack it and read as null; "" for the first.
+    """
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    fill: Any = None
+    when: When = _always
+    since: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What decides a stage's outcome; its manifest holds it, and a changed one is refused.
+
+    Attributes:
+        name: In the manifest.
+        of: The run's setting that gives it, where that has another name.
+        when: Whether it has a say.
+        where: The same in words, for ``docs/formats.md``.
+        by_stage: Whether the stage's own module gives it, not the run's settings.
+    """
+
+    name: str
+    of: str = ""
+    when: When = _always
+    where: str = ""
+    by_stage: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A stage whose files another one is made from.
+
+    Attributes:
+        stage: Its name.
+        when: Whether the run's settings ask for it.
+        where: The same in words.
+        by_stage: Whether the later stage's module says so, not the settings.
+    """
+
+    stage: str
+    when: When = _always
+    where: str = ""
+    by_stage: bool = False
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A stage.
+
+    Attributes:
+        name: Of the stage, of its folder, and of its module in ``lavis_tldr/stages/``.
+        what: What it writes, in one line.
+        shared: Whether the sets of a run share it; else each set has its own.
+        made_from: Stages before it.
+        settings: What decides its outcome.
+        columns: Of its files, one a part of the source; none where it writes no Parquet.
+        inputs: What else it is made from: name in the manifest, and what that is.
+        files: Files besides the parts: name, and what it holds.
+        used: Whether a set is made from it.
+        variant: Where sets of a run may want it otherwise than each other: the name of a set's own folder of it.
+    """
+
+    name: str
+    what: str
+    shared: bool
+    made_from: tuple[Link, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    columns: tuple[Column, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    used: When = _always
+    variant: Callable[[Any], str] | None = None
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of all columns that its files may have, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of a part with all columns."""
+        return _schema(self.columns)
+
+    def schema_for(self, config: Any) -> pa.Schema:
+        """Of a part as a run writes it."""
+        return _schema(column for column in self.columns if column.when(config))
+
+    def settings_of(self, config: Any, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What decides the stage's outcome in a run: only what has a say.
+
+        Args:
+            config: The run's settings.
+            given: What the stage's module gives.
+        """
+        found = {s.name: getattr(config, s.of or s.name) for s in self.settings if not s.by_stage and s.when(config)}
+        return {**found, **(given or {})}
+
+    def links_of(self, config: Any) -> list[str]:
+        """The stages that it is made from in a run, but for those that its module names."""
+        return [link.stage for link in self.made_from if not link.by_stage and link.when(config)]
+
+
+def _schema(columns: Iterable[Column]) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in columns])
+
+
+_KEY = Column("key", pa.string(), "The sample's identity, unique in the source.")
+
+# Where an image lies, in this order everywhere; `lavis_tldr.sources.ImageLocation` takes them so.
+_PLACE = (
+    Column("image_path", pa.string(), "File that holds the image: its own, or a tar."),
+    Column("image_offset", pa.int64(), "Byte in the tar at which it begins; -1 where the file is its own."),
+    Column("image_size", pa.int64(), "Its bytes in the tar; -1 where the file is its own."),
+)
+PLACE = tuple(column.name for column in _PLACE)
+
+_RECORD = (
+    _KEY,
+    Column("image_key", pa.string(), "The image's key; pairs of one image share it."),
+    Column("caption_original", pa.string(), "The caption as the source has it, white space tidied."),
+    Column("error", pa.string(), 'Why the record can\'t be used; "" where it can.'),
+    *_PLACE,
+)
+
+_CLUSTERED = (
+    Column("cluster", pa.int32(), "The cluster's number; -1 for a record that failed.", -1),
+    Column("distance", pa.float32(), "Squared L2 distance to the centroid; NaN where in no cluster.", math.nan),
+    Column("prototype_distance", pa.float32(), "Cosine distance to the centroid; NaN likewise.", math.nan),
+)
+
+_SELECTED = (
+    Column("alignment", pa.float32(), "How well the original caption fits its image; NaN where not scored.", math.nan),
+    Column(
+        "score", pa.float32(), "What the selection ranked by, higher is kept first; NaN where a draw decided.", math.nan
+    ),
+    Column("filtered", pa.bool_(), "Left out before the selection: by the prefilter, or for a short caption.", False),
+    Column("kept", pa.bool_(), "Whether the sample is in the reduced set.", False),
+    Column(
+        "understudy",
+        pa.int32(),
+        "Turn to step in for a kept sample of its cluster whose image is lost, 1 the first; 0: kept or failed.",
+        0,
+    ),
+    Column("duplicate_of", pa.string(), 'Key of the sample that it nearly repeats; "" for none.', ""),
+)
+
+_REFINED = (
+    Column("caption_generated", pa.string(), "What the captioner says of the image.", ""),
+    Column("caption", pa.string(), "What became the caption.", ""),
+    Column(
+        "caption_from", pa.string(), 'Where it comes from: original, generated, original_generated, drawn, or "".', ""
+    ),
+    Column(
+        "alignment_generated", pa.float32(), "How well caption_generated fits; NaN where it was not asked for.", math.nan
+    ),
+    Column("alignment_refined", pa.float32(), "How well caption fits; NaN likewise.", math.nan),
+)
+
+_LEDGER_ONLY = (
+    Column("part", pa.string(), "Name of the source's part that holds the record."),
+    Column("reason", pa.string(), 'What became of it: "kept", "dropped: WHY" or "failed: ERROR".'),
+)
+
+
+def _columns(names: str, *groups: Iterable[Column]) -> tuple[Column, ...]:
+    """Columns of several groups in the order of ``names``."""
+    known = {column.name: column for group in groups for column in group}
+    return tuple(known[name] for name in names.split())
+
+
+def _scores() -> tuple[Column, ...]:
+    """What the stage score may write, by the ways to score."""
+    found: dict[str, list[str]] = {}
+    for kind, alignment in ALIGNMENTS.items():
+        for name in alignment.columns:
+            found.setdefault(name, []).append(kind)
+    return tuple(
+        Column(
+            name,
+            pa.float32(),
+            f"{ALIGNMENTS[kinds[0]].columns[name]} With alignment {' or '.join(kinds)}.",
+            when=lambda config, kinds=tuple(kinds): config.alignment in kinds,
+        )
+        for name, kinds in found.items()
+    )
+
+
+_BF16 = Setting("bf16")
+_CAPTIONING = (Setting("decoding", of="decoding_settings"), _BF16)
+_REFINING = (
+    Setting("recipe"),
+    Setting("joiner"),
+    *_CAPTIONING,
+    Setting("alignment", when=lambda c: c.scores_refined, where="refined captions are scored"),
+    Setting("alignment_threshold", of="gate", when=lambda c: c.recipe == "gated", where="recipe gated"),
+)
+_MODEL = ("model", "Digest of the captioner's weights and of the settings that its codes depend on.")
+
+_TABLE = (
+    StageSpec(
+        "encode",
+        "Code indices of each image's patches, their mean feature and [CLS], for every record of the source.",
+        shared=True,
+        settings=(
+            Setting("source", by_stage=True),
+            Setting("vis_processor", by_stage=True),
+            _BF16,
+            Setting("cached_features", by_stage=True),
+            Setting("feature", by_stage=True),
+        ),
+        inputs=(_MODEL, ("part NAME", "Digest of a part of the source.")),
+        columns=(
+            *_RECORD,
+            Column("codes", pa.list_(pa.uint16()), "Code index of each of the L patches; null where there is an error."),
+            Column(
+                "feature",
+                pa.list_(pa.float16()),
+                "Mean patch feature before quantizing and then [CLS], 2 D numbers; null likewise.",
+            ),
+        ),
+    ),
+    StageSpec(
+        "caption",
+        "What the captioner says of every usable image.",
+        shared=True,
+        made_from=(Link("encode"),),
+        settings=_CAPTIONING,
+        inputs=(_MODEL,),
+        columns=(_KEY, replace(_REFINED[0], fill=None)),
+        used=lambda c: c.captions_all,
+    ),
+    StageSpec(
+        "score",
+        "How well each usable caption fits its image.",
+        shared=True,
+        made_from=(
+            Link("encode"),
+            Link("caption", lambda c: c.scores_use_captions, "captions are compared with generated ones"),
+        ),
+        settings=(
+            Setting("alignment"),
+            _BF16,
+            Setting("seed", of="alignment_seed", when=lambda c: not c.scores_by_blip, where="not by BLIP"),
+            Setting("fit_size", when=lambda c: c.alignment == "contrastive", where="alignment contrastive"),
+            Setting(
+                "num_contrast",
+                when=lambda c: c.alignment != "contrastive" and not c.scores_by_blip,
+                where="by the captioner",
+            ),
+        ),
+        inputs=(
+            _MODEL,
+            ("sentence encoder", "Digest of its weights, where it is used."),
+            ("blip", "Digest of BLIP's weights, where it is used."),
+            ("trusted pairs", "Digest of the pairs known to be right, where there are any."),
+        ),
+        columns=(_KEY, *_scores()),
+        files=(("scorer.safetensors", "The fitted heads (alignment contrastive)."),),
+        used=lambda c: c.needs_scores,
+        variant=lambda c: c.alignment,
+    ),
+    StageSpec(
+        "gradient",
+        "How much each usable pair moves a small image-text network.",
+        shared=True,
+        made_from=(Link("encode"),),
+        settings=(Setting("fit_size"), Setting("seed", of="alignment_seed")),
+        columns=(_KEY, Column("gradient", pa.float32(), "Norm of the pair's gradient.")),
+        files=(("network.safetensors", "The trained network."),),
+        used=lambda c: c.needs_gradients,
+    ),
+    StageSpec(
+        "cluster",
+        "The cluster of each usable sample, by K-Means over what represents it.",
+        shared=True,
+        made_from=(Link("encode"),),
+        settings=(
+            Setting("representation"),
+            Setting("num_clusters"),
+            Setting("fit_size"),
+            Setting("seed"),
+            Setting("prototype_distance", by_stage=True),
+            Setting("tfidf", when=lambda c: c.representation == "histogram", where="representation histogram"),
+        ),
+        inputs=(
+            ("sentence encoder", "Digest of its weights, with representation text."),
+            ("blip", "Digest of BLIP's weights, with representation blip."),
+        ),
+        columns=(_KEY, *_CLUSTERED),
+        files=(
+            ("centroids.npy", "Centroids, (C, F)."),
+            ("sizes.npy", "Members of each cluster, (C,)."),
+            ("spreads.npy", "Mean cosine distance of the members to their centroid, (C,)."),
+        ),
+        variant=lambda c: c.cluster_variant,
+    ),
+    StageSpec(
+        "select",
+        "Which usable samples are kept, and in which order the others would step in.",
+        shared=False,
+        made_from=(
+            Link("cluster"),
+            Link("score", lambda c: c.needs_scores, "scores are needed"),
+            Link("gradient", lambda c: c.needs_gradients, "selection or prefilter gradient"),
+        ),
+        settings=(
+            Setting("selection"),
+            Setting("keep_ratio"),
+            Setting("seed"),
+            Setting("alignment", when=lambda c: c.needs_scores, where="scores are needed"),
+            Setting("balance", when=lambda c: c.selection in CRITERIA, where="selection by a criterion"),
+            *(
+                Setting(name, when=lambda c: c.quota == "density" and c.selection != RANDOM, where="quota density")
+                for name in ("quota", "density_temperature")
+            ),
+            *(
+                Setting(name, when=lambda c: bool(c.prefilter), where="there is a prefilter")
+                for name in ("prefilter", "prefilter_share", "prefilter_scope")
+            ),
+            Setting("min_words", when=lambda c: c.min_words > 0, where="above 0"),
+            *(
+                Setting(name, when=lambda c: c.duplicate_threshold is not None, where="near duplicates are dropped")
+                for name in ("duplicate_threshold", "duplicate_by")
+            ),
+            Setting(
+                "tfidf",
+                when=lambda c: c.duplicate_threshold is not None and c.duplicate_by == "histogram",
+                where="near duplicates are told by histograms",
+            ),
+        ),
+        columns=(_KEY, *_CLUSTERED, *_SELECTED),
+    ),
+    StageSpec(
+        "refine",
+        "What became of the captions of the kept samples.",
+        shared=False,
+        made_from=(
+            Link("select"),
+            Link("caption", lambda c: c.captions_all, "every image is captioned"),
+            Link("score", lambda c: c.scores_refined, "refined captions are scored"),
+        ),
+        settings=_REFINING,
+        inputs=(_MODEL,),
+        columns=(_KEY, *_REFINED),
+    ),
+    StageSpec(
+        "repair",
+        "The same of samples that stand in for kept ones whose image is lost; only where a repair found some.",
+        shared=False,
+        made_from=(Link("refine"),),
+        settings=(*_REFINING, Setting("plan", by_stage=True)),
+        columns=(_KEY, *_REFINED),
+    ),
+    StageSpec(
+        "ledger",
+        "Every record of the source with what became of it and why; kept + dropped + failed = read.",
+        shared=False,
+        made_from=(Link("refine"), Link("repair", by_stage=True, where="images were lost")),
+        settings=(
+            Setting("selection"),
+            Setting("prefilter"),
+            Setting("min_words", when=lambda c: c.min_words > 0, where="above 0"),
+        ),
+        columns=_columns(
+            "key image_key part caption_original error cluster distance prototype_distance alignment score kept reason "
+            "understudy caption_generated caption caption_from alignment_generated alignment_refined image_path "
+            "image_offset image_size",
+            _RECORD,
+            _CLUSTERED,
+            _SELECTED,
+            _REFINED,
+            _LEDGER_ONLY,
+        ),
+    ),
+    StageSpec(
+        "build",
+        "What LAVIS trains on, by `tldr_reduced`.",
+        shared=False,
+        made_from=(Link("ledger"),),
+        settings=(Setting("images"),),
+        files=(
+            ("annotations.json", "LAVIS annotations: image, key, caption, caption_original, caption_generated."),
+            ("keys.txt", "Keys of the kept samples, one a line."),
+            ("images/PART/", "Copies of the kept images (images: export)."),
+        ),
+    ),
+)
+
+STAGES: dict[str, StageSpec] = {spec.name: spec for spec in _TABLE}
+SHARED_STAGES = tuple(name for name, spec in STAGES.items() if spec.shared)
+OWN_STAGES = tuple(name for name, spec in STAGES.items() if not spec.shared)
+VARIED_STAGES = tuple(name for name, spec in STAGES.items() if spec.variant)
+
+
+def dependents(names: Collection[str], config: Any) -> list[str]:
+    """These stages and all that a run makes from them, directly or not, in order."""
+    found = set(names)
+    for name, spec in STAGES.items():
+        links = spec.links_of(config) + [link.stage for link in spec.made_from if link.by_stage]
+        if found.intersection(links):
+            found.add(name)
+    return [name for name in STAGES if name in found]
+
+
+def used_stages(config: Any) -> list[str]:
+    """The stages that a run's set is made from, in order."""
+    return [name for name, spec in STAGES.items() if spec.used(config)]
+
+
+def variants_of(config: Any) -> dict[str, str]:
+    """Which variant of the stages that have several a run's set uses, by stage."""
+    return {name: STAGES[name].variant(config) for name in VARIED_STAGES}
