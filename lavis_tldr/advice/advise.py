@@ -10,12 +10,13 @@ from lavis_tldr.advice.finished import FinishedSet
 from lavis_tldr.advice.notes import notes
 from lavis_tldr.advice.pool import draw_pool, encoded_pairs
 from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend, standard_error
-from lavis_tldr.advice.selections import SelectionRule, Standings, check_kept, stand_all
+from lavis_tldr.advice.selections import check_kept, rule_of, stand_all
 from lavis_tldr.advice.statistics import statistics
 from lavis_tldr.advice.trials import TrialOptions, Trials, run_trials
 from lavis_tldr.evaluation.proxy_trial import TextFeatures
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.quotas import keep_budget
+from lavis_tldr.reduction.selection import Standings
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75)
 
@@ -69,7 +70,7 @@ def advise(
             "the trainings embed captions with a sentence encoder, and the recipe's config names none "
             "(run.similarity_weights): give a BERT's folder or hub name by --text-weights."
         )
-    rule = SelectionRule.of(recipe)
+    rule = rule_of(recipe)
     standings = stand_all(recipe, rule)
     check_kept(recipe, standings)
     validation = None if validate_on is None else encoded_pairs(validate_on, recipe.model_digest)

@@ -14,11 +14,11 @@ import torch
 from tqdm import tqdm
 
 from lavis_tldr.advice.pool import Pool, Validation
-from lavis_tldr.advice.selections import SelectionRule
 from lavis_tldr.evaluation.proxy_trial import ProxyTrial, TextFeatures
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.representation import normalise_rows
+from lavis_tldr.reduction.selection import SelectionRule
 
 FEWEST_HELD_OUT = 50
 _LARGEST_HELD_OUT_SHARE = 0.1
@@ -99,7 +99,7 @@ def run_trials(
         ValueError: If there are too few pairs to hold any out, or for any ratio to fill a batch.
     """
     splits = [_split(pool, options, seed, validation) for seed in range(options.seed, options.seed + options.num_seeds)]
-    standings = [rule.stand(pool.candidates.take(split.rest)) for split in splits]
+    standings = [pool.candidates.take(split.rest).stand(rule) for split in splits]
     sets = {
         ratio: [split.rest[found.kept(ratio)] for split, found in zip(splits, standings, strict=True)]
         for ratio in ratios

@@ -4,19 +4,22 @@ A selection is two things: how the samples of each cluster stand, best first (``
 samples alone, and how many of each cluster are kept (``count_kept``), which needs little more than sizes. So a set of
 any size is selected from by groups of clusters (``regroup``), and the next best of each cluster are known as well. What
 the best are (``criteria``), which samples take part (``prefilter``, ``duplicates``) and what a cluster's share is
-(``quotas``) are chosen apart from each other.
+(``quotas``) are chosen apart from each other. `SelectionRule` brings them together: the stage select goes by it group
+by group, the advisor for one ratio after another.
 
 Shapes: N usable samples, C clusters, T = 4 tiers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from lavis_tldr.reduction.criteria import balance_of
 from lavis_tldr.reduction.cut import find_cut
-from lavis_tldr.reduction.quotas import apportion, keep_budget
+from lavis_tldr.reduction.quotas import apportion, density_quotas, keep_budget
 from lavis_tldr.reduction.standing import SCORED, UNSCORED, Standing, is_kept, stand, tier_sizes
 
 # Cluster ids, standing of a block of samples.
@@ -84,54 +87,87 @@ def _best_left(blocks: Callable[[], Iterable[Block]], tier: int, given: np.ndarr
     return above + np.diff(np.minimum(np.append(0, np.cumsum(at)), left - int(above.sum())))
 
 
-def select_uniform(keys: Sequence[str], cluster_ids: np.ndarray, keep_ratio: float, *, seed: int) -> np.ndarray:
-    """Keep the same share of each cluster, drawn at random (paper, section 3.2).
+@dataclass(frozen=True)
+class SelectionRule:
+    """By what samples are selected, whatever the set: all who select go by it.
 
-    Args:
-        keys: (N,), of usable samples.
-        cluster_ids: (N,), integers of at least 0.
-        keep_ratio: In (0, 1].
+    Attributes:
+        keep_ratio: Share of the samples to keep, in (0, 1].
         seed: Of the draw.
-
-    Returns:
-        True for a sample that is kept, (N,), bool.
-
-    Raises:
-        ValueError: If the ratio is not in (0, 1], a sample has no cluster, or the lengths differ.
+        balance: Share of the budget given out by cluster, in [0, 1].
+        quotas: What share of a budget each cluster gets.
+        num_clusters: C, or 0 where the samples tell: quotas that go by more than sizes need it.
     """
-    return select(keys, cluster_ids, keep_ratio, seed=seed)
+
+    keep_ratio: float
+    seed: int
+    balance: float = 1.0
+    quotas: Quotas = apportion
+    num_clusters: int = 0
+
+    @classmethod
+    def of(cls, settings: Mapping, num_clusters: int, of_clusters: Callable[[], Iterable[np.ndarray]]) -> SelectionRule:
+        """The rule that the settings of the stage select ask for.
+
+        Args:
+            settings: As its manifest has them.
+            num_clusters: C.
+            of_clusters: Gives sizes (C,), spreads (C,) and centroids (C, F), where quotas go by density.
+        """
+        quotas = apportion
+        if settings.get("quota") == "density":
+            quotas = density_quotas(*of_clusters(), settings["density_temperature"])
+        balance = balance_of(settings["selection"], settings.get("balance", 1.0))
+        return cls(settings["keep_ratio"], settings["seed"], balance, quotas, num_clusters)
+
+    def stand(
+        self,
+        keys: Sequence[str],
+        cluster_ids: np.ndarray,
+        *,
+        score: np.ndarray | None = None,
+        passed: np.ndarray | None = None,
+        duplicate_of: Sequence[str] | None = None,
+    ) -> Standings:
+        """How the samples of whole clusters stand; arguments as `standing.stand`."""
+        standing = stand(keys, cluster_ids, seed=self.seed, score=score, passed=passed, duplicate_of=duplicate_of)
+        return Standings(self, np.asarray(cluster_ids).astype(np.int64), standing)
+
+    def count(
+        self, sizes: np.ndarray, blocks: Callable[[], Iterable[Block]], keep_ratio: float | None = None
+    ) -> np.ndarray:
+        """How many of each tier and cluster are kept, (T, C), by the rule's own ratio or another (`count_kept`)."""
+        ratio = self.keep_ratio if keep_ratio is None else keep_ratio
+        return count_kept(sizes, ratio, balance=self.balance, quotas=self.quotas, blocks=blocks)
 
 
-def select(
-    keys: Sequence[str],
-    cluster_ids: np.ndarray,
-    keep_ratio: float,
-    *,
-    seed: int,
-    score: np.ndarray | None = None,
-    passed: np.ndarray | None = None,
-    duplicate_of: Sequence[str] | None = None,
-    balance: float = 1.0,
-    quotas: Quotas = apportion,
-) -> np.ndarray:
-    """Keep the best of each cluster, or of all, of a set that is held in memory.
+@dataclass(frozen=True)
+class Standings:
+    """How all samples of a set stand, in memory, and what follows.
 
-    What was filtered and near duplicates are never kept, and clusters count without them. The number kept is that of
-    ``select_uniform`` unless too few samples are left.
+    Ratios are nested but for rounding: of a larger one a cluster's quota may be a sample smaller, as largest remainders
+    have it.
 
-    Args:
-        keys, cluster_ids, seed, score, passed, duplicate_of: As ``stand`` takes them.
-        keep_ratio, balance, quotas: As ``count_kept`` takes them.
-
-    Returns:
-        True for a sample that is kept, (N,), bool.
-
-    Raises:
-        ValueError: If ratio or balance is out of range, a sample has no cluster, or the lengths differ.
+    Attributes:
+        rule: By which they are selected.
+        cluster_ids: (N,), int64.
+        standing: Of the N samples.
     """
-    standing = stand(keys, cluster_ids, seed=seed, score=score, passed=passed, duplicate_of=duplicate_of)
-    cluster_ids = np.asarray(cluster_ids).astype(np.int64)
-    sizes = tier_sizes(cluster_ids, standing.tier, int(cluster_ids.max(initial=-1)) + 1)
-    blocks = [(cluster_ids, standing)]
-    counts = count_kept(sizes, keep_ratio, balance=balance, quotas=quotas, blocks=lambda: blocks)
-    return is_kept(cluster_ids, standing.tier, standing.place, counts)
+
+    rule: SelectionRule
+    cluster_ids: np.ndarray
+    standing: Standing
+
+    def kept(self, keep_ratio: float | None = None) -> np.ndarray:
+        """True for a sample that is kept, (N,), bool, by the rule's own ratio or another.
+
+        What was filtered and near duplicates are never kept, and clusters count without them. The number kept is that
+        of a uniform draw unless too few samples are left.
+
+        Raises:
+            ValueError: If ratio or balance is out of range.
+        """
+        num_clusters = max(self.rule.num_clusters, int(self.cluster_ids.max(initial=-1)) + 1)
+        sizes = tier_sizes(self.cluster_ids, self.standing.tier, num_clusters)
+        counts = self.rule.count(sizes, lambda: [(self.cluster_ids, self.standing)], keep_ratio)
+        return is_kept(self.cluster_ids, self.standing.tier, self.standing.place, counts)

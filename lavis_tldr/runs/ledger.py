@@ -15,11 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lavis_tldr.files import TEMPORARY_PREFIX
-
+from lavis_tldr.reduction.words import count_words
 from lavis_tldr.runs.outcomes import DROPPED, FAILED, KEPT, reasons
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import check_keys, join_by_key
-from lavis_tldr.reduction.words import count_words
 
 _SPEC = STAGES["ledger"]
 SCHEMA = _SPEC.schema

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lavis_tldr.files import write_whole
-
 from lavis_tldr.runs.stage_folder import MANIFEST, Stage
 from lavis_tldr.runs.stages import OWN_STAGES, SHARED_STAGES, VARIED_STAGES
 
@@ -24,7 +23,8 @@ def shared_folders(run: Path | str, names: Sequence[str]) -> dict[str, Path]:
 
     Args:
         run: The run folder.
-        names: Of the sets that use them, begun or not. If these are all of the run, whatever else has begun is there too.
+        names: Of the sets that use them, begun or not. If these are all of the run, whatever else has begun is there
+            too.
 
     Raises:
         ValueError: If a set's note of what it uses is damaged or missing.
@@ -165,7 +165,7 @@ def find_set(run: Path | str, name: str | None = None) -> Path:
     if not names and is_set(run):
         if name in (None, _whole(run).name):
             return run
-        raise ValueError(f"{run} is the folder of the reduced set {_whole(run).name!r}, not of {name!r}: leave one out.")
+        raise ValueError(f"{run} is the folder of reduced set {_whole(run).name!r}, not of {name!r}: leave one out.")
     if not names:
         raise ValueError(
             f"{run} holds no reduced set (a folder with {CONFIG} or stages such as select/): give the output_dir of a "

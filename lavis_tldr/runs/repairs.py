@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lavis_tldr.files import write_whole
 
-
 REPAIR_PLAN = "repaired.json"
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lavis_tldr.files import TEMPORARY_PREFIX, create_whole, file_digest, write_whole
-
 from lavis_tldr.runs.manifest import changes, digest_of, normalise, package_version
 
 MANIFEST = "manifest.json"

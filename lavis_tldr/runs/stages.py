@@ -146,6 +146,9 @@ def _schema(columns: Iterable[Column]) -> pa.Schema:
 
 _KEY = Column("key", pa.string(), "The sample's identity, unique in the source.")
 
+# Arrays of the stage cluster, a row a cluster.
+CENTROIDS, SIZES, SPREADS = "centroids.npy", "sizes.npy", "spreads.npy"
+
 # Where an image lies, in this order everywhere; `lavis_tldr.sources.ImageLocation` takes them so.
 _PLACE = (
     Column("image_path", pa.string(), "File that holds the image: its own, or a tar."),
@@ -191,7 +194,10 @@ _REFINED = (
         "caption_from", pa.string(), 'Where it comes from: original, generated, original_generated, drawn, or "".', ""
     ),
     Column(
-        "alignment_generated", pa.float32(), "How well caption_generated fits; NaN where it was not asked for.", math.nan
+        "alignment_generated",
+        pa.float32(),
+        "How well caption_generated fits; NaN where not asked for.",
+        math.nan,
     ),
     Column("alignment_refined", pa.float32(), "How well caption fits; NaN likewise.", math.nan),
 )
@@ -251,7 +257,9 @@ _TABLE = (
         inputs=(_MODEL, ("part NAME", "Digest of a part of the source.")),
         columns=(
             *_RECORD,
-            Column("codes", pa.list_(pa.uint16()), "Code index of each of the L patches; null where there is an error."),
+            Column(
+                "codes", pa.list_(pa.uint16()), "Code index of each of the L patches; null for a record with an error."
+            ),
             Column(
                 "feature",
                 pa.list_(pa.float16()),
@@ -328,9 +336,9 @@ _TABLE = (
         ),
         columns=(_KEY, *_CLUSTERED),
         files=(
-            ("centroids.npy", "Centroids, (C, F)."),
-            ("sizes.npy", "Members of each cluster, (C,)."),
-            ("spreads.npy", "Mean cosine distance of the members to their centroid, (C,)."),
+            (CENTROIDS, "Centroids, (C, F)."),
+            (SIZES, "Members of each cluster, (C,)."),
+            (SPREADS, "Mean cosine distance of the members to their centroid, (C,)."),
         ),
         variant=lambda c: c.cluster_variant,
     ),

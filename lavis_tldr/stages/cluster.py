@@ -11,7 +11,7 @@ from lavis.common.dist_utils import is_main_process
 from lavis_tldr.reduction.clustering import assign, fit_kmeans
 from lavis_tldr.reduction.prototypes import prototype_distances, sizes_and_spreads
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.runs.stages import STAGES
+from lavis_tldr.runs.stages import CENTROIDS, SIZES, SPREADS, STAGES
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import encode
 from lavis_tldr.stages.context import Context, Given, finish_on_first, make_once, run_parts
@@ -19,7 +19,6 @@ from lavis_tldr.stages.representer import PairRepresenter, inputs_of
 from lavis_tldr.stages.sampling import Sample, draw_sample, load_drawn
 
 _BLOCK = 4096  # rows represented at once
-SIZES, SPREADS, CENTROIDS = "sizes.npy", "spreads.npy", "centroids.npy"
 
 
 def given(context: Context) -> Given:

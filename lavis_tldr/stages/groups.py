@@ -13,15 +13,15 @@ import pyarrow as pa
 
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.collectives import from_rank_zero
-from lavis_tldr.reduction.criteria import balance_of, rank_bits
+from lavis_tldr.reduction.criteria import rank_bits
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.prefilter import cut_of_all, passes_cut, passes_in_clusters
-from lavis_tldr.reduction.quotas import apportion, density_quotas
-from lavis_tldr.reduction.selection import Quotas, count_kept
-from lavis_tldr.reduction.standing import NUM_TIERS, Standing, stand, tier_sizes
+from lavis_tldr.reduction.selection import SelectionRule
+from lavis_tldr.reduction.standing import NUM_TIERS, Standing, tier_sizes
 from lavis_tldr.reduction.words import count_words
 from lavis_tldr.runs.regroup import plan_groups, read_bin, read_bins, write_bins
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.runs.stages import CENTROIDS, SIZES, SPREADS, STAGES
 from lavis_tldr.stages import cluster, encode
 from lavis_tldr.stages.context import Context, share_missing
 from lavis_tldr.stages.measures import Measures, scores_of
@@ -29,7 +29,6 @@ from lavis_tldr.stages.twins import COLUMNS, Twins
 
 # Samples held at once: codes or features, to tell near duplicates by, take several times the room of all else.
 _ROWS, _ROWS_TO_COMPARE = 2**19, {"histogram": 2**17, "feature": 2**15}
-_OF_CLUSTERS = (cluster.SIZES, cluster.SPREADS, cluster.CENTROIDS)
 _FILTER, _LONG_ENOUGH = ["filter_bits", "priority"], "long_enough"
 
 
@@ -51,7 +50,7 @@ class Groups:
 
     @classmethod
     def plan(cls, context: Context, stage: Stage) -> "Groups":
-        config, sizes = context.config, cluster.load_array(context, cluster.SIZES)
+        config, sizes = context.config, cluster.load_array(context, SIZES)
         rows = _ROWS if config.duplicate_threshold is None else _ROWS_TO_COMPARE[config.duplicate_by]
         of_cluster = plan_groups(sizes, rows)
         number = int(of_cluster.max()) + 1
@@ -80,8 +79,9 @@ def write_by_cluster(context: Context, groups: Groups) -> None:
             captions = encode.load_usable(context, name, ["caption_original"])["caption_original"]
             table = table.append_column(_LONG_ENOUGH, pa.array(count_words(captions) >= config.min_words))
         if config.prefilter:
-            bits = rank_bits(scores_of(found, config.prefilter))
-            for column, values in zip(_FILTER, (bits, _priority(context, table)), strict=True):
+            found_bits = rank_bits(scores_of(found, config.prefilter))
+            priority = draw_priority(table["key"].to_pylist(), config.seed)
+            for column, values in zip(_FILTER, (found_bits, priority), strict=True):
                 table = table.append_column(column, pa.array(values))
         if config.duplicate_threshold is not None:
             column = COLUMNS[config.duplicate_by]
@@ -91,11 +91,16 @@ def write_by_cluster(context: Context, groups: Groups) -> None:
             write_bins(table, groups.of_cluster[table["cluster"].to_numpy()], groups.number, path)
 
 
-def _priority(context: Context, table: pa.Table) -> np.ndarray:
-    return draw_priority(table["key"].to_pylist(), context.config.seed)
+def rule_of(context: Context) -> SelectionRule:
+    """The rule of the run's selection."""
+    return SelectionRule.of(
+        STAGES["select"].settings_of(context.config),
+        context.config.num_clusters,
+        lambda: [cluster.load_array(context, name) for name in (SIZES, SPREADS, CENTROIDS)],
+    )
 
 
-def take_places(context: Context, groups: Groups) -> None:
+def take_places(context: Context, groups: Groups, rule: SelectionRule) -> None:
     """For each group of clusters how its samples stand, by part."""
     config = context.config
     paths = groups.by_clusters(context)
@@ -111,14 +116,13 @@ def take_places(context: Context, groups: Groups) -> None:
         duplicate_of = np.full(len(table), "", object)
         if twins_of is not None:
             duplicate_of[passed] = twins_of(table.filter(pa.array(passed)))
-        standing = stand(
+        standing = rule.stand(
             table["key"].to_pylist(),
             table["cluster"].to_numpy(),
-            seed=config.seed,
             score=table["score"].to_numpy(),
             passed=passed,
             duplicate_of=duplicate_of,
-        )
+        ).standing
         placed = table.select(["row", "cluster", "alignment", "score", "part"])
         for column, values in {"duplicate_of": pa.array(duplicate_of, pa.string()), **vars(standing)}.items():
             placed = placed.append_column(column, pa.array(values))
@@ -149,9 +153,8 @@ def _arrays(table: pa.Table, columns: list[str]) -> list[np.ndarray]:
     return [table[name].to_numpy() for name in columns]
 
 
-def count(context: Context, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+def count(groups: Groups, rule: SelectionRule) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and kept numbers of all tiers and clusters, (T, C) each."""
-    config = context.config
     num_clusters = len(groups.of_cluster)
 
     def blocks() -> Iterator[tuple[np.ndarray, Standing]]:
@@ -163,13 +166,4 @@ def count(context: Context, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.zeros((NUM_TIERS, num_clusters), np.int64)
     for clusters, standing in blocks():
         sizes += tier_sizes(clusters, standing.tier, num_clusters)
-    balance = balance_of(config.selection, config.balance)
-    return sizes, count_kept(sizes, config.keep_ratio, balance=balance, quotas=_quotas(context), blocks=blocks)
-
-
-def _quotas(context: Context) -> Quotas:
-    """What share of a budget each cluster gets."""
-    if context.config.quota == "size":
-        return apportion
-    of_clusters = (cluster.load_array(context, name) for name in _OF_CLUSTERS)
-    return density_quotas(*of_clusters, context.config.density_temperature)
+    return sizes, rule.count(sizes, blocks)

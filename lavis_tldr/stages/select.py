@@ -16,7 +16,7 @@ from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
 from lavis_tldr.stages.context import Context, finish_on_first, run_parts
-from lavis_tldr.stages.groups import Groups, count, take_places, write_by_cluster
+from lavis_tldr.stages.groups import Groups, count, rule_of, take_places, write_by_cluster
 
 
 def run(context: Context, stage: Stage) -> None:
@@ -26,9 +26,10 @@ def run(context: Context, stage: Stage) -> None:
     groups.folder.mkdir(parents=True, exist_ok=True)
     write_by_cluster(context, groups)
     barrier()
-    take_places(context, groups)
+    rule = rule_of(context)
+    take_places(context, groups, rule)
     barrier()
-    sizes, counts = from_rank_zero(lambda: count(context, groups))
+    sizes, counts = from_rank_zero(lambda: count(groups, rule))
     mine = context.my_parts(stage)
     totals, _ = run_parts(context, stage, mine, _selected(context, groups, mine, sizes, counts))
     if is_main_process():

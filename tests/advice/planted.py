@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from selecting import select
 from transformers import BertConfig, BertModel
 
 from lavis_tldr.models.wordpiece_training import train_vocabulary
-from lavis_tldr.reduction.selection import select
 from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.ledger import ledger_of, write_ledger
 from lavis_tldr.runs.reduced_sets import note_variants

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selecting import select
 
-from lavis_tldr.advice.selections import Candidates, SelectionRule
+from lavis_tldr.advice.selections import Candidates
 from lavis_tldr.reduction.quotas import apportion, apportion_by_weight
-from lavis_tldr.reduction.selection import select
+from lavis_tldr.reduction.selection import SelectionRule
 
 RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0)
 NUM_CLUSTERS = 5
@@ -27,7 +28,7 @@ def draw_candidates(seed: int, num_samples: int = 200) -> Candidates:
 
 
 def rule(balance: float, quotas=apportion) -> SelectionRule:
-    return SelectionRule(NUM_CLUSTERS, 3, balance, quotas)
+    return SelectionRule(1.0, 3, balance, quotas, NUM_CLUSTERS)
 
 
 @given(st.integers(0, 1000), st.sampled_from(RATIOS), st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
@@ -47,7 +48,7 @@ def test_a_ratio_keeps_what_select_keeps(seed, ratio, balance, by_density):
         balance=balance,
         quotas=partial(apportion_by_weight, weights=WEIGHTS[: found.cluster_ids.max() + 1]) if by_density else quotas,
     )
-    kept = rule(balance, quotas).stand(found).kept(ratio)
+    kept = found.stand(rule(balance, quotas)).kept(ratio)
     assert np.array_equal(kept, expected)
     assert not (kept & ~found.passed).any()
 
@@ -56,7 +57,7 @@ def test_a_ratio_keeps_what_select_keeps(seed, ratio, balance, by_density):
 @pytest.mark.parametrize("seed", range(5))
 def test_ratios_are_nested_but_for_one_of_a_cluster(balance, seed):
     candidates = draw_candidates(seed)
-    standings = rule(balance).stand(candidates)
+    standings = candidates.stand(rule(balance))
     sets = [standings.kept(ratio) for ratio in RATIOS]
     for smaller, larger in zip(sets, sets[1:], strict=False):
         gone = smaller & ~larger
@@ -71,5 +72,5 @@ def test_the_best_are_kept_by_hand():
     passed = np.array([False, True, True, True, True, True])
     # Half of six, in proportion to the 2 and 3 that pass: quotas 1.2 and 1.8, so 1 and 2.
     found = Candidates(keys, np.array([0, 0, 0, 1, 1, 1]), score, passed)
-    assert "".join(keys[rule(1.0).stand(found).kept(0.5)]) == "bde"
-    assert "".join(keys[rule(0.0).stand(found).kept(0.5)]) == "bcd"
+    assert "".join(keys[found.stand(rule(1.0)).kept(0.5)]) == "bde"
+    assert "".join(keys[found.stand(rule(0.0)).kept(0.5)]) == "bcd"

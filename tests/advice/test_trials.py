@@ -4,11 +4,11 @@ from planted import draw_pairs
 
 from lavis_tldr.advice import trials
 from lavis_tldr.advice.pool import Pool, Validation
-from lavis_tldr.advice.selections import Candidates, SelectionRule
+from lavis_tldr.advice.selections import Candidates
 from lavis_tldr.advice.trials import TrialOptions, hold_out, run_trials
-from lavis_tldr.reduction.quotas import apportion
+from lavis_tldr.reduction.selection import SelectionRule
 
-RULE = SelectionRule(4, 7, 1.0, apportion)
+RULE = SelectionRule(1.0, 7, num_clusters=4)
 OPTIONS = TrialOptions(num_seeds=3, epochs=2, num_held_out=60, batch_size=32)
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from selecting import select
 
 from lavis_tldr.reduction.clustering import assign
 from lavis_tldr.reduction.criteria import rank_bits, score_by
@@ -12,7 +13,6 @@ from lavis_tldr.reduction.duplicates import find_near_duplicates
 from lavis_tldr.reduction.prefilter import cut_of_all, passes_cut
 from lavis_tldr.reduction.prototypes import prototype_distances
 from lavis_tldr.reduction.representation import normalise_rows
-from lavis_tldr.reduction.selection import select
 
 NUM_BLOBS, BLOB, COPIES, WIDTH = 4, 30, 10, 16
 

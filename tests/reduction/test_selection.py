@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selecting import select, select_uniform
 
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.quotas import apportion, keep_budget
-from lavis_tldr.reduction.selection import count_kept, select, select_uniform
+from lavis_tldr.reduction.selection import count_kept
 from lavis_tldr.reduction.standing import (
     FILTERED,
     SCORED,

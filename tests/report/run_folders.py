@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from selecting import select_uniform
 
-from lavis_tldr.reduction.selection import select_uniform
 from lavis_tldr.runs.reduced_sets import note_variants
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import VARIED_STAGES

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from run_folders import BEST, HOSTILE
+from selecting import select
 
 from lavis_tldr.reduction.draw import draw_priority
-from lavis_tldr.reduction.selection import select
 from lavis_tldr.report.cluster_standing import cluster_standing, count_kept, draw_standing
 
 

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selecting import select
 
 from lavis_tldr.runs.ledger import (
     SCHEMA,
@@ -15,7 +16,6 @@ from lavis_tldr.runs.ledger import (
     write_ledger,
 )
 from lavis_tldr.runs.outcomes import reasons, summarise
-from lavis_tldr.reduction.selection import select
 
 
 def row(key, reason="dropped: not drawn", cluster=0, **changes):

@@ -1,4 +1,4 @@
-"""One recipe of a run folder is found by name, and the stages that it shares by what it has noted of them."""
+"""One set of a run folder is found by name, and the stages that it shares by what it has noted of them."""
 
 import json
 
@@ -65,12 +65,12 @@ def test_the_run_and_all_its_recipes(run, monkeypatch):
     assert locate_run(run / "paper") == (run, ["paper"])
     monkeypatch.chdir(run / "paper")
     assert locate_run(".") == (run, ["paper"])
-    with pytest.raises(ValueError, match="no recipe 'worst'"):
+    with pytest.raises(ValueError, match="no reduced set 'worst'"):
         locate_run(run, "worst")
 
 
 def test_a_run_without_recipes_yet(tmp_path):
-    with pytest.raises(ValueError, match="holds no recipe"):
+    with pytest.raises(ValueError, match="holds no reduced set"):
         locate_run(tmp_path)
     add_stage(tmp_path / "encode")
     assert locate_run(tmp_path) == (tmp_path, [])
@@ -86,17 +86,17 @@ def test_a_recipe_may_be_called_like_a_stage(tmp_path, stage):
 @pytest.mark.parametrize(
     ("folder", "name", "told"),
     [
-        (".", None, "several recipes: best, paper. Say which with --name"),
-        (".", "notes", "no recipe 'notes'; it holds best, paper"),
-        (".", "encode", "no recipe 'encode'; it holds best, paper"),
-        (".", "cluster", "no recipe 'cluster'; it holds best, paper"),
-        (".", "../paper", "no recipe '../paper'"),
-        ("notes", None, "holds no recipe"),
-        ("encode", None, "holds no recipe"),
-        ("score", None, "holds no recipe"),
-        ("cluster/index-4-seed1", None, "holds no recipe"),
+        (".", None, "several reduced sets: best, paper. Say which with --name"),
+        (".", "notes", "no reduced set 'notes'; it holds best, paper"),
+        (".", "encode", "no reduced set 'encode'; it holds best, paper"),
+        (".", "cluster", "no reduced set 'cluster'; it holds best, paper"),
+        (".", "../paper", "no reduced set '../paper'"),
+        ("notes", None, "holds no reduced set"),
+        ("encode", None, "holds no reduced set"),
+        ("score", None, "holds no reduced set"),
+        ("cluster/index-4-seed1", None, "holds no reduced set"),
         ("nowhere", None, "there is no run folder"),
-        ("paper", "best", "is the folder of recipe 'paper', not of 'best'"),
+        ("paper", "best", "is the folder of reduced set 'paper', not of 'best'"),
     ],
 )
 def test_what_is_wrong_is_told(run, folder, name, told):

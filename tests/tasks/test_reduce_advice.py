@@ -4,7 +4,7 @@ import pytest
 from reductions import ledger_rows
 
 from lavis_tldr.advice.finished import FinishedSet
-from lavis_tldr.advice.selections import SelectionRule, check_kept, stand_all
+from lavis_tldr.advice.selections import check_kept, rule_of, stand_all
 from lavis_tldr.advice.statistics import statistics
 
 RECIPES = {
@@ -21,7 +21,7 @@ def test_its_own_ratio_keeps_what_select_has_kept(reduced, tmp_path, monkeypatch
     reduced(keep_ratio=0.4, num_clusters=3, recipe="original", images="in_place", **RECIPES[recipe])
     monkeypatch.setattr("lavis_tldr.advice.selections._GROUP_ROWS", 20)  # as a set that does not fit in memory
     finished = FinishedSet(tmp_path / "out")
-    standings = stand_all(finished, SelectionRule.of(finished))
+    standings = stand_all(finished, rule_of(finished))
     check_kept(finished, standings)
     keys = [key for name in finished.part_names for key in finished.samples(name, ["key"])["key"].to_pylist()]
     rows = ledger_rows(tmp_path / "out/reduced")
