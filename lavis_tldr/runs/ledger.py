@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from lavis_tldr.files import TEMPORARY_PREFIX
 from lavis_tldr.reduction.words import count_words
 from lavis_tldr.runs.outcomes import DROPPED, FAILED, KEPT, reasons
+from lavis_tldr.runs.parts import missing_columns, read_part
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import check_keys, join_by_key
 
@@ -129,9 +130,8 @@ def iter_ledger(
     Raises:
         ValueError: As ``ledger_parts``.
     """
-    names = SCHEMA.names if columns is None else list(columns)
     for part in ledger_parts(path):
-        yield pq.read_table(part, columns=names, filters=pc.field("kept") if only_kept else None)
+        yield read_part(part, _SPEC, columns, pc.field("kept") if only_kept else None)
 
 
 def read_ledger(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -145,10 +145,9 @@ def read_ledger(path: Path | str, columns: Sequence[str] | None = None) -> pa.Ta
 
 def _check_file(path: Path) -> None:
     try:
-        found = pq.read_schema(path)
+        missing = missing_columns(path, _SPEC)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no Parquet file ({error}): restart the stage that writes it.") from error
-    missing = [name for name in SCHEMA.names if name not in found.names]
     if missing:
         raise ValueError(f"{path} is no ledger of this version: it lacks the columns {missing}. Run again from select.")
 

@@ -55,14 +55,14 @@ class Setting:
         name: In the manifest.
         of: The run's setting that gives it, where that has another name.
         when: Whether it has a say.
-        where: The same in words, for ``docs/formats.md``.
+        note: When that is, or what it is, for ``docs/formats.md``.
         by_stage: Whether the stage's own module gives it, not the run's settings.
     """
 
     name: str
     of: str = ""
     when: When = _always
-    where: str = ""
+    note: str = ""
     by_stage: bool = False
 
 
@@ -73,13 +73,13 @@ class Link:
     Attributes:
         stage: Its name.
         when: Whether the run's settings ask for it.
-        where: The same in words.
+        note: The same in words.
         by_stage: Whether the later stage's module says so, not the settings.
     """
 
     stage: str
     when: When = _always
-    where: str = ""
+    note: str = ""
     by_stage: bool = False
 
 
@@ -165,6 +165,17 @@ _RECORD = (
     *_PLACE,
 )
 
+# What img2dataset and the like tell of an image.
+_METADATA = (
+    Column("url", pa.string(), "Where the image was downloaded from, as the source has it.", since="0.2"),
+    Column("sha256", pa.string(), "Digest of the image's bytes, as the source has it.", since="0.2"),
+    Column("width", pa.int32(), "Pixels, as the source has them.", since="0.2"),
+    Column("height", pa.int32(), "Likewise.", since="0.2"),
+    Column("original_width", pa.int32(), "Before the source's downloader resized the image.", since="0.2"),
+    Column("original_height", pa.int32(), "Likewise.", since="0.2"),
+)
+METADATA = tuple(column.name for column in _METADATA)
+
 _CLUSTERED = (
     Column("cluster", pa.int32(), "The cluster's number; -1 for a record that failed.", -1),
     Column("distance", pa.float32(), "Squared L2 distance to the centroid; NaN where in no cluster.", math.nan),
@@ -232,13 +243,13 @@ def _scores() -> tuple[Column, ...]:
 
 
 _BF16 = Setting("bf16")
-_CAPTIONING = (Setting("decoding", of="decoding_settings"), _BF16)
+_CAPTIONING = (Setting("decoding", of="decoding_settings", note="num_beams, max_len, min_len, length_penalty"), _BF16)
 _REFINING = (
     Setting("recipe"),
     Setting("joiner"),
     *_CAPTIONING,
-    Setting("alignment", when=lambda c: c.scores_refined, where="refined captions are scored"),
-    Setting("alignment_threshold", of="gate", when=lambda c: c.recipe == "gated", where="recipe gated"),
+    Setting("alignment", when=lambda c: c.scores_refined, note="where refined captions are scored"),
+    Setting("alignment_threshold", of="gate", when=lambda c: c.recipe == "gated", note="with recipe gated"),
 )
 _MODEL = ("model", "Digest of the captioner's weights and of the settings that its codes depend on.")
 
@@ -265,6 +276,7 @@ _TABLE = (
                 pa.list_(pa.float16()),
                 "Mean patch feature before quantizing and then [CLS], 2 D numbers; null likewise.",
             ),
+            *_METADATA,
         ),
     ),
     StageSpec(
@@ -283,17 +295,19 @@ _TABLE = (
         shared=True,
         made_from=(
             Link("encode"),
-            Link("caption", lambda c: c.scores_use_captions, "captions are compared with generated ones"),
+            Link("caption", lambda c: c.scores_use_captions, "where captions are compared with generated ones"),
         ),
         settings=(
             Setting("alignment"),
             _BF16,
-            Setting("seed", of="alignment_seed", when=lambda c: not c.scores_by_blip, where="not by BLIP"),
-            Setting("fit_size", when=lambda c: c.alignment == "contrastive", where="alignment contrastive"),
+            Setting(
+                "seed", of="alignment_seed", when=lambda c: not c.scores_by_blip, note="run.alignment_seed; not by BLIP"
+            ),
+            Setting("fit_size", when=lambda c: c.alignment == "contrastive", note="with alignment contrastive"),
             Setting(
                 "num_contrast",
                 when=lambda c: c.alignment != "contrastive" and not c.scores_by_blip,
-                where="by the captioner",
+                note="where the captioner scores",
             ),
         ),
         inputs=(
@@ -312,7 +326,7 @@ _TABLE = (
         "How much each usable pair moves a small image-text network.",
         shared=True,
         made_from=(Link("encode"),),
-        settings=(Setting("fit_size"), Setting("seed", of="alignment_seed")),
+        settings=(Setting("fit_size"), Setting("seed", of="alignment_seed", note="run.alignment_seed")),
         columns=(_KEY, Column("gradient", pa.float32(), "Norm of the pair's gradient.")),
         files=(("network.safetensors", "The trained network."),),
         used=lambda c: c.needs_gradients,
@@ -328,7 +342,7 @@ _TABLE = (
             Setting("fit_size"),
             Setting("seed"),
             Setting("prototype_distance", by_stage=True),
-            Setting("tfidf", when=lambda c: c.representation == "histogram", where="representation histogram"),
+            Setting("tfidf", when=lambda c: c.representation == "histogram", note="with representation histogram"),
         ),
         inputs=(
             ("sentence encoder", "Digest of its weights, with representation text."),
@@ -348,32 +362,34 @@ _TABLE = (
         shared=False,
         made_from=(
             Link("cluster"),
-            Link("score", lambda c: c.needs_scores, "scores are needed"),
-            Link("gradient", lambda c: c.needs_gradients, "selection or prefilter gradient"),
+            Link("score", lambda c: c.needs_scores, "where scores are needed"),
+            Link("gradient", lambda c: c.needs_gradients, "with selection or prefilter gradient"),
         ),
         settings=(
             Setting("selection"),
             Setting("keep_ratio"),
             Setting("seed"),
-            Setting("alignment", when=lambda c: c.needs_scores, where="scores are needed"),
-            Setting("balance", when=lambda c: c.selection in CRITERIA, where="selection by a criterion"),
+            Setting("alignment", when=lambda c: c.needs_scores, note="where scores are needed"),
+            Setting("balance", when=lambda c: c.selection in CRITERIA, note="where a criterion selects"),
             *(
-                Setting(name, when=lambda c: c.quota == "density" and c.selection != RANDOM, where="quota density")
+                Setting(name, when=lambda c: c.quota == "density" and c.selection != RANDOM, note="with quota density")
                 for name in ("quota", "density_temperature")
             ),
             *(
-                Setting(name, when=lambda c: bool(c.prefilter), where="there is a prefilter")
+                Setting(name, when=lambda c: bool(c.prefilter), note="where there is a prefilter")
                 for name in ("prefilter", "prefilter_share", "prefilter_scope")
             ),
-            Setting("min_words", when=lambda c: c.min_words > 0, where="above 0"),
+            Setting("min_words", when=lambda c: c.min_words > 0, note="where above 0"),
             *(
-                Setting(name, when=lambda c: c.duplicate_threshold is not None, where="near duplicates are dropped")
+                Setting(
+                    name, when=lambda c: c.duplicate_threshold is not None, note="where near duplicates are dropped"
+                )
                 for name in ("duplicate_threshold", "duplicate_by")
             ),
             Setting(
                 "tfidf",
                 when=lambda c: c.duplicate_threshold is not None and c.duplicate_by == "histogram",
-                where="near duplicates are told by histograms",
+                note="where twins are told by histograms",
             ),
         ),
         columns=(_KEY, *_CLUSTERED, *_SELECTED),
@@ -384,8 +400,8 @@ _TABLE = (
         shared=False,
         made_from=(
             Link("select"),
-            Link("caption", lambda c: c.captions_all, "every image is captioned"),
-            Link("score", lambda c: c.scores_refined, "refined captions are scored"),
+            Link("caption", lambda c: c.captions_all, "where every image is captioned"),
+            Link("score", lambda c: c.scores_refined, "where refined captions are scored"),
         ),
         settings=_REFINING,
         inputs=(_MODEL,),
@@ -403,17 +419,18 @@ _TABLE = (
         "ledger",
         "Every record of the source with what became of it and why; kept + dropped + failed = read.",
         shared=False,
-        made_from=(Link("refine"), Link("repair", by_stage=True, where="images were lost")),
+        made_from=(Link("refine"), Link("repair", by_stage=True, note="where images were lost")),
         settings=(
             Setting("selection"),
             Setting("prefilter"),
-            Setting("min_words", when=lambda c: c.min_words > 0, where="above 0"),
+            Setting("min_words", when=lambda c: c.min_words > 0, note="where above 0"),
         ),
         columns=_columns(
             "key image_key part caption_original error cluster distance prototype_distance alignment score kept reason "
             "understudy caption_generated caption caption_from alignment_generated alignment_refined image_path "
-            "image_offset image_size",
+            f"image_offset image_size {' '.join(METADATA)}",
             _RECORD,
+            _METADATA,
             _CLUSTERED,
             _SELECTED,
             _REFINED,

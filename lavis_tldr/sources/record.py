@@ -36,6 +36,8 @@ class Record:
         error: Empty if the record is usable, else why it is not, e.g. ``"empty caption"``.
         location: Where the image's bytes lie, None where there is no image.
         image: Encoded image bytes, None where missing or not asked for.
+        url, sha256, width, height, original_width, original_height: What the source tells of the image, in the words of
+            img2dataset; None where it does not.
     """
 
     key: str
@@ -44,6 +46,12 @@ class Record:
     error: str
     location: ImageLocation | None
     image: bytes | None
+    url: str | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    original_width: int | None = None
+    original_height: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.collectives import barrier, from_rank_zero
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.runs.parts import read_part
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, variants_of
 from lavis_tldr.scoring.blip_matching import BlipMatching, load_blip
@@ -169,7 +170,7 @@ class Context:
 
     def load_part(self, stage: Stage, part_name: str, columns: list[str]) -> pa.Table:
         """Columns of one part of a stage."""
-        return pq.read_table(stage.part_path(part_name), columns=columns)
+        return read_part(stage.part_path(part_name), STAGES[stage.name], columns)
 
     def load_parts(self, stage: Stage, columns: list[str]) -> Iterator[pa.Table]:
         """Columns of all parts of a stage, one part at a time in order of name."""

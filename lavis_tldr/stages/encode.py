@@ -17,7 +17,7 @@ from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.runs.stages import STAGES
+from lavis_tldr.runs.stages import METADATA, STAGES
 from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
 from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts, share
 
@@ -190,6 +190,7 @@ def _table(context: Context, work: _PartWork) -> pa.Table:
             "image_size": [place.size for place in places],
             "codes": list_column(codes, usable),
             "feature": list_column(pooled, usable),
+            **{name: [getattr(record, name) for record in records] for name in METADATA},
         },
         schema=STAGES["encode"].schema,
     )

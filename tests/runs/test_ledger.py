@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from selecting import select
 
 from lavis_tldr.runs.ledger import (
+    RECORD_COLUMNS,
     SCHEMA,
     check_ledger,
     iter_ledger,
@@ -217,9 +218,7 @@ def test_parts_are_read_one_by_one_and_in_order(tmp_path):
 
 
 def test_a_repaired_part_by_hand():
-    records = table(row("a"), row("b"), row("c"), row("d", "failed: empty caption"), row("e")).select(
-        ["key", "image_key", "caption_original", "error", "image_path", "image_offset", "image_size"]
-    )
+    records = table(row("a"), row("b"), row("c"), row("d", "failed: empty caption"), row("e")).select(RECORD_COLUMNS)
     selection = pa.table(
         {
             "key": ["e", "a", "b", "c"],
