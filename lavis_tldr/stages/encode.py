@@ -1,7 +1,7 @@
 """Encode: the codes of every image (paper, sec. 3.2), part by part."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -50,7 +50,7 @@ def run(context: Context, stage: Stage) -> None:
         ValueError: If no record of the source can be used, if two parts have a key in common, or if a part changes
             while it is read.
     """
-    _check_image_size(context)
+    _check_image_size(context.parts.vis_processor, context.model.visual_encoder.patch_embed.img_size)
     context.model.to(context.device).eval()
     mine = context.my_parts(stage)
     counts, seconds = run_parts(context, stage, mine, _encode_parts(context, mine))
@@ -69,11 +69,10 @@ def _keys_by_part(context: Context, stage: Stage) -> Iterator[tuple[str, list[st
     return ((name, context.load_part(stage, name, ["key"])["key"].to_pylist()) for name in context.part_names)
 
 
-def _check_image_size(context: Context) -> None:
+def _check_image_size(vis_processor: Callable, expected: tuple[int, int]) -> None:
     """Refuse a processor that makes images of another size than the encoder takes, before any is read."""
-    found = tuple(context.parts.vis_processor(Image.new("RGB", (64, 48))).shape[-2:])
-    expected = tuple(context.model.visual_encoder.patch_embed.img_size)
-    if found != expected:
+    found = tuple(vis_processor(Image.new("RGB", (64, 48))).shape[-2:])
+    if found != tuple(expected):
         raise ValueError(
             f"datasets.tldr_source.vis_processor makes images of {found[0]} x {found[1]}, but the captioner takes "
             f"{expected[0]} x {expected[1]}: set vis_processor.eval.image_size to {expected[0]}."

@@ -39,9 +39,9 @@ class ReduceConfig:
     """Settings of a reduction; each is a key under ``run``.
 
     Attributes:
-        name: Folder of this reduced set inside the run folder. Runs with other recipes and another name share what
-            was encoded, clustered and scored.
-        stages: Only these; empty: all that the recipe needs.
+        name: Folder of this reduced set inside the run folder. Sets of other names share what was encoded, clustered
+            and scored.
+        stages: Only these; empty: all that the set is made from.
         restart: Stages to make anew.
         bf16: Encode and caption in bfloat16: several times faster, a few near ties between codes fall otherwise.
         batch_size_eval, num_workers: Images encoded at once; loader processes.
@@ -73,7 +73,7 @@ class ReduceConfig:
         balance: With a criterion: share of the budget given out by cluster; the rest goes to the best of all clusters.
         quota: What a cluster's share grows with: its size, or its density (more from clusters that are wide and far
             from others, Abbas et al. 2024). Random knows no clusters.
-        density_temperature: How little quotas by density differ.
+        density_temperature: Of the softmax that quotas by density go by; the higher, the more alike they are.
         prefilter: A criterion of selection whose worst samples are left out before; empty: none.
         prefilter_share: Share of the samples that pass it.
         prefilter_scope: Whether that is the share of all samples, or of each cluster.
@@ -161,11 +161,16 @@ class ReduceConfig:
 
     @property
     def needs_scores(self) -> bool:
-        return "aligned" in (self.selection, self.prefilter) or self.scores_refined
+        return "alignment" in self._ranked_by or self.scores_refined
 
     @property
     def needs_gradients(self) -> bool:
-        return "gradient" in (self.selection, self.prefilter)
+        return "gradient" in self._ranked_by
+
+    @property
+    def _ranked_by(self) -> set[str]:
+        """What the selection and the prefilter go by."""
+        return {CRITERIA[name].column for name in (self.selection, self.prefilter) if name in CRITERIA}
 
     @property
     def scores_refined(self) -> bool:

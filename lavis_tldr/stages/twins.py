@@ -34,8 +34,8 @@ class Twins:
             self._vectors = Representer(context, encode.statistics(context), "histogram")
         else:
             self._width, self._dtype = context.model.pooled_width, np.float16
-            mean = from_rank_zero(lambda: _mean_feature(context))
-            self._vectors = lambda pooled: normalise_rows((_of_patches(context, pooled) - mean).astype(np.float32))
+            mean, width = from_rank_zero(lambda: _mean_feature(context)), context.model.encoder_width
+            self._vectors = lambda pooled: normalise_rows((_of_patches(pooled, width) - mean).astype(np.float32))
 
     def __call__(self, table: pa.Table) -> np.ndarray:
         """The better twin's key of each sample, or "", (N,), object.
@@ -67,11 +67,11 @@ def _mean_feature(context: Context) -> np.ndarray:
     """Mean of all usable samples' features, (D,), float64; sums of float16 are exact in it, whatever their order."""
     total, count = np.zeros(context.model.encoder_width), 0
     for table in context.load_parts(context.stage("encode"), ["feature"]):
-        features = _of_patches(context, encode.features_of(table, context.model.pooled_width))
+        features = _of_patches(encode.features_of(table, context.model.pooled_width), context.model.encoder_width)
         total, count = total + features.sum(0, dtype=np.float64), count + len(features)
     return total / max(count, 1)
 
 
-def _of_patches(context: Context, pooled: np.ndarray) -> np.ndarray:
+def _of_patches(pooled: np.ndarray, width: int) -> np.ndarray:
     """Mean patch features, (N, D), of what encode pools, which ends with [CLS], (N, 2 D)."""
-    return pooled[:, : context.model.encoder_width]
+    return pooled[:, :width]
