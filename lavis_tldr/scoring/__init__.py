@@ -1,1 +1,1 @@
-"""How well a caption fits its image: by fitted heads, the captioner's likelihood, BLIP or gradients; and the networks."""
+"""How well a caption fits its image: by fitted heads, the captioner's likelihood, BLIP or gradients."""

@@ -75,7 +75,7 @@ def test_whole_numbers_pass_as_shares_and_one_stage_as_a_list():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["run.stages=[encod]"], "there is no stage 'encod'; the stages are encode, caption, score"),
+        (["run.stages=[encod]"], "there is no stage 'encod' .did you mean 'encode'"),
         (["run.restart=refin"], "there is no stage 'refin'"),
         (["run.keep_ratios=0.5"], r"unknown key run\.keep_ratios \(did you mean 'keep_ratio'"),
         (["model.num_code=8"], r"unknown key model\.num_code \(did you mean 'num_codes'"),
