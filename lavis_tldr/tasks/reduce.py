@@ -12,7 +12,7 @@ from lavis.tasks.base_task import BaseTask
 
 from lavis_tldr.models.collectives import barrier, from_rank_zero
 from lavis_tldr.models.weights_digest import weights_digest
-from lavis_tldr.runs.lock import run_lock
+from lavis_tldr.runs.lock import clear_dead_lock, run_lock
 from lavis_tldr.runs.reduced_sets import REPAIR_PLAN, SHARED_STAGES, check_layout
 from lavis_tldr.stages import STAGES, build, made_from, repair
 from lavis_tldr.stages.context import Context
@@ -116,6 +116,8 @@ class ReduceTask(BaseTask):
             _ = context.sentence_encoder
         if config.use_blip.intersection(names):
             _ = context.blip
+        if is_main_process():
+            clear_dead_lock(context.root)  # if its shared stages are done, no job takes that lock any more
         with ExitStack() as held:
             if set(names) - set(SHARED_STAGES):
                 held.enter_context(alone(context.set_root))
