@@ -55,7 +55,7 @@ def run_lock(root: Path) -> Iterator[None]:
 
 
 def clear_dead_lock(root: Path) -> None:
-    """Delete what a killed job has left of its lock in a folder; a living job's stays, and so does another machine's."""
+    """Delete what a killed job has left of its lock in a folder; a living job's stays, and so does one of elsewhere."""
     if (root / HOLDER).exists() or (root / LOCK).exists():
         with suppress(ValueError), run_lock(root):
             pass
