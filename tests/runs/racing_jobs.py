@@ -1,6 +1,6 @@
 """Jobs that meet a dead job's lock at the same moment.
 
-    python racing_jobs.py FOLDER JOBS ROUNDS > how many of them got in, a line a round
+python racing_jobs.py FOLDER JOBS ROUNDS > how many of them got in, a line a round
 """
 
 import json
