@@ -37,6 +37,7 @@ setup(
         "decord",
         f"pyarrow<26; {BELOW_312}",  # ledger and codes are Parquet; 26 refuses numpy 1 without telling pip
         f"pyarrow; {FROM_312}",
+        "filelock>=3.32",  # it neither deletes the lock file itself nor holds on in a fork
         "scipy",
         "safetensors",  # local weight files
         "pillow",

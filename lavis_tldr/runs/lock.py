@@ -1,4 +1,9 @@
-"""One job at a time in a folder: a second one would take the first one's unfinished files for leftovers."""
+"""One job at a time in a folder: a second one would take the first one's unfinished files for leftovers.
+
+Two files, both gone when the job ends. ``running.lock`` is locked with flock, which ends with the process that holds
+it however that dies, so of jobs that meet a dead job's files exactly one gets in. ``running.json`` says who the holder
+is, and keeps out jobs on other machines where the file system's flock does not reach them.
+"""
 
 from __future__ import annotations
 
@@ -6,62 +11,76 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lavis_tldr.files import create_whole
 
-LOCK = "running.json"
+HOLDER = "running.json"
+LOCK = "running.lock"
 
 
 @contextmanager
 def run_lock(root: Path) -> Iterator[None]:
-    """Hold a folder for the time of a job; one process of the job does.
+    """Hold a folder for the time of a job; one process of the job does, and none that it forks.
 
     The lock of a job that was killed is taken over. Whether a job on another machine still runs can't be seen from
-    here, so its lock has to be deleted by hand.
+    here, so its ``running.json`` has to be deleted by hand.
 
     Args:
-        root: A run folder or a set's in it; made if missing.
+        root: A run folder or a reduced set's in it; made if missing.
 
     Raises:
-        ValueError: If another job holds it; says which.
+        ValueError: If another job holds it, of this process or another; says which.
     """
     root.mkdir(parents=True, exist_ok=True)
-    path = root / LOCK
-    own = json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n"
-    if not create_whole(path, own):
-        _refuse_living(path)
-        path.unlink(missing_ok=True)
-        if not create_whole(path, own):
-            raise ValueError(f"another job has just started in {root}: wait for it, or use a new run folder.")
+    process = os.getpid()
+    holder, lock = root / HOLDER, FileLock(root / LOCK)
     try:
-        yield
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ValueError(_refusal(holder)) from None
+    try:
+        _take_over(holder)
+        try:
+            yield
+        finally:
+            if os.getpid() == process:  # not a fork of it, which has no part in the lock
+                holder.unlink(missing_ok=True)
+                Path(lock.lock_file).unlink(missing_ok=True)  # filelock takes no lock on a file that was deleted
     finally:
-        path.unlink(missing_ok=True)
+        lock.release()
 
 
-def _refuse_living(path: Path) -> None:
+def clear_dead_lock(root: Path) -> None:
+    """Delete what a killed job has left of its lock in a folder; a living job's stays, and so does one of elsewhere."""
+    if (root / HOLDER).exists() or (root / LOCK).exists():
+        with suppress(ValueError), run_lock(root):
+            pass
+
+
+def _take_over(holder: Path) -> None:
+    """Write this process into ``running.json``; a ValueError if a job on another machine is written there."""
+    found = _read(holder)
+    if found and found[0] != socket.gethostname():
+        raise ValueError(f"{_refusal(holder)} If it no longer runs there, delete {holder}.")
+    holder.unlink(missing_ok=True)  # of a job that is dead, or cut short by a crash
+    if not create_whole(holder, json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n"):
+        raise ValueError(_refusal(holder))
+
+
+def _refusal(holder: Path) -> str:
+    host, process = _read(holder) or ("", 0)
+    job = f"process {process} on {host} is at work" if host else "another job has just started"
+    return f"{job} in {holder.parent}: wait for it, stop it, or use a new run folder."
+
+
+def _read(holder: Path) -> tuple[str, int] | None:
+    """Host and process of the job that is written there; None if it is gone by now, or cut short by a crash."""
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        host, process = str(holder["host"]), int(holder["process"])
+        found = json.loads(holder.read_text(encoding="utf-8"))
+        return str(found["host"]), int(found["process"])
     except (OSError, ValueError, KeyError, TypeError):
-        return  # gone by now, or cut short by a crash
-    if host == socket.gethostname() and not _lives(process):
-        return
-    hint = "" if host == socket.gethostname() else f" If it no longer runs there, delete {path}."
-    raise ValueError(
-        f"process {process} on {host} is at work in {path.parent}: wait for it, stop it, or use a new run folder.{hint}"
-    )
-
-
-def _lives(process: int) -> bool:
-    if process == os.getpid():
-        return False  # an earlier job of this process, since over
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return None

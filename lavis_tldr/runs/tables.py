@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -43,16 +44,32 @@ def join_by_key(
     shared = [name for name in right.column_names if name in left.column_names and name != "key"]
     if shared:
         raise ValueError(f"{left_name} and {right_name} both have {shared}; drop or rename them in one of the two.")
-    check_keys(left["key"], left_name)
-    check_keys(right["key"], right_name)
-    _refuse_absent(right, left, right_name, left_name)
-    if not partial:
-        _refuse_absent(left, right, left_name, right_name)
     rows = pc.index_in(left["key"], value_set=right["key"].cast(left["key"].type))
+    if not _one_to_one(left["key"], right["key"], rows, partial):
+        check_keys(left["key"], left_name)
+        check_keys(right["key"], right_name)
+        _refuse_absent(right, left, right_name, left_name)
+        if not partial:
+            _refuse_absent(left, right, left_name, right_name)
     for name in right.column_names:
         if name != "key":
             left = left.append_column(right.schema.field(name), right[name].take(rows))
     return left
+
+
+def _one_to_one(left: pa.ChunkedArray, right: pa.ChunkedArray, rows: pa.ChunkedArray, partial: bool) -> bool:
+    """Whether the keys keep what :func:`join_by_key` asks, told from where ``left``'s are in ``right``.
+
+    A key is found in one row, however often it is there. So if as many keys of ``left`` are found as ``right`` has
+    rows, in as many different ones, none of these is doubled in either and none of ``right``'s is absent from ``left``.
+    """
+    if left.null_count or right.null_count or (rows.null_count and not partial):
+        return False
+    found = rows.drop_null().to_numpy()
+    if len(found) != len(right) or np.count_nonzero(np.bincount(found, minlength=len(right))) != len(right):
+        return False
+    elsewhere = left.filter(rows.is_null()) if rows.null_count else []
+    return not len(elsewhere) or len(elsewhere.unique()) == len(elsewhere)
 
 
 def _refuse_absent(holder: pa.Table, lacker: pa.Table, holder_name: str, lacker_name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.models.collectives import barrier, from_rank_zero
-from lavis_tldr.runs.lock import run_lock
+from lavis_tldr.runs.lock import clear_dead_lock, run_lock
 from lavis_tldr.runs.repairs import REPAIR_PLAN
 from lavis_tldr.runs.stages import SHARED_STAGES, dependents
 from lavis_tldr.stages import build, repair
@@ -38,6 +38,8 @@ def run_stages(context: Context, names: Sequence[str]) -> dict:
     Returns:
         The closing summary's figures; empty on all processes but the first.
     """
+    if is_main_process():
+        clear_dead_lock(context.root)  # if its shared stages are done, no job takes that lock any more
     for name in names:
         if name == "repair" and not repair.load_plan(context):
             continue

@@ -11,7 +11,7 @@ import pytest
 from lavis.processors.blip_processors import BlipImageEvalProcessor
 from reductions import files_of, ledger_rows, reduce_set, tiny_captioner, write_captioner
 
-from lavis_tldr.runs.lock import LOCK
+from lavis_tldr.runs.lock import HOLDER, run_lock
 from lavis_tldr.runs.reduced_sets import stage_folders
 from lavis_tldr.scenes import draw_scenes
 from lavis_tldr.sources import decode_image
@@ -214,18 +214,23 @@ def test_codes_are_the_models(reduced, pool, tmp_path):
 
 
 def test_a_second_job_keeps_out_of_a_recipe_at_work(configure, tmp_path):
-    """Locks of processes that live: this test's parent is one."""
-    config = configure()
+    """Two jobs of this process: each lock is held by a job, not by a process."""
+    config, out = configure(), tmp_path / "out"
     reduce_set(config, "run.stages=[encode]")
-    held = json.dumps({"host": socket.gethostname(), "process": os.getppid()})
-    recipe = tmp_path / "out/reduced"
-    recipe.mkdir()
-    (recipe / LOCK).write_text(held)
-    with pytest.raises(ValueError, match=f"process {os.getppid()} on .* is at work in .*reduced: wait for it"):
-        reduce_set(config)
-    reduce_set(config, "run.name=other")  # another recipe does not mind
-    (recipe / LOCK).rename(tmp_path / "out" / LOCK)
-    reduce_set(config)  # encoded already
-    (tmp_path / "out/encode/00001.parquet").unlink()
-    with pytest.raises(ValueError, match="is at work in .*out: wait for it"):
-        reduce_set(config)
+    with run_lock(out / "reduced"):
+        with pytest.raises(ValueError, match=f"process {os.getpid()} on .* is at work in .*reduced: wait for it"):
+            reduce_set(config)
+        reduce_set(config, "run.name=other")  # another reduced set does not mind
+    with run_lock(out):
+        reduce_set(config)  # encoded already
+        (out / "encode/00001.parquet").unlink()
+        with pytest.raises(ValueError, match="is at work in .*out: wait for it"):
+            reduce_set(config)
+
+
+def test_a_job_killed_at_its_last_shared_stage_leaves_no_lock(configure, tmp_path):
+    config, out = configure(), tmp_path / "out"
+    reduce_set(config)
+    (out / HOLDER).write_text(json.dumps({"host": socket.gethostname(), "process": os.getppid()}))
+    reduce_set(config)
+    assert not (out / HOLDER).exists()
