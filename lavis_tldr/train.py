@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
-from lavis_tldr.registration import register
+from lavis_tldr.registration import register, require_lavis
 from lavis_tldr.user_errors import closest, run_command
 
 CUDA_RUNNERS = ("runner_base", "runner_iter")
@@ -133,8 +133,10 @@ def load_yaml(path: str | Path):
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ImportError: If LAVIS is not installed, without which no config can be run.
         ValueError: If it is no YAML, or holds no mapping.
     """
+    require_lavis()
     from omegaconf import DictConfig, OmegaConf
     from yaml import YAMLError
 

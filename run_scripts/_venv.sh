@@ -1,5 +1,5 @@
 # Sourced by the other scripts: makes .venv in the repository's root and activates it. Once made it is used as it
-# is, until setup.py or requirements-py312.txt changes. LAVIS_TLDR_PYTHON names another interpreter.
+# is, until pyproject.toml, setup.py or requirements-py312.txt changes. LAVIS_TLDR_PYTHON names another interpreter.
 
 tldr_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -23,7 +23,7 @@ tldr_find_python() {
 tldr_make_venv() {
     local python stamp wanted pip
     stamp=$tldr_root/.venv/installed
-    wanted=$(cat "$tldr_root/setup.py" "$tldr_root/requirements-py312.txt" | cksum)
+    wanted=$(cat "$tldr_root"/{pyproject.toml,setup.py,requirements-py312.txt} | cksum)
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
     python=$(tldr_find_python) || return 1
     echo "Making .venv with Python $(tldr_version "$python"): LAVIS and torch, about 3 minutes and 6 GB ..."
@@ -37,7 +37,7 @@ tldr_make_venv() {
             "${pip[@]}" --no-deps -e "$tldr_root" || return 1
     else
         # numpy is named beside the package so that nothing in this install can ask for numpy 2.
-        "${pip[@]}" -e "$tldr_root[test]" 'numpy<2' || return 1
+        "${pip[@]}" -e "$tldr_root[lavis,test]" 'numpy<2' || return 1
     fi
     echo "$wanted" >"$stamp"
 }
