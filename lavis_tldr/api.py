@@ -73,7 +73,8 @@ class Run:
     """A run folder and what can be done with it. Made by `open_run` and `reduce`.
 
     ``name`` is everywhere a reduced set's (``run.name``); it may be left out where the run has but one, and by
-    `inspect`, `verify` and `why`, which then tell of all. Where there is no such set, or no run, all raise ``ValueError``.
+    `inspect`, `verify` and `why`, which then tell of all. Where there is no such set, or no run, all raise
+    ``ValueError``.
 
     Attributes:
         path: The run folder (``run.output_dir``), or one reduced set's folder in it.

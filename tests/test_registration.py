@@ -122,7 +122,7 @@ def test_registration_can_be_switched_off(broken_lavis):
         (
             {},
             ModuleNotFoundError("no lavis", name="lavis"),
-            r"^salesforce-lavis is not installed in \S+, and this needs it. What to do: pip install 'lavis_tldr\[lavis\]'",
+            r"^salesforce-lavis is not installed in \S+, and this needs it. What to do: pip install 'lavis_tldr\[lavis",
         ),
         ({}, ModuleNotFoundError("no cv2", name="cv2"), "LAVIS needs the package 'cv2'"),
         ({}, OSError("odd"), r"importing LAVIS failed.*\n.*doctor.*\n.*OSError: odd"),

@@ -7,8 +7,8 @@ import torch
 from reductions import ledger_rows
 from tiny_blip import register_tiny, write_tiny
 
-from lavis_tldr.datasets import source_parts
 from lavis_tldr.api import open_run
+from lavis_tldr.datasets import source_parts
 from lavis_tldr.scoring.blip_matching import load_blip
 from lavis_tldr.sources import ImageLocation, decode_image, read_image_bytes
 
