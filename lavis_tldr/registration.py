@@ -33,7 +33,7 @@ def register_when_needed() -> None:
     """
     if os.environ.get(NO_REGISTER) == "1":
         return
-    if "lavis" in sys.modules:
+    if sys.modules.get("lavis") is not None:
         register()
     elif not any(isinstance(finder, _OnFirstUse) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OnFirstUse())
@@ -45,7 +45,7 @@ def require_lavis() -> None:
     Raises:
         LavisImportError: If it is not there; says which extra to install.
     """
-    if "lavis" not in sys.modules and find_spec("lavis") is None:
+    if sys.modules.get("lavis") is None and find_spec("lavis") is None:
         from lavis_tldr.environment.diagnosis import explain_import_error
 
         raise LavisImportError(explain_import_error(ModuleNotFoundError("No module named 'lavis'", name="lavis")))

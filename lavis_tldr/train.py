@@ -115,9 +115,9 @@ def run_config(user_config, build: Callable[..., tuple] = build_parts):
 
 def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):
     """The YAML file with the options merged in, before any packaged default."""
+    config = load_yaml(cfg_path)  # first: it says so where LAVIS, and OmegaConf with it, is not installed
     from omegaconf import OmegaConf
 
-    config = load_yaml(cfg_path)
     bad = [option for option in options if "=" not in option]
     if bad:
         raise ValueError(f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2")

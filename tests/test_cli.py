@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import lavis_tldr
 from lavis_tldr import cli, user_errors
 from lavis_tldr.runs.stage_folder import Stage
 
@@ -290,6 +291,17 @@ def test_only_users_errors_are_shortened(capsys, raise_it, error, shown_short):
     shown = capsys.readouterr().err
     assert shown.startswith("lavis-tldr: error: ")
     assert '"' not in shown  # a KeyError's own text would be quoted
+
+
+def test_version(monkeypatch, capsys):
+    installed = {"salesforce-lavis": "1.0.2"}
+    monkeypatch.setattr("lavis_tldr.environment.diagnosis.version_of", installed.get)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    python = ".".join(map(str, sys.version_info[:3]))
+    told = f"lavis_tldr {lavis_tldr.__version__}, Python {python}, salesforce-lavis 1.0.2, torch not installed"
+    assert capsys.readouterr().out.split() == told.split()  # argparse breaks lines
 
 
 def test_help_is_quick_because_it_imports_neither_torch_nor_lavis():

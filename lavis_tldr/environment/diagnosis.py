@@ -6,6 +6,8 @@ import re
 import sys
 from importlib import metadata
 
+from lavis_tldr import __version__
+
 NUMPY_REMEDY = "pip install 'numpy<2'   (and add 'numpy<2' to every later pip install, which may pull it back in)"
 FULL_INSTALL = (
     "pip install 'lavis_tldr[lavis]'   (in a checkout: pip install -e '.[lavis]'; [cpu] in place of [lavis] has Faiss "
@@ -20,6 +22,12 @@ def version_of(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def versions() -> str:
+    """Versions of the package, of Python, and of LAVIS and torch where they are installed; none of them is imported."""
+    found = [f"{name} {version_of(name) or 'not installed'}" for name in ("salesforce-lavis", "torch")]
+    return ", ".join([f"lavis_tldr {__version__}", f"Python {sys.version.split()[0]}", *found])
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
