@@ -1,14 +1,13 @@
 """TL;DR data reduction (Wang et al., ICCV 2023) as a plugin of Salesforce LAVIS 1.0.2.
 
-Importing this package registers its models, datasets, tasks and runners with LAVIS. The package's own
-commands (``lavis-tldr ...``, ``python -m lavis_tldr...``) register when they come to need LAVIS instead, so
-that ``lavis-tldr doctor`` also works where LAVIS cannot be imported.
+Once this package has been imported, LAVIS knows its models, datasets, tasks and runners: they are registered as soon as
+LAVIS is imported (at once, where it has been). What does without LAVIS (keep-lists, ledgers, reports, exports) works
+where LAVIS is not installed, and does not import it where it is.
 """
 
-from lavis_tldr.registration import is_own_command, register, registration_is_off
+from lavis_tldr.registration import register, register_when_needed
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "register"]
 
-if not registration_is_off() and not is_own_command():
-    register()
+register_when_needed()

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 
 from lavis_tldr.commands import GROUPS
+from lavis_tldr.environment.diagnosis import versions
 from lavis_tldr.user_errors import PROGRAM, run_command
 
 
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets ``command``, a function of the parsed arguments."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Turn a large noisy image-text set into a small one.")
+    parser.add_argument("--version", action="version", version=versions())
     parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for group in GROUPS:

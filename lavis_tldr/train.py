@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
-from lavis_tldr.registration import register
+from lavis_tldr.registration import register, require_lavis
 from lavis_tldr.user_errors import closest, run_command
 
 CUDA_RUNNERS = ("runner_base", "runner_iter")
@@ -115,9 +115,9 @@ def run_config(user_config, build: Callable[..., tuple] = build_parts):
 
 def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):
     """The YAML file with the options merged in, before any packaged default."""
+    config = load_yaml(cfg_path)  # first: it says so where LAVIS, and OmegaConf with it, is not installed
     from omegaconf import OmegaConf
 
-    config = load_yaml(cfg_path)
     bad = [option for option in options if "=" not in option]
     if bad:
         raise ValueError(f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2")
@@ -133,8 +133,10 @@ def load_yaml(path: str | Path):
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ImportError: If LAVIS is not installed, without which no config can be run.
         ValueError: If it is no YAML, or holds no mapping.
     """
+    require_lavis()
     from omegaconf import DictConfig, OmegaConf
     from yaml import YAMLError
 

@@ -1,29 +1,15 @@
 # Sourced by the other scripts: makes .venv in the repository's root and activates it. Once made it is used as it
-# is, until setup.py or requirements-py312.txt changes. LAVIS_TLDR_PYTHON names another interpreter.
+# is, until pyproject.toml, setup.py or requirements-py312.txt changes. LAVIS_TLDR_PYTHON names another interpreter.
 
 tldr_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# Print "3.11" or the like if the interpreter starts, has a usable venv module, and is of a version that works.
-tldr_version() {
-    "$1" -c "import sys, venv, ensurepip; v = sys.version_info; print('%d.%d' % v[:2]); sys.exit(not (3, 10) <= v[:2] <= (3, 12))" 2>/dev/null
-}
-
-tldr_find_python() {
-    local candidate
-    for candidate in "${LAVIS_TLDR_PYTHON:-}" python3.11 python3.10 python3 python \
-        "$HOME"/.pyenv/versions/3.1[01].*/bin/python python3.12; do
-        # A name on PATH may be a stub that only tells which versions exist, so it is tried, not just looked up.
-        if [ -n "$candidate" ] && tldr_version "$candidate" >/dev/null; then echo "$candidate"; return; fi
-    done
-    echo "No Python 3.10, 3.11 or 3.12 with its venv module was found. Install one" \
-        "(on Debian: apt install python3-venv), or name one: LAVIS_TLDR_PYTHON=/path/to/python." >&2
-    return 1
-}
+# shellcheck disable=SC1091
+source "$tldr_root/run_scripts/_python.sh"
 
 tldr_make_venv() {
     local python stamp wanted pip
     stamp=$tldr_root/.venv/installed
-    wanted=$(cat "$tldr_root/setup.py" "$tldr_root/requirements-py312.txt" | cksum)
+    wanted=$(cat "$tldr_root"/{pyproject.toml,setup.py,requirements-py312.txt} | cksum)
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
     python=$(tldr_find_python) || return 1
     echo "Making .venv with Python $(tldr_version "$python"): LAVIS and torch, about 3 minutes and 6 GB ..."
@@ -37,7 +23,7 @@ tldr_make_venv() {
             "${pip[@]}" --no-deps -e "$tldr_root" || return 1
     else
         # numpy is named beside the package so that nothing in this install can ask for numpy 2.
-        "${pip[@]}" -e "$tldr_root[test]" 'numpy<2' || return 1
+        "${pip[@]}" -e "$tldr_root[lavis,test]" 'numpy<2' || return 1
     fi
     echo "$wanted" >"$stamp"
 }

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import lavis_tldr
 from lavis_tldr import cli, user_errors
 from lavis_tldr.runs.stage_folder import Stage
 
@@ -20,7 +21,12 @@ from lavis_tldr.runs.stage_folder import Stage
 def runs(monkeypatch):
     """Calls of train.run, recorded."""
     calls = []
-    monkeypatch.setattr("lavis_tldr.train.run", lambda *arguments: calls.append(arguments))
+
+    def record(*arguments):
+        calls.append(arguments)
+        return types.SimpleNamespace(output_dir="out", result={"missing": 3, "replaced": 2})
+
+    monkeypatch.setattr("lavis_tldr.train.run", record)
     return calls
 
 
@@ -70,17 +76,18 @@ def stand_in(monkeypatch):
     return replace
 
 
-def test_export(stand_in, capsys):
+def test_export(stand_in, tmp_path, capsys):
     calls = stand_in("lavis_tldr.exports.export", "export_set", {"kept": 1_234_567, "files": 2})
-    assert cli.main(["export", "RUN", "--out", "DIR", "--format", "keys"]) == 0
+    run = str(tmp_path)
+    assert cli.main(["export", run, "--out", "DIR", "--format", "keys"]) == 0
     assert (
         cli.main(
-            ["export", "RUN", "--out", "DIR", "--format", "parquet", "--name", "best"]
+            ["export", run, "--out", "DIR", "--format", "parquet", "--name", "best"]
             + ["--caption", "caption_original", "--num-workers", "4"]
         )
         == 0
     )
-    where = (Path("RUN"), Path("DIR"))
+    where = (tmp_path, Path("DIR"))
     assert calls == [
         ((*where, "keys"), {"name": None, "caption": "caption", "num_workers": 1}),
         ((*where, "parquet"), {"name": "best", "caption": "caption_original", "num_workers": 4}),
@@ -105,16 +112,21 @@ def test_exports_choices_are_the_exporters():
     assert reduced_sets.CAPTIONS == CAPTIONS
 
 
-def test_repair(stand_in, capsys):
-    calls = stand_in("lavis_tldr.repair", "repair", {"missing": 3, "replaced": 2})
-    assert cli.main(["repair", "RUN"]) == 0
-    assert cli.main(["repair", "RUN", "--name", "best", "--decode", "--dry-run", "--options", "run.seed=1"]) == 0
-    assert calls == [
-        ((Path("RUN"),), {"name": None, "decode": False, "dry_run": False, "options": []}),
-        ((Path("RUN"),), {"name": "best", "decode": True, "dry_run": True, "options": ["run.seed=1"]}),
+def test_repair(runs, tmp_path, capsys):
+    folder = tmp_path / "best"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("run: {}")
+    assert cli.main(["repair", str(tmp_path)]) == 0
+    assert (
+        cli.main(["repair", str(tmp_path), "--name", "best", "--decode", "--dry-run", "--options", "run.seed=1"]) == 0
+    )
+    shared = ["run.task=tldr_repair", f"run.output_dir={tmp_path}", "run.name=best", "run.stages=[]", "run.restart=[]"]
+    assert runs == [
+        (folder / "config.yaml", [*shared, "run.repair_decode=False", "run.repair_dry_run=False"]),
+        (folder / "config.yaml", [*shared, "run.repair_decode=True", "run.repair_dry_run=True", "run.seed=1"]),
     ]
-    out = capsys.readouterr().out.splitlines()
-    assert out == ["repaired RUN: missing 3, replaced 2", "would repair RUN: missing 3, replaced 2"]
+    told = "missing 3, replaced 2"
+    assert capsys.readouterr().out.splitlines() == [f"repaired {tmp_path}: {told}", f"would repair {tmp_path}: {told}"]
 
 
 @pytest.mark.parametrize("of", ["run/best", "run/best/ledger", "run/best/ledger/00000.parquet"])
@@ -279,6 +291,17 @@ def test_only_users_errors_are_shortened(capsys, raise_it, error, shown_short):
     shown = capsys.readouterr().err
     assert shown.startswith("lavis-tldr: error: ")
     assert '"' not in shown  # a KeyError's own text would be quoted
+
+
+def test_version(monkeypatch, capsys):
+    installed = {"salesforce-lavis": "1.0.2"}
+    monkeypatch.setattr("lavis_tldr.environment.diagnosis.version_of", installed.get)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    python = ".".join(map(str, sys.version_info[:3]))
+    told = f"lavis_tldr {lavis_tldr.__version__}, Python {python}, salesforce-lavis 1.0.2, torch not installed"
+    assert capsys.readouterr().out.split() == told.split()  # argparse breaks lines
 
 
 def test_help_is_quick_because_it_imports_neither_torch_nor_lavis():

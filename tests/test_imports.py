@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lavis_tldr
+from lavis_tldr import registration
 
 PACKAGE = Path(lavis_tldr.__file__).parent
 # Each tier may use those before it. Names without a folder are files on top of the rooms.
@@ -20,7 +21,7 @@ TIERS = (
     {"exports", "scoring", "models", "datasets", "evaluation", "scenes", "keep_list", "config_keys"},
     {"stages"},
     {"tasks", "runners", "report"},
-    {"advice", "ablation", "api", "commands", "train", "cli", "launch", "repair", "__main__"},
+    {"advice", "ablation", "api", "commands", "train", "cli", "launch", "__main__"},
 )
 TIER_OF = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 # Beside the tiers: what every module may use, and what uses none of them.
@@ -100,6 +101,23 @@ def test_every_room_has_its_tier():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert rooms | files == TIER_OF.keys() | APART
+
+
+def test_rooms_that_import_each_other_with_those_that_register_are_known():
+    """One of them imported by halves, while the plugin registers itself, would stop at the other half."""
+    imports: dict[str, set[str]] = {}
+    for path in PACKAGE.glob("*/*.py"):
+        room = room_of(path)
+        found = rooms_imported(imported_names(path.read_text(encoding="utf-8"), f"lavis_tldr.{room}"))
+        imports[room] = imports.get(room, set()) | found
+
+    def reached(rooms: set[str]) -> set[str]:
+        more = rooms.union(*(imports.get(room, set()) for room in rooms))
+        return rooms if more == rooms else reached(more)
+
+    registered = set(registration.ROOMS)
+    both_ways = {room for room in reached(registered) & imports.keys() if reached({room}) & registered}
+    assert both_ways == registration.NEEDING_LAVIS
 
 
 @pytest.mark.parametrize(

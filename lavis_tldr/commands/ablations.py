@@ -27,6 +27,9 @@ def add_commands(commands) -> None:
 
 
 def _ablate(args: argparse.Namespace) -> int:
+    from lavis_tldr.registration import require_lavis
+
+    require_lavis()
     from lavis_tldr.ablation.grid import ablate
 
     return 0 if ablate(args.cfg_path, arms=args.arm, restart=args.restart, dry_run=args.dry_run) else 1

@@ -43,6 +43,9 @@ def add_commands(commands) -> None:
 def _advise(args: argparse.Namespace) -> None:
     from pathlib import Path
 
+    from lavis_tldr.registration import require_lavis
+
+    require_lavis()
     import torch
 
     from lavis_tldr.advice.account import table_lines, words, write_account

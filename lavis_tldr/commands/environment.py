@@ -30,7 +30,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _offline(args: argparse.Namespace) -> None:
     from lavis_tldr.environment.offline import export_lines, prepare_offline
+    from lavis_tldr.registration import require_lavis
 
+    require_lavis()
     print(export_lines(prepare_offline(args.dir, args.vocab)))
 
 

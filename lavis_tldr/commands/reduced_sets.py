@@ -33,34 +33,23 @@ def add_commands(commands) -> None:
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one recipe's folder in it")
-    parser.add_argument("--name", metavar="NAME", help="the recipe (run.name), where the run has several")
+    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one reduced set's folder in it")
+    parser.add_argument("--name", metavar="NAME", help="the reduced set (run.name), where the run has several")
 
 
 def _export(args: argparse.Namespace) -> None:
-    from pathlib import Path
+    from lavis_tldr.api import open_run
 
-    from lavis_tldr.exports.export import export_set
-
-    counts = export_set(
-        Path(args.run),
-        Path(args.out),
-        args.format,
-        name=args.name,
-        caption=args.caption,
-        num_workers=args.num_workers,
+    counts = open_run(args.run).export(
+        args.out, args.format, name=args.name, caption=args.caption, num_workers=args.num_workers
     )
     print(f"exported to {args.out}: {_told(counts)}")
 
 
 def _repair(args: argparse.Namespace) -> None:
-    from pathlib import Path
+    from lavis_tldr.api import open_run
 
-    from lavis_tldr.repair import repair
-
-    counts = repair(
-        Path(args.run), name=args.name, decode=args.decode, dry_run=args.dry_run, options=list(args.options)
-    )
+    counts = open_run(args.run).repair(args.name, decode=args.decode, dry_run=args.dry_run, options=args.options)
     print(f"{'would repair' if args.dry_run else 'repaired'} {args.run}: {_told(counts)}")
 
 

@@ -33,18 +33,18 @@ def add_commands(commands) -> None:
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one recipe's folder in it")
-    parser.add_argument("--name", metavar="NAME", help="only this recipe (run.name)")
+    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one reduced set's folder in it")
+    parser.add_argument("--name", metavar="NAME", help="only this reduced set (run.name)")
     parser.add_argument("--json", action="store_true", help="print JSON, whole digests and texts")
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from lavis_tldr.report.inspection import inspect_run
+    from lavis_tldr.api import open_run
     from lavis_tldr.report.inspection_text import inspection_lines, verification_lines
-    from lavis_tldr.report.verification import verify_run
 
-    facts = inspect_run(args.run, args.name)
-    verified = verify_run(args.run, args.name) if args.verify else None
+    run = open_run(args.run)
+    facts = run.inspect(args.name)
+    verified = run.verify(args.name) if args.verify else None
     if args.json:
         print(_dump(facts | ({"verified": verified} if verified else {})))
     else:
@@ -54,18 +54,18 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _why(args: argparse.Namespace) -> None:
-    from lavis_tldr.report.why import why
+    from lavis_tldr.api import open_run
     from lavis_tldr.report.why_text import why_lines
 
-    facts = why(args.run, args.key, args.name)
+    facts = open_run(args.run).why(args.key, args.name)
     print(_dump(facts) if args.json else "\n".join(why_lines(facts)))
 
 
 def _captions(args: argparse.Namespace) -> None:
-    from lavis_tldr.report.captions import caption_report
+    from lavis_tldr.api import open_run
     from lavis_tldr.report.captions_text import caption_lines
 
-    facts = caption_report(args.run, args.name)
+    facts = open_run(args.run).captions(args.name)
     print(_dump(facts) if args.json else "\n".join(caption_lines(facts)))
     if args.plot:
         from lavis_tldr.report.alignment_plot import plot_alignments

@@ -26,14 +26,9 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reduce(args: argparse.Namespace) -> None:
-    from lavis_tldr.train import run
+    from lavis_tldr.api import reduce
 
-    options = list(args.options)
-    if args.stage:
-        options.append(f"run.stages=[{args.stage}]")
-    if args.restart:
-        options.append(f"run.restart={args.restart}")
-    run(args.cfg_path, options)
+    reduce(args.cfg_path, options=args.options, stage=args.stage, restart=args.restart)
 
 
 def _train(args: argparse.Namespace) -> None:

@@ -6,7 +6,13 @@ import re
 import sys
 from importlib import metadata
 
+from lavis_tldr import __version__
+
 NUMPY_REMEDY = "pip install 'numpy<2'   (and add 'numpy<2' to every later pip install, which may pull it back in)"
+FULL_INSTALL = (
+    "pip install 'lavis_tldr[lavis]'   (in a checkout: pip install -e '.[lavis]'; [cpu] in place of [lavis] has Faiss "
+    "without CUDA; Python 3.12: see requirements-py312.txt)"
+)
 TORCH_REMEDY = "pip install --upgrade --force-reinstall torch torchvision 'numpy<2'   (both from one index)"
 
 
@@ -16,6 +22,12 @@ def version_of(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def versions() -> str:
+    """Versions of the package, of Python, and of LAVIS and torch where they are installed; none of them is imported."""
+    found = [f"{name} {version_of(name) or 'not installed'}" for name in ("salesforce-lavis", "torch")]
+    return ", ".join([f"lavis_tldr {__version__}", f"Python {sys.version.split()[0]}", *found])
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
@@ -38,16 +50,15 @@ def explain_import_error(error: BaseException) -> str:
     """What is wrong and what to do, for an exception that ``import lavis`` raised."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "lavis":
-        cause = "salesforce-lavis is not installed in this Python"
-        remedy = "pip install salesforce-lavis==1.0.2 'numpy<2'   (Python 3.12: see requirements-py312.txt)"
-    elif numpy_mismatch():
+        return f"salesforce-lavis is not installed in {sys.executable}, and this needs it. What to do: {FULL_INSTALL}"
+    if numpy_mismatch():
         cause, remedy = numpy_mismatch(), NUMPY_REMEDY
     elif "torchvision::" in text or (isinstance(error, ImportError) and "torchvision" in text):
         cause = f"torch {version_of('torch')} and torchvision {version_of('torchvision')} do not match"
         remedy = TORCH_REMEDY
     elif isinstance(error, ModuleNotFoundError):
         cause = f"LAVIS needs the package {error.name!r}, which is not installed"
-        remedy = "pip install salesforce-lavis==1.0.2 'numpy<2'   (Python 3.12: see requirements-py312.txt)"
+        remedy = FULL_INSTALL
     else:
         cause, remedy = "importing LAVIS failed", "`lavis-tldr doctor` checks the environment piece by piece"
     where = f"LAVIS cannot be imported in {sys.executable}"

@@ -19,7 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lavis_tldr.environment.cache_root import CACHE_ROOT, cache_root
-from lavis_tldr.environment.diagnosis import NUMPY_REMEDY, TORCH_REMEDY, numpy_mismatch, version_of, version_tuple
+from lavis_tldr.environment.diagnosis import (
+    FULL_INSTALL,
+    NUMPY_REMEDY,
+    TORCH_REMEDY,
+    numpy_mismatch,
+    version_of,
+    version_tuple,
+)
 
 LAVIS_VERSION = "1.0.2"
 PY312_ROUTE = "three pip commands, written at the top of requirements-py312.txt"
@@ -52,9 +59,10 @@ def check_python() -> Check:
 
 def check_lavis() -> Check:
     found = version_of("salesforce-lavis")
-    remedy = PY312_ROUTE if sys.version_info >= (3, 12) else "pip install salesforce-lavis==1.0.2 'numpy<2'"
+    remedy = PY312_ROUTE if sys.version_info >= (3, 12) else FULL_INSTALL
     if found is None:
-        return Check("lavis", "problem", "salesforce-lavis is not installed", remedy)
+        without = "salesforce-lavis is not installed: runs can be read and exported, not made"
+        return Check("lavis", "problem", without, remedy)
     if found != LAVIS_VERSION:
         return Check("lavis", "problem", f"salesforce-lavis {found}; the plugin is made for {LAVIS_VERSION}", remedy)
     return Check("lavis", "ok", f"salesforce-lavis {found}")
@@ -73,7 +81,7 @@ def check_numpy() -> Check:
 def check_torch() -> Check:
     versions = f"torch {version_of('torch')}, torchvision {version_of('torchvision')}"
     if version_of("torch") is None or version_of("torchvision") is None:
-        return Check("torch", "problem", f"not both installed: {versions}", "pip install torch torchvision 'numpy<2'")
+        return Check("torch", "problem", f"not both installed: {versions}", FULL_INSTALL)
     # torch fails when it loads, not when it is installed; a process of its own keeps a crash out of this one.
     error = _error_of("import torch, torchvision; torchvision.ops.nms")
     if error:
@@ -85,7 +93,7 @@ def check_transformers() -> Check:
     found, timm = version_of("transformers"), version_of("timm")
     both = f"transformers {found}, timm {timm}"
     if found is None or timm is None:
-        return Check("transformers", "problem", f"not both installed: {both}", "pip install -e . 'numpy<2'")
+        return Check("transformers", "problem", f"not both installed: {both}", FULL_INSTALL)
     if timm != "0.4.12":
         return Check("transformers", "problem", f"{both}: LAVIS needs timm 0.4.12", "pip install timm==0.4.12")
     if not (4, 25) <= version_tuple(found) < (4, 27):
@@ -97,7 +105,8 @@ def check_transformers() -> Check:
 def check_faiss() -> Check:
     error = _error_of("import faiss; faiss.Kmeans")
     if error:
-        return Check("faiss", "problem", f"faiss does not import: {error}", "pip install faiss-gpu 'numpy<2'")
+        remedy = "pip install faiss-gpu 'numpy<2'   (without CUDA: faiss-cpu)"
+        return Check("faiss", "problem", f"faiss does not import: {error}", remedy)
     return Check("faiss", "ok", "faiss imports (it also clusters without a GPU)")
 
 

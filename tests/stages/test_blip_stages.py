@@ -7,8 +7,8 @@ import torch
 from reductions import ledger_rows
 from tiny_blip import register_tiny, write_tiny
 
+from lavis_tldr.api import open_run
 from lavis_tldr.datasets import source_parts
-from lavis_tldr.repair import repair
 from lavis_tldr.scoring.blip_matching import load_blip
 from lavis_tldr.sources import ImageLocation, decode_image, read_image_bytes
 
@@ -120,10 +120,10 @@ def test_other_weights_are_another_scoring(reduced, blip, tmp_path):
 
 def test_other_weights_score_no_captions_of_stand_ins(reduced, blip, tmp_path):
     reduced(recipe="gated", alignment="itm", keep_ratio=0.5, images="in_place", **blip)
-    assert repair(tmp_path / "out")["lost"] == 0
+    assert open_run(tmp_path / "out").repair()["lost"] == 0
     write_tiny(tmp_path / "other.pth", seed=1)
     with pytest.raises(ValueError, match="scored by another blip than run.blip_weights names now"):
-        repair(tmp_path / "out", options=[f"run.blip_weights={tmp_path / 'other.pth'}"])
+        open_run(tmp_path / "out").repair(options=[f"run.blip_weights={tmp_path / 'other.pth'}"])
 
 
 def test_weights_that_are_missing_are_named_before_anything_is_read(reduced, blip, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from reductions import files_of, ledger_rows, reduce_set, write_bert
 
-from lavis_tldr.repair import repair
+from lavis_tldr.api import open_run
 from lavis_tldr.report.inspection import inspect_run
 from lavis_tldr.report.why import why
 
@@ -142,7 +142,7 @@ def test_a_run_of_an_earlier_version_is_taken_up_as_the_error_says(configure, tm
     folder = tmp_path / "out" / old
     folder.mkdir(exist_ok=True)
     (folder / "manifest.json").write_text("{}")
-    for go_on in (lambda: reduce_set(config), lambda: repair(tmp_path / "out")):
+    for go_on in (lambda: reduce_set(config), lambda: open_run(tmp_path / "out").repair()):
         with pytest.raises(ValueError, match=rf"earlier version.*\({folder}\).*delete these.*--restart select"):
             go_on()
     (folder / "manifest.json").unlink()

@@ -8,7 +8,7 @@ import pytest
 from reductions import annotations, files_of, ledger_rows, reduce_set, write_captioner
 
 from lavis_tldr import cli
-from lavis_tldr.repair import repair
+from lavis_tldr.api import open_run
 from lavis_tldr.runs.stage_folder import Stage
 
 
@@ -60,7 +60,7 @@ def kept_keys(recipe):
 
 def test_nothing_lost_changes_nothing(in_place, tmp_path):
     before = files_of(tmp_path / "out")
-    found = repair(tmp_path / "out")
+    found = open_run(tmp_path / "out").repair()
     assert found == {
         "checked": 6,
         "copied_again": 0,
@@ -81,7 +81,7 @@ def test_the_next_of_the_cluster_stands_in(in_place, gallery, tmp_path):
     # The lost one, and the understudy that would have stepped in.
     for key in (lost, first):
         (gallery.folder / "images" / key).unlink()
-    told = repair(tmp_path / "out", dry_run=True)
+    told = open_run(tmp_path / "out").repair(dry_run=True)
     assert told == {
         "checked": 6,
         "copied_again": 0,
@@ -91,7 +91,7 @@ def test_the_next_of_the_cluster_stands_in(in_place, gallery, tmp_path):
         "understudies_lost": 1,
     }
     assert told_of(ledger_rows(in_place)) == told_of(before)
-    assert repair(tmp_path / "out") == told
+    assert open_run(tmp_path / "out").repair() == told
 
     after = ledger_rows(in_place)
     assert kept_keys(in_place) == kept_of(before) - {lost} | {second}
@@ -107,22 +107,22 @@ def test_the_next_of_the_cluster_stands_in(in_place, gallery, tmp_path):
 
     # A second loss, of the stand-in.
     (gallery.folder / "images" / second).unlink()
-    again = repair(tmp_path / "out")
+    again = open_run(tmp_path / "out").repair()
     assert again["lost"] == 1
     final = ledger_rows(in_place)
     assert final[lost]["reason"] == final[second]["reason"] == "dropped: image gone missing"
     stand_in = json.loads((in_place / "repaired.json").read_text())["replaced"][second]
     assert (final[stand_in]["reason"] if stand_in else "") == (f"kept: stands in for {second}" if stand_in else "")
-    assert repair(tmp_path / "out")["lost"] == 0
+    assert open_run(tmp_path / "out").repair()["lost"] == 0
 
 
 def test_a_repair_does_not_depend_on_what_was_lost_first(in_place, gallery, configure, tmp_path):
     lost = sorted(kept_keys(in_place))[:2]
     for key in lost:
         (gallery.folder / "images" / key).rename(tmp_path / f"{lost.index(key)}.jpg")
-    repair(tmp_path / "out")
+    open_run(tmp_path / "out").repair()
     once = files_of(tmp_path / "out")
-    repair(tmp_path / "out")
+    open_run(tmp_path / "out").repair()
     assert files_of(tmp_path / "out") == once
 
 
@@ -130,7 +130,7 @@ def test_a_cluster_that_has_no_other_shrinks(configure, gallery, tmp_path):
     reduce_set(configure(of=gallery, images="in_place", num_clusters=2, keep_ratio=1))
     lost = gallery.rows[0]["image"]
     (gallery.folder / "images" / lost).unlink()
-    found = repair(tmp_path / "out")
+    found = open_run(tmp_path / "out").repair()
     assert found == {
         "checked": 12,
         "copied_again": 0,
@@ -147,11 +147,11 @@ def test_a_copy_outlives_its_source(configure, gallery, tmp_path):
     recipe = tmp_path / "out/reduced"
     first, second = sorted(kept_keys(recipe))[:2]
     shutil.rmtree(gallery.folder / "images")
-    assert repair(tmp_path / "out")["lost"] == 0
+    assert open_run(tmp_path / "out").repair()["lost"] == 0
     copy = next((recipe / "build/images").glob(f"*/{second}"))
     copy.unlink()
     # No understudy has a source any more either.
-    found = repair(tmp_path / "out")
+    found = open_run(tmp_path / "out").repair()
     assert (found["lost"], found["replaced"]) == (1, 0)
     assert found["understudies_lost"] > 0
     assert {row["key"] for row in annotations(recipe / "build")} == kept_keys(recipe)
@@ -165,17 +165,17 @@ def test_a_lost_copy_is_made_again_from_the_source(configure, gallery, tmp_path)
     gone, rotten = sorted((tmp_path / "out/reduced/build/images").rglob("*.jpg"))[:2]
     gone.unlink()
     rotten.write_bytes(b"\xff\xd8 rotten")
-    told = repair(tmp_path / "out", decode=True, dry_run=True)
+    told = open_run(tmp_path / "out").repair(decode=True, dry_run=True)
     assert (told["copied_again"], told["lost"], gone.exists()) == (2, 0, False)
-    assert repair(tmp_path / "out", decode=True) == told
+    assert open_run(tmp_path / "out").repair(decode=True) == told
     assert files_of(tmp_path / "out") == before
 
 
 def test_rotten_images_are_found_by_decoding(in_place, gallery, tmp_path):
     lost = min(kept_keys(in_place))
     (gallery.folder / "images" / lost).write_bytes(b"\xff\xd8 rotten")
-    assert repair(tmp_path / "out")["lost"] == 0
-    assert repair(tmp_path / "out", decode=True)["lost"] == 1
+    assert open_run(tmp_path / "out").repair()["lost"] == 0
+    assert open_run(tmp_path / "out").repair(decode=True)["lost"] == 1
 
 
 def test_a_tar_packed_anew_has_lost_what_was_in_it(configure, pool, tmp_path):
@@ -187,7 +187,7 @@ def test_a_tar_packed_anew_has_lost_what_was_in_it(configure, pool, tmp_path):
     recipe = tmp_path / "out/reduced"
     shutil.copyfile(tars / "00001.tar", tars / "00000.tar")
     in_tar = {key for key in kept_keys(recipe) if key.startswith("00000")}
-    found = repair(tmp_path / "out")
+    found = open_run(tmp_path / "out").repair()
     assert found["lost"] == len(in_tar) > 0
     assert not [key for key in kept_keys(recipe) if key.startswith("00000")]
     assert found["replaced"] + found["without_stand_in"] == len(in_tar)
@@ -196,7 +196,7 @@ def test_a_tar_packed_anew_has_lost_what_was_in_it(configure, pool, tmp_path):
 def test_a_reduction_after_a_repair_finds_all_done(in_place, gallery, configure, tmp_path):
     lost = min(kept_keys(in_place))
     (gallery.folder / "images" / lost).rename(tmp_path / "kept.jpg")
-    repair(tmp_path / "out")
+    open_run(tmp_path / "out").repair()
     before = files_of(tmp_path / "out")
     (tmp_path / "kept.jpg").rename(gallery.folder / "images" / lost)  # else encode asks for it
     config = tmp_path / "reduce.yaml"
@@ -211,7 +211,7 @@ def test_a_reduction_after_a_repair_finds_all_done(in_place, gallery, configure,
 def test_a_restart_cut_short_leaves_no_repair_of_another_selection(in_place, gallery, tmp_path, monkeypatch):
     lost = min(kept_keys(in_place))
     (gallery.folder / "images" / lost).rename(tmp_path / "kept.jpg")
-    repair(tmp_path / "out")
+    open_run(tmp_path / "out").repair()
     (tmp_path / "kept.jpg").rename(gallery.folder / "images" / lost)
     config, restart, gone = tmp_path / "reduce.yaml", Stage.restart, []
 
@@ -244,14 +244,14 @@ def test_an_unfinished_reduction_or_another_captioner_is_refused(configure, gall
     config = configure(of=gallery, images="in_place", num_clusters=2)
     reduce_set(config, "run.stages=[encode,cluster]")
     with pytest.raises(ValueError, match="holds no recipe"):
-        repair(tmp_path / "out")
+        open_run(tmp_path / "out").repair()
     reduce_set(config, "run.stages=[select]")
     with pytest.raises(ValueError, match="is not finished: run `lavis-tldr reduce` first"):
-        repair(tmp_path / "out")
+        open_run(tmp_path / "out").repair()
     reduce_set(config)
     other = write_captioner(tmp_path, sorted(fact["true_caption"] for fact in pool.truth.values()), seed=1)
     with pytest.raises(ValueError, match="made by another captioner"):
-        repair(tmp_path / "out", options=[f"model.finetuned={other}"])
+        open_run(tmp_path / "out").repair(options=[f"model.finetuned={other}"])
 
 
 def test_a_config_that_captions_otherwise_is_refused(configure, gallery, tmp_path):
@@ -260,6 +260,6 @@ def test_a_config_that_captions_otherwise_is_refused(configure, gallery, tmp_pat
     (gallery.folder / "images" / min(kept_keys(tmp_path / "out/reduced"))).rename(tmp_path / "lost.jpg")
     before = files_of(tmp_path / "out")
     with pytest.raises(ValueError, match=r"made otherwise than its config says now:\n.*recipe.*\n.*--options"):
-        repair(tmp_path / "out", options=["run.recipe=generated"])
+        open_run(tmp_path / "out").repair(options=["run.recipe=generated"])
     assert files_of(tmp_path / "out") == before
-    assert repair(tmp_path / "out")["replaced"] == 1
+    assert open_run(tmp_path / "out").repair()["replaced"] == 1
