@@ -33,15 +33,14 @@ def add_commands(commands) -> None:
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one recipe's folder in it")
-    parser.add_argument("--name", metavar="NAME", help="only this recipe (run.name)")
+    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one reduced set's folder in it")
+    parser.add_argument("--name", metavar="NAME", help="only this reduced set (run.name)")
     parser.add_argument("--json", action="store_true", help="print JSON, whole digests and texts")
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from lavis_tldr.report.inspection import inspect_run
+    from lavis_tldr.report.inspection import inspect_run, verify_run
     from lavis_tldr.report.inspection_text import inspection_lines, verification_lines
-    from lavis_tldr.report.verification import verify_run
 
     facts = inspect_run(args.run, args.name)
     verified = verify_run(args.run, args.name) if args.verify else None
@@ -62,8 +61,7 @@ def _why(args: argparse.Namespace) -> None:
 
 
 def _captions(args: argparse.Namespace) -> None:
-    from lavis_tldr.report.captions import caption_report
-    from lavis_tldr.report.captions_text import caption_lines
+    from lavis_tldr.report.captions import caption_lines, caption_report
 
     facts = caption_report(args.run, args.name)
     print(_dump(facts) if args.json else "\n".join(caption_lines(facts)))

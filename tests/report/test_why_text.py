@@ -2,7 +2,7 @@
 
 import pytest
 
-from lavis_tldr.report.reasons import explain_caption, explain_outcome
+from lavis_tldr.report.why_text import explain_caption, explain_outcome
 
 SCORE = {"rank": 20, "of": 60, "lowest_kept": 0.41}
 RANKED = {"size": 60, "kept": 15, "num_filtered": 0, "num_repeats": 0, "score": SCORE}
