@@ -151,7 +151,7 @@ def set_account(folder: Path, key: str, source: dict, generated: str) -> dict:
             prefilter=selection.get("prefilter", ""),
             keys=[key],
             replaced=repairs.replaced,
-        )
+        ).to_pylist()
     tables = [folders[stage] for stage in ("ledger", "select", "cluster") if stage in folders]
     done = next((table for table in tables if is_done(table)), None)
     table = [] if done is None else parts_of(done)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lavis_tldr.reduction.selection import select
 from lavis_tldr.runs.ledger import (
     SCHEMA,
     check_ledger,
@@ -15,7 +16,6 @@ from lavis_tldr.runs.ledger import (
     write_ledger,
 )
 from lavis_tldr.runs.outcomes import reasons, summarise
-from lavis_tldr.reduction.selection import select
 
 
 def row(key, reason="dropped: not drawn", cluster=0, **changes):
@@ -62,33 +62,6 @@ LEDGER = table(
     row("g", "failed: unreadable image: truncated"),
     row("h", "dropped: near duplicate of d", cluster=2),
 )
-
-
-# ------------------------------------------------------------------------------------------------ reasons
-
-
-def test_reasons_by_hand():
-    assert reasons(
-        ["", "", "", "", "empty caption"],
-        np.array([True, False, False, False, False]),
-        duplicate_of=["", "a", "", "", ""],
-        score=np.array([0.9, 0.8, 0.1, np.nan, np.nan]),
-        selection="aligned",
-    ) == [
-        "kept",
-        "dropped: near duplicate of a",
-        "dropped: low alignment",
-        "dropped: not drawn",
-        "failed: empty caption",
-    ]
-    assert reasons(["", ""], np.array([False, True])) == ["dropped: not drawn", "kept"]
-
-
-def test_a_failed_record_cannot_be_kept():
-    with pytest.raises(ValueError, match="kept though it has error 'missing image'"):
-        reasons(["missing image"], np.array([True]))
-    with pytest.raises(ValueError, match="2 errors, 1 kept flags"):
-        reasons(["", ""], np.array([True]))
 
 
 # --------------------------------------------------------------------------------------------- round trip
@@ -298,7 +271,7 @@ def test_kept_and_dropped_and_failed_are_what_was_read(records, ratio, aligned):
     chosen = select(keys[usable], clusters[usable], ratio, seed=0, score=scores[usable])
     kept = np.zeros(len(records), dtype=bool)
     kept[usable] = chosen
-    told = reasons(errors, kept, score=scores, selection="aligned" if aligned else "uniform")
+    told = reasons(errors, kept, score=scores, selection="aligned" if aligned else "uniform").to_pylist()
     ledger = table(
         *(row(key, reason, cluster=int(cluster)) for key, reason, cluster in zip(keys, told, clusters, strict=True))
     )
