@@ -54,12 +54,12 @@ def reasons(
         (R,), strings.
 
     Raises:
-        ValueError: If a record is kept though it failed or is a near duplicate, or if the lengths differ.
+        ValueError: If a record is kept though it failed, or if the lengths differ.
     """
     count = len(errors)
     twins = [""] * count if duplicate_of is None else duplicate_of
     scores = np.full(count, np.nan) if score is None else np.asarray(score, np.float64)
-    left_out = np.zeros(count, bool) if filtered is None else filtered
+    left_out = np.zeros(count, bool) if filtered is None else np.asarray(filtered, bool)
     if not count == len(kept) == len(twins) == len(scores) == len(left_out):
         raise ValueError(
             f"found {count} errors, {len(kept)} kept flags, {len(twins)} duplicates, {len(scores)} scores and "
@@ -75,8 +75,8 @@ def reasons(
     endings = (
         (is_failed, _after(FAILED, errors)),
         (is_kept, KEPT),
-        (pa.array(np.asarray(left_out, bool) & short), SHORT_CAPTION),
-        (pa.array(np.asarray(left_out, bool)), FILTERED + SHORTCOMINGS.get(prefilter, "")),
+        (pa.array(left_out & short), SHORT_CAPTION),
+        (pa.array(left_out), FILTERED + SHORTCOMINGS.get(prefilter, "")),
         (pc.not_equal(twins, ""), _after(NEAR_DUPLICATE, twins)),
         (pa.array(np.isnan(scores)), NOT_DRAWN),
     )

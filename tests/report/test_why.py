@@ -20,6 +20,7 @@ from run_folders import (
     write_stage,
 )
 
+from lavis_tldr.reduction.criteria import CRITERIA
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.selection import select
 from lavis_tldr.report.inspection import inspect_run, verify_run
@@ -90,6 +91,24 @@ def test_a_kept_sample(run):
     assert "set         best: KEPT" in text
     told_of_both = "its alignment 0.9 reaches the threshold 0.1, the other's 0.05 does not"
     assert told_of_both in text.replace("\n            ", " ")
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_set_selected_by_any_criterion(run, criterion):
+    """One that is added to the table is told of without a change elsewhere."""
+    for stage in ("ledger", "build"):
+        shutil.rmtree(run / "best" / stage)
+    path = run / "best/select/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["config"] |= {"selection": criterion, "prefilter": criterion}
+    path.write_text(json.dumps(manifest))
+    facts, text = told(run, "000000003", "best")
+    its = CRITERIA[criterion]
+    assert facts["sets"]["best"]["explanation"].startswith(
+        f"dropped: {its.shortcoming}: 3rd {its.best} of the 4 in its cluster that repeat no other, of which 2 are kept"
+    )
+    # What the alignment was is told already.
+    assert (f"  score     0.3, 3rd {its.best} of 4" in text) == (criterion != "aligned")
 
 
 def test_a_near_duplicate_names_its_twin(run):
