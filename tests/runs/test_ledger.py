@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavis_tldr.reduction.selection import select
 from lavis_tldr.runs.ledger import (
     SCHEMA,
     check_ledger,
@@ -16,6 +15,7 @@ from lavis_tldr.runs.ledger import (
     write_ledger,
 )
 from lavis_tldr.runs.outcomes import reasons, summarise
+from lavis_tldr.reduction.selection import select
 
 
 def row(key, reason="dropped: not drawn", cluster=0, **changes):
