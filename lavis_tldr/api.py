@@ -6,7 +6,7 @@
     run = open_run("output/reduction")
     run.sets()                                                     # ["best", "paper"]
     run.ledger("best", columns=["key", "reason"]).to_pandas()
-    run.why("000000001")["recipes"]["best"]
+    run.why("000000001")["sets"]["best"]
     run.export("keep_list", "keys", name="best")
 
 It is thin: each function hands over to the one that does the work, which says more. Errors that are the user's to mend
@@ -104,8 +104,8 @@ class Run:
         return inspect_run(self.path, name)
 
     def verify(self, name: str | None = None) -> dict:
-        """All files of the run read again; which of them have changed (`report.verification.verify_run`)."""
-        from lavis_tldr.report.verification import verify_run
+        """All files of the run read again; which of them have changed (`report.inspection.verify_run`)."""
+        from lavis_tldr.report.inspection import verify_run
 
         return verify_run(self.path, name)
 

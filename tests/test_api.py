@@ -61,8 +61,8 @@ def test_ledger(tmp_path):
 
 def test_inspect_verify_and_why(tmp_path):
     run = open_run(write_run(tmp_path))
-    assert list(run.inspect()["recipes"]) == ["best", "paper"]
-    assert list(run.inspect("paper")["recipes"]) == ["paper"]
+    assert list(run.inspect()["sets"]) == ["best", "paper"]
+    assert list(run.inspect("paper")["sets"]) == ["paper"]
     assert run.why("000000003", "best")["source"]["caption_original"] == "caption of 000000003"
     assert run.captions("best")["kept"] == 3
     assert run.verify()["changed"] == {}

@@ -18,7 +18,7 @@ from lavis_tldr.ablation.settings import Ablation, load_ablation
 from lavis_tldr.ablation.steps import read_metric
 from lavis_tldr.ablation.summary import summarize
 from lavis_tldr.ablation.trials import Plan, Trial, check_arm_names
-from lavis_tldr.report.units import duration
+from lavis_tldr.report.wording import duration
 from lavis_tldr.user_errors import is_user_error
 
 _LOG = "log.txt"

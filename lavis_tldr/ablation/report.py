@@ -11,7 +11,7 @@ from lavis_tldr.ablation.plots import draw
 from lavis_tldr.ablation.settings import Ablation
 from lavis_tldr.ablation.summary import Row
 from lavis_tldr.files import write_whole
-from lavis_tldr.report.units import count
+from lavis_tldr.report.wording import count
 
 _WAYS = {"tr": "TR", "ir": "IR"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lavis_tldr.advice.recommendation import WHOLE
 from lavis_tldr.files import write_whole
-from lavis_tldr.report.units import count, number, share
+from lavis_tldr.report.wording import count, number, share
 
 # Heading -> the share of a row that stands below it.
 _SHARES = {

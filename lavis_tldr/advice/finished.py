@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from lavis_tldr.report.captions import threshold_of
-from lavis_tldr.report.stage_rows import config_of
+from lavis_tldr.report.lookup import config_of
 from lavis_tldr.runs.code_tables import codebook_size, rows_of
 from lavis_tldr.runs.ledger import ledger_parts
 from lavis_tldr.runs.reduced_sets import CONFIG, find_set, stage_folders

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lavis_tldr.advice.pool import Pool
 from lavis_tldr.advice.trials import TrialOptions, Trials
-from lavis_tldr.report.units import count
+from lavis_tldr.report.wording import count
 
 
 def notes(

@@ -63,7 +63,7 @@ def _why(args: argparse.Namespace) -> None:
 
 def _captions(args: argparse.Namespace) -> None:
     from lavis_tldr.api import open_run
-    from lavis_tldr.report.captions_text import caption_lines
+    from lavis_tldr.report.captions import caption_lines
 
     facts = open_run(args.run).captions(args.name)
     print(_dump(facts) if args.json else "\n".join(caption_lines(facts)))

@@ -25,21 +25,32 @@ class Criterion:
             L2 and cosine distance to its centroid).
         more_is_better: Whether those with more of it are kept first.
         shortcoming: What is wrong with those that are dropped.
+        best: What the first of the ranking is, such as "farthest from its centroid"; the second is the "2nd farthest
+            from its centroid".
+        measure: What a sample without score lacks.
     """
 
     column: str
     more_is_better: bool
     shortcoming: str
+    best: str
+    measure: str
 
 
 CRITERIA = {
-    "aligned": Criterion("alignment", True, "low alignment"),
-    "large_distance": Criterion("distance", True, "near its centroid"),
+    "aligned": Criterion("alignment", True, "low alignment", "best alignment", "alignment score"),
+    "large_distance": Criterion(
+        "distance", True, "near its centroid", "farthest from its centroid", "distance to its centroid"
+    ),
     # Sorscher et al. 2022 (arXiv:2206.14486, section 5): the cosine distance to the nearest prototype, a centroid of
     # K-Means, tells hard samples from easy ones. Differs: the centroids are those of L2, and of what is clustered here.
-    "hard_sample": Criterion("prototype_distance", True, "near its prototype"),
-    "easy_sample": Criterion("prototype_distance", False, "far from its prototype"),
-    "gradient": Criterion("gradient", True, "small gradient"),
+    "hard_sample": Criterion(
+        "prototype_distance", True, "near its prototype", "farthest from its prototype", "distance to its prototype"
+    ),
+    "easy_sample": Criterion(
+        "prototype_distance", False, "far from its prototype", "nearest to its prototype", "distance to its prototype"
+    ),
+    "gradient": Criterion("gradient", True, "small gradient", "largest gradient", "gradient"),
 }
 SELECTIONS = (*DRAWS, *CRITERIA)
 

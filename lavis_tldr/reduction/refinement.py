@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 ORIGINAL, GENERATED, BOTH, DRAWN = "original", "generated", "original_generated", "drawn"
 
-# A recipe names, for each sample, what it wants (one of the four).
-Recipe = Callable[..., list[str]]
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a caption comes from.
+
+    Attributes:
+        told: How a report calls the caption.
+        fuse: ``fuse(original, generated, joiner)`` makes the caption of the two, neither of them empty.
+    """
+
+    told: str
+    fuse: Callable[[str, str, str], str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which of `ORIGINS` becomes the caption of each sample.
+
+    Attributes:
+        choose: ``choose(original, alignment=..., alignment_generated=..., threshold=...)`` names, for each of N
+            original captions, one of `ORIGINS`.
+        explain: ``explain(origin, alignments, threshold)`` says of one sample why it was this one, by the alignments of
+            the original and of the generated caption, None where there is none. None for a recipe that names the same
+            for all samples, and needs no alignment.
+    """
+
+    choose: Callable[..., list[str]]
+    explain: Callable[[str, Sequence[float | None], float], str] | None = None
+
+    @property
+    def needs_alignment(self) -> bool:
+        """Whether it needs the alignment of both captions, and the threshold."""
+        return self.explain is not None
 
 
 def refine_captions(
@@ -45,8 +77,7 @@ def refine_captions(
         joiner: Between the two captions. "; " is the paper's authors'.
 
     Returns:
-        Captions, (N,), and their origins, (N,): "original", "generated", "original_generated", "drawn", or "" where
-        both captions are empty.
+        Captions, (N,), and their origins, (N,): one of ``ORIGINS``, or "" where both captions are empty.
 
     Raises:
         ValueError: If the recipe is unknown, if it lacks what it needs, or if the lengths differ.
@@ -55,7 +86,7 @@ def refine_captions(
         raise ValueError(f"refine recipe is {recipe!r}; it must be one of {sorted(RECIPES)}.")
     if len(original) != len(generated):
         raise ValueError(f"{len(original)} original captions but {len(generated)} generated ones; join them by key.")
-    wanted = RECIPES[recipe](
+    wanted = RECIPES[recipe].choose(
         original, alignment=alignment, alignment_generated=alignment_generated, threshold=threshold
     )
     fused = [_fuse(*pair, joiner) for pair in zip(original, generated, wanted, strict=True)]
@@ -65,15 +96,18 @@ def refine_captions(
 def _fuse(original: str, generated: str, wanted: str, joiner: str) -> tuple[str, str]:
     original, generated = original.strip(), generated.strip()
     if original and generated:
-        both = f"{original}{joiner}{generated}"
-        return {ORIGINAL: original, GENERATED: generated, BOTH: both, DRAWN: both}[wanted], wanted
+        return ORIGINS[wanted].fuse(original, generated, joiner), wanted
     if original or generated:
         return original or generated, ORIGINAL if original else GENERATED
     return "", ""
 
 
-def _always(source: str) -> Recipe:
-    return lambda original, **_: [source] * len(original)
+def _join(original: str, generated: str, joiner: str) -> str:
+    return f"{original}{joiner}{generated}"
+
+
+def _always(origin: str) -> Recipe:
+    return Recipe(lambda original, **_: [origin] * len(original))
 
 
 def _gated(original: Sequence[str], *, alignment, alignment_generated, threshold) -> list[str]:
@@ -93,10 +127,26 @@ def _fitting(alignment: float, alignment_generated: float, threshold: float) -> 
     return GENERATED if alignment_generated > alignment else ORIGINAL
 
 
+def _why_fitting(origin: str, alignments: Sequence[float | None], threshold: float) -> str:
+    shown = ["none" if value is None else f"{value:.4g}" for value in alignments]
+    if origin == BOTH:
+        return f"their alignments {shown[0]} and {shown[1]} reach the threshold {threshold:.4g}"
+    own, other = shown if origin == ORIGINAL else reversed(shown)
+    if any(value is not None and value >= threshold for value in alignments):
+        return f"its alignment {own} reaches the threshold {threshold:.4g}, the other's {other} does not"
+    return f"neither reaches the threshold {threshold:.4g}; its alignment {own} is not below the other's {other}"
+
+
+ORIGINS = {
+    ORIGINAL: Origin("the original", lambda original, generated, joiner: original),
+    GENERATED: Origin("the generated one", lambda original, generated, joiner: generated),
+    BOTH: Origin("both, joined", _join),
+    DRAWN: Origin("both, one of them drawn at every epoch of training", _join),
+}
 RECIPES: dict[str, Recipe] = {
     "original": _always(ORIGINAL),
     "generated": _always(GENERATED),
     "original_generated": _always(BOTH),
     "drawn": _always(DRAWN),
-    "gated": _gated,
+    "gated": Recipe(_gated, _why_fitting),
 }

@@ -67,9 +67,9 @@ def plot_alignments(run: Path | str, path: Path | str, name: str | None = None, 
     """Draw the histograms of a finished reduction.
 
     Args:
-        run: The run folder, or the recipe's folder in it.
+        run: The run folder, or the reduced set's folder in it.
         path: File to write; its ending says the format (.png, .pdf, .svg).
-        name: The recipe, where the run has several.
+        name: The set, where the run has several.
         threshold: Alignment from which on a caption fits; drawn as a line unless None.
 
     Raises:
@@ -78,13 +78,13 @@ def plot_alignments(run: Path | str, path: Path | str, name: str | None = None, 
     """
     from matplotlib.figure import Figure
 
-    ledger, recipe = FinishedLedger(Path(run), name), find_set(run, name)
+    ledger, folder = FinishedLedger(Path(run), name), find_set(run, name)
     edges, counts = alignment_histograms(partial(iter_ledger, ledger.folder))
     if not counts["refined captions of kept pairs"].any():
-        raise ValueError(f"{recipe} has no alignment of its refined captions: {_ADVICE}")
+        raise ValueError(f"{folder} has no alignment of its refined captions: {_ADVICE}")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(
-        xlabel=f"alignment of caption and image ({alignment_of(recipe) or 'unknown'})", ylabel="share of the captions"
+        xlabel=f"alignment of caption and image ({alignment_of(folder) or 'unknown'})", ylabel="share of the captions"
     )
     for curve, found in counts.items():
         axes.stairs(found / max(1, found.sum()), edges, label=f"{curve} ({found.sum():,})")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from lavis_tldr.report.stage_record import DONE, INCOMPLETE, NOT_BEGUN
-from lavis_tldr.report.texts import entry, label, printable, settings
-from lavis_tldr.report.units import count, duration, rate, share, size
+from lavis_tldr.report.inspection import DONE, INCOMPLETE, NOT_BEGUN
+from lavis_tldr.report.wording import count, duration, entry, label, printable, rate, settings, share, size, table
 
 _SLOWEST = 3
 _DIGITS = 12  # of a digest: enough to tell two apart
@@ -16,12 +15,12 @@ def inspection_lines(facts: dict, with_parts: bool = False) -> list[str]:
     """Lines for ``facts``; ``with_parts`` adds a table of each stage's parts."""
     lines = entry("run", facts["run"], 0)
     lines += entry("package", f"lavis_tldr {', '.join(facts['package_versions'])}", 0)
-    lines += entry("recipes", printable(", ".join(facts["recipes"])) or "none yet", 0)
+    lines += entry("sets", printable(", ".join(facts["sets"])) or "none yet", 0)
     digests = _part_digests(facts["stages"]["encode"])
     for name, stage in facts["stages"].items():
         lines += _stage_lines(name, stage, digests if with_parts else None)
-    for recipe, its in facts["recipes"].items():
-        lines += ["", printable(f"recipe {recipe}")]
+    for set_name, its in facts["sets"].items():
+        lines += ["", printable(f"set {set_name}")]
         lines += entry("config", its["config"] or "not kept")
         lines += entry("uses", printable(", ".join(its["uses"])))
         for name, stage in its["stages"].items():
@@ -118,8 +117,7 @@ def _slowest(parts: dict[str, dict]) -> str:
 def _parts_table(parts: dict[str, dict], digests: dict[str, str]) -> list[str]:
     """A row a part: what was counted, its time and rate, and the digest of the source's part."""
     counted = list(dict.fromkeys(name for part in parts.values() for name in part if name != "seconds"))
-    header = ["part", *counted, "time", "rate", "source digest"]
-    rows = [header]
+    rows = []
     for name, part in parts.items():
         seconds = part.get("seconds")
         rows.append(
@@ -131,14 +129,7 @@ def _parts_table(parts: dict[str, dict], digests: dict[str, str]) -> list[str]:
                 digests.get(name, "-")[:_DIGITS],
             ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    if len(rows) == 1:
-        return []
-    return [
-        "  "
-        + "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
+    return table(["part", *counted, "time", "rate", "source digest"], rows) if rows else []
 
 
 def _summary_lines(summary: dict) -> list[str]:

@@ -1,14 +1,28 @@
-"""What became of a sample (`why`) as text for a terminal."""
+"""What became of a sample (`why`) as text for a terminal, and the ledger's reasons and captions put into words."""
 
 from __future__ import annotations
 
-from lavis_tldr.report.reasons import describe_rank
-from lavis_tldr.report.texts import entry, printable, quoted
-from lavis_tldr.report.units import count, number, ordinal, place, size
+from collections.abc import Mapping, Sequence
+
+from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
+from lavis_tldr.reduction.refinement import GENERATED, ORIGINAL, ORIGINS, RECIPES
+from lavis_tldr.report.wording import count, entry, number, ordinal, place, printable, quoted, share, size
+from lavis_tldr.runs.outcomes import (
+    DROPPED,
+    FAILED,
+    FILTERED,
+    KEPT,
+    LOST,
+    NEAR_DUPLICATE,
+    NOT_DRAWN,
+    SHORT_CAPTION,
+    SHORTCOMINGS,
+    STANDS_IN,
+)
 
 
 def why_lines(facts: dict) -> list[str]:
-    """Lines for ``facts``."""
+    """What `why` found, in lines."""
     source = facts["source"]
     lines = entry("key", printable(facts["key"]), 0)
     if source["image_key"] != facts["key"]:
@@ -19,10 +33,10 @@ def why_lines(facts: dict) -> list[str]:
     lines += entry("caption", quoted(source["caption_original"]))
     if facts["scores"]:
         lines += entry("scores", ", ".join(f"{name} {number(value)}" for name, value in facts["scores"].items()))
-    if not facts["recipes"]:
-        lines += entry("recipes", "none has begun yet", 0)
-    for name, account in facts["recipes"].items():
-        lines += ["", *_recipe_lines(name, account)]
+    if not facts["sets"]:
+        lines += entry("sets", "none has begun yet", 0)
+    for name, account in facts["sets"].items():
+        lines += ["", *_set_lines(name, account)]
     return lines
 
 
@@ -35,9 +49,9 @@ def _place(source: dict) -> str:
     return f"{printable(path)}, {size(source['image_size'])} at byte {count(source['image_offset'])}"
 
 
-def _recipe_lines(name: str, account: dict) -> list[str]:
+def _set_lines(name: str, account: dict) -> list[str]:
     verdict = {True: "KEPT", False: "not kept", None: "not decided yet"}[account["kept"]]
-    lines = entry("recipe", f"{printable(name)}: {verdict}", 0)
+    lines = entry("set", f"{printable(name)}: {verdict}", 0)
     if account["reason"] is not None:
         lines += entry("why", account["explanation"])
     if cluster := account["cluster"]:
@@ -69,3 +83,136 @@ def _distance(account: dict, cluster_size: int) -> str:
     rank = f"{place(distance['rank'], 'nearest')} of {count(cluster_size)}"
     by_cosine = "" if cosine is None else f"; by cosine {number(cosine)}"
     return f"{number(distance['value'])} to the centroid (squared L2), {rank}{by_cosine}"
+
+
+def explain_outcome(
+    reason: str,
+    standing: dict,
+    *,
+    selection: Mapping,
+    score: float | None = None,
+    twin: str = "",
+    stand_ins: Sequence[str] = (),
+    is_passed_over: bool = False,
+) -> str:
+    """Why a sample was kept or not.
+
+    Args:
+        reason: The ledger's.
+        standing: The sample's in its cluster (`cluster_standing`), with its ``draw`` where that decided; empty for one
+            that failed.
+        selection: Config of the stage select.
+        score: What the selection ranked the sample by, None where it has none.
+        twin: The reason of the sample that is named in ``reason``, "" where there is none.
+        stand_ins: Who has stood in for the sample since it was lost (`Repairs.stand_ins`).
+        is_passed_over: Whether it was to step in for another, and its own image was lost.
+    """
+    shown = printable(reason)
+    why = _why(reason, standing, selection, score, printable(twin) or "not in the ledger", stand_ins)
+    told = shown + why
+    if is_passed_over:
+        told += "; it was to stand in for a lost one, but its own image has gone missing as well"
+    return told
+
+
+def describe_rank(criterion: str, rank: int) -> str:
+    """A sample's rank by a criterion, such as "3rd farthest from its centroid"."""
+    return place(rank, CRITERIA[criterion].best)
+
+
+def _why(
+    reason: str, standing: dict, selection: Mapping, score: float | None, twin: str, stand_ins: Sequence[str]
+) -> str:
+    """What follows the reason."""
+    criterion = selection.get("selection", "")
+    if reason.startswith(FAILED):
+        return "; so it was neither clustered nor scored"
+    if reason.startswith(NEAR_DUPLICATE):
+        return f", which has the better claim; that one: {twin}"
+    if reason.startswith(STANDS_IN):
+        return f", as the next understudy of its cluster; that one: {twin}"
+    if reason == LOST:
+        return f": {_stand_ins(stand_ins)}"
+    if reason == SHORT_CAPTION:
+        return f": the original has fewer than {count(selection['min_words'])} words"
+    if reason.startswith(FILTERED):
+        return f": {_filter(standing, selection)}"
+    if "draw" in standing:
+        return f": {_draw(standing['draw'], selection)}"
+    if reason == NOT_DRAWN and criterion in CRITERIA:
+        return f": it has no {CRITERIA[criterion].measure}, and samples with one go first"
+    dropped = DROPPED + SHORTCOMINGS.get(criterion, "")
+    if reason in (KEPT, dropped) and "score" in standing:
+        return f": {_rank(standing, criterion, score, reason == dropped)}"
+    return ""
+
+
+def _stand_ins(stand_ins: Sequence[str]) -> str:
+    if not stand_ins:
+        return "no understudy was left to stand in for it"
+    *lost, last = map(printable, stand_ins)
+    after = f", after {', '.join(lost)}, lost as well" if lost else ""
+    return f"{last} was taken to stand in for it{after}"
+
+
+def _filter(standing: dict, selection: Mapping) -> str:
+    scope = "all samples" if selection["prefilter_scope"] == "all" else "each cluster"
+    passing = f"the best {share(selection['prefilter_share'])} of {scope} passed"
+    if "filter" not in standing:
+        return passing
+    rank, size = standing["filter"]["rank"], standing["filter"]["of"]
+    return f"{describe_rank(selection['prefilter'], rank)} of the {count(size)} in its cluster; {passing}"
+
+
+def _draw(draw: dict, selection: Mapping) -> str:
+    where = "the draw from all" if selection["selection"] == RANDOM else "its cluster's draw"
+    rank = f"{ordinal(draw['rank'])} of {count(draw['of'])} in {where} (seed {selection['seed']})"
+    return f"{rank}, of which {_kept(draw['kept'])}"
+
+
+def _rank(standing: dict, criterion: str, score: float | None, dropped: bool) -> str:
+    rank, lowest = standing["score"], standing["score"]["lowest_kept"]
+    conditions = [
+        *(["passed the filter"] if standing["num_filtered"] else []),
+        *(["repeat no other"] if standing["num_repeats"] else []),
+    ]
+    among = f" that {' and '.join(conditions)}" if conditions else ""
+    text = (
+        f"{describe_rank(criterion, rank['rank'])} of the {count(rank['of'])} in its cluster{among}, of which "
+        f"{_kept(standing['kept'])}"
+    )
+    if lowest is not None:
+        text += f", the last with {number(lowest if CRITERIA[criterion].more_is_better else 0 - lowest)}"
+        if dropped and score == lowest:
+            text += " as well: of equals, the draw decides"
+    return text
+
+
+def _kept(kept: int) -> str:
+    return f"{count(kept)} {'is' if kept == 1 else 'are'} kept" if kept else "none is kept"
+
+
+def explain_caption(
+    origin: str, refine: dict, alignments: Sequence[float | None], original: str, generated: str
+) -> str:
+    """Where a kept sample's caption comes from, and why from there.
+
+    Args:
+        origin: The ledger's ``caption_from``.
+        refine: Config of the stage refine.
+        alignments: Of the original caption and of the generated one, None where there is none.
+        original: The original caption.
+        generated: The generated caption.
+    """
+    if not origin:
+        return "none: the original and the generated one are empty"
+    told = ORIGINS[origin].told if origin in ORIGINS else printable(origin)
+    name = refine.get("recipe", "")
+    recipe = RECIPES.get(name)
+    is_wanted_of_all = recipe is not None and not recipe.needs_alignment and recipe.choose([original]) == [origin]
+    other, text = (GENERATED, generated) if origin == ORIGINAL else (ORIGINAL, original)
+    if not is_wanted_of_all and not text.strip():
+        return f"{told}: the {other} one is empty"
+    if recipe is not None and recipe.needs_alignment:
+        return f"{told}: {recipe.explain(origin, alignments, refine['alignment_threshold'])}"
+    return f"{told}, as recipe {name} says" if name else told

@@ -65,18 +65,18 @@ def ledger_of(
     for name, fill in _FILL.items():
         table = table.set_column(table.column_names.index(name), name, table[name].fill_null(fill))
     why = reasons(
-        table["error"].to_pylist(),
+        table["error"],
         table["kept"].to_numpy(),
-        duplicate_of=table["duplicate_of"].to_pylist(),
+        duplicate_of=table["duplicate_of"],
         score=table["score"].to_numpy(),
         filtered=table["filtered"].to_numpy(),
         is_short=count_words(table["caption_original"]) < min_words if min_words else None,
         selection=criterion,
         prefilter=prefilter,
-        keys=table["key"].to_pylist(),
+        keys=table["key"],
         replaced=replaced,
     )
-    return table.append_column("reason", pa.array(why, pa.string())).select(SCHEMA.names)
+    return table.append_column("reason", why).select(SCHEMA.names)
 
 
 def write_ledger(table: pa.Table, path: Path | str) -> None:

@@ -20,20 +20,22 @@ SHORTCOMINGS = {name: criterion.shortcoming for name, criterion in CRITERIA.item
 NEAR_DUPLICATE = DROPPED + "near duplicate of "
 LOST = DROPPED + "image gone missing"
 
+Texts = Sequence[str] | pa.Array | pa.ChunkedArray
+
 
 def reasons(
-    errors: Sequence[str],
+    errors: Texts,
     kept: np.ndarray,
     *,
-    duplicate_of: Sequence[str] | None = None,
+    duplicate_of: Texts | None = None,
     score: np.ndarray | None = None,
     filtered: np.ndarray | None = None,
     is_short: np.ndarray | None = None,
     selection: str = UNIFORM,
     prefilter: str = "",
-    keys: Sequence[str] = (),
+    keys: Texts = (),
     replaced: Mapping[str, str] | None = None,
-) -> list[str]:
+) -> pa.Array:
     """The ledger's reason for each record.
 
     Args:
@@ -48,45 +50,62 @@ def reasons(
         keys: (R,); needed with ``replaced``.
         replaced: Keys of samples whose image is lost, each with the key of its stand-in or "".
 
+    Returns:
+        (R,), strings.
+
     Raises:
-        ValueError: If a record is kept though it failed or is a near duplicate, or if the lengths differ.
+        ValueError: If a record is kept though it failed, or if the lengths differ.
     """
     count = len(errors)
     twins = [""] * count if duplicate_of is None else duplicate_of
     scores = np.full(count, np.nan) if score is None else np.asarray(score, np.float64)
-    left_out = np.zeros(count, bool) if filtered is None else filtered
+    left_out = np.zeros(count, bool) if filtered is None else np.asarray(filtered, bool)
     if not count == len(kept) == len(twins) == len(scores) == len(left_out):
         raise ValueError(
             f"found {count} errors, {len(kept)} kept flags, {len(twins)} duplicates, {len(scores)} scores and "
             f"{len(left_out)} filtered flags; all must be given for every record."
         )
-    worse = DROPPED + SHORTCOMINGS.get(selection, "")
-    unfit = FILTERED + SHORTCOMINGS.get(prefilter, "")
-    unfit_for = np.where(np.zeros(count, bool) if is_short is None else is_short, SHORT_CAPTION, unfit)
-    left_out = np.where(left_out, unfit_for, "").tolist()
-    found = [_reason(*row, worse=worse) for row in zip(errors, kept, twins, scores, left_out, strict=True)]
-    if replaced:
-        stand_ins = {other: lost for lost, other in replaced.items() if other}
-        for row, key in enumerate(keys):
-            if key in replaced:
-                found[row] = LOST
-            elif key in stand_ins:
-                found[row] = STANDS_IN + stand_ins[key]
-    return found
+    errors, twins = _strings(errors), _strings(twins)
+    is_failed, is_kept = pc.not_equal(errors, ""), pa.array(np.asarray(kept, bool))
+    first_of_both = pc.index(pc.and_(is_failed, is_kept), True).as_py()
+    if first_of_both >= 0:
+        raise ValueError(f"a record is kept though it has error {errors[first_of_both].as_py()!r}; it can't be both.")
+    short = np.zeros(count, bool) if is_short is None else np.asarray(is_short, bool)
+    # The first that holds is told.
+    endings = (
+        (is_failed, _after(FAILED, errors)),
+        (is_kept, KEPT),
+        (pa.array(left_out & short), SHORT_CAPTION),
+        (pa.array(left_out), FILTERED + SHORTCOMINGS.get(prefilter, "")),
+        (pc.not_equal(twins, ""), _after(NEAR_DUPLICATE, twins)),
+        (pa.array(np.isnan(scores)), NOT_DRAWN),
+    )
+    found = _first_that_holds(endings, pa.repeat(DROPPED + SHORTCOMINGS.get(selection, ""), count))
+    if not replaced:
+        return found
+    keys, lost_by = _strings(keys), {other: lost for lost, other in replaced.items() if other}
+    lost = _strings(list(lost_by.values())).take(pc.index_in(keys, value_set=_strings(list(lost_by))))
+    repairs = (
+        (pc.is_in(keys, value_set=_strings(list(replaced))), LOST),
+        (pc.is_valid(lost), _after(STANDS_IN, lost)),
+    )
+    return _first_that_holds(repairs, found)
 
 
-def _reason(error: str, kept: bool, twin: str, score: float, unfit: str, *, worse: str) -> str:
-    if kept and error:
-        raise ValueError(f"a record is kept though it has error {error!r}; it can't be both.")
-    if error:
-        return FAILED + error
-    if kept:
-        return KEPT
-    if unfit:
-        return unfit
-    if twin:
-        return NEAR_DUPLICATE + twin
-    return NOT_DRAWN if np.isnan(score) else worse
+def _strings(texts: Texts) -> pa.Array:
+    if isinstance(texts, pa.ChunkedArray):
+        return texts.combine_chunks()
+    return texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+
+
+def _after(beginning: str, texts: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(beginning, texts, "")
+
+
+def _first_that_holds(endings: Sequence[tuple[pa.Array, pa.Array | str]], otherwise: pa.Array) -> pa.Array:
+    """For each row what goes with the first condition that is true, (R,)."""
+    conditions, told = zip(*endings, strict=True)
+    return pc.case_when(pc.make_struct(*conditions), *told, otherwise)
 
 
 def summarise(ledger: Iterable[pa.Table], num_clusters: int | None = None) -> dict:

@@ -175,7 +175,7 @@ class ReduceConfig:
     @property
     def scores_refined(self) -> bool:
         """Whether generated and refined captions are scored, too."""
-        return self.score_refined or self.recipe == "gated"
+        return self.score_refined or RECIPES[self.recipe].needs_alignment
 
     @property
     def gate(self) -> float | None:
@@ -282,15 +282,15 @@ class ReduceConfig:
         self.decoding  # noqa: B018  (checks itself)
 
     def _check_scoring_of_refined(self) -> None:
-        asks = "recipe gated" if self.recipe == "gated" else "score_refined"
+        asks = f"recipe {self.recipe}" if RECIPES[self.recipe].needs_alignment else "score_refined"
         if self.scores_use_captions:
             raise ValueError(
                 f"run.{asks} scores generated captions as well, and run.alignment {self.alignment} compares captions "
                 "with these, so it can't judge them: set run.alignment to contrastive, likelihood, itm or itc."
             )
-        if self.recipe == "gated" and self.gate is None:
+        if RECIPES[self.recipe].needs_alignment and self.gate is None:
             raise ValueError(
-                f"run.recipe gated needs run.alignment_threshold, the score from which on a caption fits: for "
+                f"run.recipe {self.recipe} needs run.alignment_threshold, the score from which on a caption fits: for "
                 f"run.alignment {self.alignment} there is no natural one."
             )
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS, rank_bits, score_by
+from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS, Criterion, rank_bits, score_by
 
 NAN = float("nan")
 
@@ -27,6 +27,11 @@ def test_what_each_goes_by_and_which_end_it_keeps(criterion, column, best_first)
     assert score.dtype == np.float32 and np.isnan(score).tolist() == [False, True, False, False]
     order = np.argsort(rank_bits(score), kind="stable")
     assert values[order[:3]].tolist() == best_first and order[3] == 1
+
+
+def test_a_criterion_cannot_be_made_without_its_words():
+    with pytest.raises(TypeError, match="best.*measure"):
+        Criterion("distance", True, "near its centroid")
 
 
 def test_no_minus_zero_is_told():

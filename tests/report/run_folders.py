@@ -1,4 +1,4 @@
-"""A small run folder made by hand, with two recipes over eight records in two parts."""
+"""A small run folder made by hand, with two reduced sets over eight records in two parts."""
 
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def write_cluster(run: Path, encode: Stage) -> Stage:
     )
 
 
-def write_select(recipe: Path, config: dict, inputs: dict, outcome: dict) -> Stage:
+def write_select(folder: Path, config: dict, inputs: dict, outcome: dict) -> Stage:
     columns = {}
     for part, keys in PARTS.items():
         rows = [outcome[key] for key in usable(keys)]
@@ -126,10 +126,10 @@ def write_select(recipe: Path, config: dict, inputs: dict, outcome: dict) -> Sta
         columns[part]["understudy"] = [row[5] for row in rows]
         columns[part]["duplicate_of"] = [row[4].partition("near duplicate of ")[2] for row in rows]
     kept = sum(row[3] for row in outcome.values())
-    return write_stage(recipe / "select", config, inputs, columns, {"read": 7, "kept": kept})
+    return write_stage(folder / "select", config, inputs, columns, {"read": 7, "kept": kept})
 
 
-def write_refine(recipe: Path, select: Stage, outcome: dict, set_name: str) -> Stage:
+def write_refine(folder: Path, select: Stage, outcome: dict, recipe: str) -> Stage:
     columns = {}
     for part, keys in PARTS.items():
         kept = [key for key in keys if outcome[key][3]]
@@ -141,11 +141,11 @@ def write_refine(recipe: Path, select: Stage, outcome: dict, set_name: str) -> S
             "alignment_generated": [GENERATED for _ in kept],
             "alignment_refined": [outcome[key][2] for key in kept],
         }
-    config = {"recipe": set_name, "alignment_threshold": 0.1} if set_name == "gated" else {"recipe": set_name}
-    return write_stage(recipe / "refine", config, {"select": select.digest}, columns, {"read": len(kept)})
+    config = {"recipe": recipe, "alignment_threshold": 0.1} if recipe == "gated" else {"recipe": recipe}
+    return write_stage(folder / "refine", config, {"select": select.digest}, columns, {"read": len(kept)})
 
 
-def write_ledger(recipe: Path, refine: Stage, outcome: dict) -> Stage:
+def write_ledger(folder: Path, refine: Stage, outcome: dict) -> Stage:
     columns = {}
     for part, keys in PARTS.items():
         keys = sorted(keys)
@@ -160,11 +160,11 @@ def write_ledger(recipe: Path, refine: Stage, outcome: dict) -> Stage:
         columns[part]["caption_generated"] = [f"made for {key}" if k else "" for key, k in zip(keys, kept, strict=True)]
         columns[part]["caption"] = [f"caption of {key}" if k else "" for key, k in zip(keys, kept, strict=True)]
         columns[part]["caption_from"] = ["original" if k else "" for k in kept]
-    return write_stage(recipe / "ledger", {}, {"refine": refine.digest}, columns, {"read": 8})
+    return write_stage(folder / "ledger", {}, {"refine": refine.digest}, columns, {"read": 8})
 
 
-def write_build(recipe: Path, ledger: Stage) -> None:
-    stage = Stage(recipe, "build", {"images": "in_place"}, {"ledger": ledger.digest})
+def write_build(folder: Path, ledger: Stage) -> None:
+    stage = Stage(folder, "build", {"images": "in_place"}, {"ledger": ledger.digest})
     stage.open()
     (stage.folder / "keys.txt").write_text("000000001\n")
     stage.finish({"read": 8, "written": 3}, 0.5)
@@ -181,16 +181,16 @@ def uniform_outcome() -> dict:
     return outcome
 
 
-def begin_recipe(run: Path, name: str, **also: str) -> Path:
-    """The folder of a recipe that uses the clusters, and other shared stages: ``caption=""``."""
-    recipe = run / name
-    recipe.mkdir()
-    note_variants(recipe, {"encode": "", "cluster": "index-2", **also})
-    return recipe
+def begin_set(run: Path, name: str, **also: str) -> Path:
+    """The folder of a set that uses the clusters, and other shared stages: ``caption=""``."""
+    folder = run / name
+    folder.mkdir()
+    note_variants(folder, {"encode": "", "cluster": "index-2", **also})
+    return folder
 
 
 def write_run(run: Path) -> Path:
-    """The run folder, whole: recipes "best" (aligned, by similarity to generated captions) and "paper" (uniform)."""
+    """The run folder, whole: sets "best" (aligned, by similarity to generated captions) and "paper" (uniform)."""
     encode = write_encode(run)
     score = write_score(run, encode)
     cluster = write_cluster(run, encode)
@@ -199,10 +199,10 @@ def write_run(run: Path) -> Path:
         ("paper", {"selection": "uniform", "keep_ratio": 0.5, "seed": SEED}, uniform_outcome(), "original"),
     ):
         inputs = {"cluster": cluster.digest}
-        recipe = begin_recipe(run, name, **(SCORED if name == "best" else {}))
+        folder = begin_set(run, name, **(SCORED if name == "best" else {}))
         if name == "best":
             inputs["score"] = score.digest
-            (recipe / "config.yaml").write_text("run: {name: best}\n")
-        refine = write_refine(recipe, write_select(recipe, config, inputs, outcome), outcome, refining)
-        write_build(recipe, write_ledger(recipe, refine, outcome))
+            (folder / "config.yaml").write_text("run: {name: best}\n")
+        refine = write_refine(folder, write_select(folder, config, inputs, outcome), outcome, refining)
+        write_build(folder, write_ledger(folder, refine, outcome))
     return run

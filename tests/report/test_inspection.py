@@ -1,14 +1,14 @@
-"""What a run's manifests say, of whole, unfinished, damaged and altered runs."""
+"""What a run's manifests say, of whole, unfinished, damaged and altered runs, and whether its files are still these."""
 
 import json
 import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from run_folders import BEST, PARTS, SEED, begin_recipe, write_cluster, write_encode, write_select, write_stage
+from run_folders import BEST, PARTS, SEED, begin_set, write_cluster, write_encode, write_select, write_stage
 
-from lavis_tldr.report.inspection import inspect_run
-from lavis_tldr.report.inspection_text import inspection_lines
+from lavis_tldr.report.inspection import inspect_run, resume_command, verify_run
+from lavis_tldr.report.inspection_text import inspection_lines, verification_lines
 from lavis_tldr.runs.manifest import package_version
 from lavis_tldr.runs.stage_folder import Stage
 
@@ -43,12 +43,12 @@ def test_a_whole_run(run):
         "num_parts": 2,
         "changed_inputs": [],
     }
-    assert list(facts["recipes"]) == ["best", "paper"]
-    best = facts["recipes"]["best"]
+    assert list(facts["sets"]) == ["best", "paper"]
+    best = facts["sets"]["best"]
     assert best["config"] == str(run / "best/config.yaml")
     assert list(facts["stages"]) == ["encode", "caption", "score/similarity", "cluster/index-2"]
     assert best["uses"] == ["encode", "caption", "score/similarity", "cluster/index-2"]
-    assert facts["recipes"]["paper"]["uses"] == ["encode", "cluster/index-2"]
+    assert facts["sets"]["paper"]["uses"] == ["encode", "cluster/index-2"]
     assert [stage["state"] for stage in best["stages"].values()] == ["done"] * 4
     assert best["stages"]["select"]["config"]["seed"] == SEED
     assert best["next"] is None
@@ -62,12 +62,12 @@ def test_a_whole_run(run):
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
-def test_one_recipe(run):
-    assert list(told(run, "paper")[0]["recipes"]) == ["paper"]
+def test_one_set(run):
+    assert list(told(run, "paper")[0]["sets"]) == ["paper"]
     facts, text = told(run / "best")
     assert facts["run"] == str(run)
-    assert list(facts["recipes"]) == ["best"]
-    assert "recipe paper" not in text
+    assert list(facts["sets"]) == ["best"]
+    assert "set paper" not in text
 
 
 def test_table_of_parts(run):
@@ -83,7 +83,7 @@ def test_table_of_parts(run):
 
 def test_an_unfinished_stage_says_how_far_it_is_and_what_to_run(tmp_path):
     write_encode(tmp_path, done=False, parts={"00000": PARTS["00000"]})
-    (begin_recipe(tmp_path, "new") / "config.yaml").write_text("run: {name: new}\n")
+    (begin_set(tmp_path, "new") / "config.yaml").write_text("run: {name: new}\n")
     (tmp_path / "encode/.tmp-host-1-00001.parquet").write_bytes(b"half")
     facts, text = told(tmp_path)
     encode = facts["stages"]["encode"]
@@ -93,7 +93,7 @@ def test_an_unfinished_stage_says_how_far_it_is_and_what_to_run(tmp_path):
     assert "; first missing: 00001" in text
     assert "cluster     index-2: not begun" in text
     assert f"to do       lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml" in text
-    assert facts["recipes"]["new"]["next"] == f"lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml"
+    assert facts["sets"]["new"]["next"] == f"lavis-tldr reduce --cfg-path {tmp_path}/new/config.yaml"
 
 
 def test_a_build_under_way_counts_the_parts_that_are_ready(run):
@@ -104,7 +104,7 @@ def test_a_build_under_way_counts_the_parts_that_are_ready(run):
     (stage.scratch / "00001.jsonl").write_text("{}\n")
     (stage.scratch / ".tmp-host-1-00000.jsonl").write_text("{")
     facts, text = told(run, "best")
-    assert facts["recipes"]["best"]["stages"]["build"]["missing"] == ["00000"]
+    assert facts["sets"]["best"]["stages"]["build"]["missing"] == ["00000"]
     assert "build       unfinished: 1 of 2 parts done, 1 file, 3 B; first missing: 00000" in text
 
 
@@ -118,12 +118,12 @@ def test_a_repair_is_told(run):
     plan = {"replaced": {"a": "b", "b": "c", "d": ""}, "understudies_lost": ["x"]}
     (run / "best/repaired.json").write_text(json.dumps(plan))
     facts, text = told(run)
-    assert facts["recipes"]["best"]["repairs"] == {"lost": 3, "replaced": 2, "without_stand_in": 1}
-    assert facts["recipes"]["paper"]["repairs"] is None
+    assert facts["sets"]["best"]["repairs"] == {"lost": 3, "replaced": 2, "without_stand_in": 1}
+    assert facts["sets"]["paper"]["repairs"] is None
     assert "repaired    3 kept images lost since: 2 replaced, 1 without stand-in" in text
     # The plan is there, its captions are not made yet.
     assert text.count("repair      not begun") == 1
-    assert facts["recipes"]["best"]["next"] is not None
+    assert facts["sets"]["best"]["next"] is not None
 
 
 def test_a_damaged_plan_of_repairs_is_told(run):
@@ -132,30 +132,30 @@ def test_a_damaged_plan_of_repairs_is_told(run):
         inspect_run(run)
 
 
-def test_before_any_recipe(tmp_path):
+def test_before_any_set(tmp_path):
     write_encode(tmp_path)
     facts, text = told(tmp_path)
-    assert facts["recipes"] == {}
-    assert "recipes     none yet" in text
+    assert facts["sets"] == {}
+    assert "sets        none yet" in text
 
 
-def test_a_recipe_without_its_config(tmp_path):
+def test_a_set_without_its_config(tmp_path):
     inputs = {"cluster": write_cluster(tmp_path, write_encode(tmp_path)).digest}
-    write_select(begin_recipe(tmp_path, "old"), {}, inputs, BEST)
-    assert told(tmp_path)[0]["recipes"]["old"]["next"] == "lavis-tldr reduce --cfg-path CONFIG (the one of before)"
+    write_select(begin_set(tmp_path, "old"), {}, inputs, BEST)
+    assert told(tmp_path)[0]["sets"]["old"]["next"] == "lavis-tldr reduce --cfg-path CONFIG (the one of before)"
 
 
-def test_scores_are_missed_where_a_recipe_needs_them_alone(run):
+def test_scores_are_missed_where_a_set_needs_them_alone(run):
     shutil.rmtree(run / "score")
     facts, text = told(run)
     assert facts["stages"]["score/similarity"] == {"state": "not begun", "changed_inputs": []}
-    assert facts["recipes"]["paper"]["next"] is None
-    assert facts["recipes"]["best"]["next"] == f"lavis-tldr reduce --cfg-path {run}/best/config.yaml"
+    assert facts["sets"]["paper"]["next"] is None
+    assert facts["sets"]["best"]["next"] == f"lavis-tldr reduce --cfg-path {run}/best/config.yaml"
     assert "score       similarity: not begun" in text
     assert "\nscore " not in told(run, "paper")[1]
 
 
-def test_all_variants_are_listed_and_of_one_recipe_its_own(run):
+def test_all_variants_are_listed_and_of_one_set_its_own(run):
     encode = Stage.as_made(run, "encode")
     config = {"representation": "embedding", "num_clusters": 300}
     keys = {part: {"key": [], "cluster": [], "distance": []} for part in PARTS}
@@ -167,7 +167,7 @@ def test_all_variants_are_listed_and_of_one_recipe_its_own(run):
     assert list(facts["stages"]) == both
     assert "cluster     embedding-300-seed42: done in 10.0 s" in text
     assert "score       likelihood: unfinished: 1 of 2 parts done" in text
-    assert facts["recipes"]["best"]["next"] is None
+    assert facts["sets"]["best"]["next"] is None
     assert all(len(line) <= 100 for line in text.splitlines())
     assert list(told(run, "best")[0]["stages"]) == ["encode", "caption", "score/similarity", "cluster/index-2"]
     assert list(told(run / "paper")[0]["stages"]) == ["encode", "cluster/index-2"]
@@ -179,7 +179,7 @@ def test_a_variant_made_anew_is_told_where_it_matters(run):
     write_stage(
         run / "score/similarity", {"alignment": "similarity"}, stage.inputs, {"00000": {"key": ["a"]}}, {"read": 1}
     )
-    stages = {name: facts["stages"]["select"] for name, facts in inspect_run(run)["recipes"].items()}
+    stages = {name: facts["stages"]["select"] for name, facts in inspect_run(run)["sets"].items()}
     assert {name: stage["changed_inputs"] for name, stage in stages.items()} == {"best": ["score"], "paper": []}
 
 
@@ -188,7 +188,7 @@ def test_a_lost_file(run):
     facts, text = told(run, "best")
     assert facts["stages"]["encode"]["state"] == "incomplete"
     assert "encode      incomplete: 1 of 2 files are gone (first: 00001.parquet)" in text
-    assert facts["recipes"]["best"]["next"] is not None
+    assert facts["sets"]["best"]["next"] is not None
 
 
 def test_a_stage_made_anew_is_told_where_it_matters(run):
@@ -200,8 +200,8 @@ def test_a_stage_made_anew_is_told_where_it_matters(run):
     pq.write_table(table, stage.part_path("00000"))
     stage.finish({"read": 4}, 1.0)
     facts, text = told(run, "best")
-    stages = facts["recipes"]["best"]["stages"]
-    assert stages["select"]["changed_inputs"] == ["cluster"]  # of this recipe's variant
+    stages = facts["sets"]["best"]["stages"]
+    assert stages["select"]["changed_inputs"] == ["cluster"]  # of this set's variant
     assert stages["refine"]["changed_inputs"] == ["select"]
     assert stages["ledger"]["changed_inputs"] == []
     assert text.count("  CHANGED   ") == 2
@@ -225,7 +225,7 @@ def test_huge_counts_and_closing_figures(run):
     }
     (run / "best/summary.json").write_text(json.dumps(summary))
     facts, text = told(run, "best")
-    assert facts["recipes"]["best"]["summary"] == summary
+    assert facts["sets"]["best"]["summary"] == summary
     text = text.replace("\n            ", " ")
     assert (
         "outcome     40,000,000 read: 10,000,000 kept (25.0%), 29,000,000 dropped (low alignment 28,999,999, near "
@@ -251,8 +251,84 @@ def test_a_damaged_summary_is_told(run):
         inspect_run(run)
 
 
-def test_no_such_run_or_recipe(run):
+def test_no_such_run_or_set(run):
     with pytest.raises(ValueError, match="there is no run folder"):
         inspect_run(run / "nowhere")
-    with pytest.raises(ValueError, match="no recipe 'worst'; it holds best, paper"):
+    with pytest.raises(ValueError, match=r"holds no \w+( \w+)? 'worst'; it holds best, paper"):
         inspect_run(run, "worst")
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ("run: {name: a, stages: [], restart: []}", ""),
+        ("run: {name: a}", ""),
+        ("run:", ""),
+        ("", ""),
+        ("# Relative paths count from /\nrun: {restart: encode}", " --options 'run.restart=[]'"),
+        ("run: {stages: [encode], restart: [a, b]}", " --options 'run.stages=[]' 'run.restart=[]'"),
+        ("[1, 2]", ""),
+        ("{", ""),
+    ],
+)
+def test_the_command_to_take_up_a_reduction_undoes_what_was_asked_for_once(tmp_path, config, options):
+    path = tmp_path / "config.yaml"
+    path.write_text(config)
+    assert resume_command(path) == f"lavis-tldr reduce --cfg-path {path}{options}"
+
+
+def test_a_config_path_with_spaces_can_be_pasted(tmp_path):
+    path = tmp_path / "my config.yaml"
+    path.write_text("run: {}")
+    assert resume_command(path) == f"lavis-tldr reduce --cfg-path '{path}'"
+
+
+def test_the_command_to_take_up_a_reduction_without_its_config(tmp_path):
+    assert resume_command(tmp_path / "none.yaml") == "lavis-tldr reduce --cfg-path CONFIG (the one of before)"
+
+
+def test_verifying_an_untouched_run(run):
+    # encode, caption, score and cluster 2 files each; each set 2 of select, refine and ledger, and 1 of build.
+    checked = verify_run(run)
+    assert (checked["files"], checked["changed"]) == (4 * 2 + 2 * 7, {})
+    assert verification_lines(checked)[0].startswith("verified    22 files, ")
+    assert verification_lines(checked)[0].endswith("all as their manifests say")
+    # Set "paper" uses neither captions of all nor scores.
+    assert verify_run(run, "paper")["files"] == 2 * 2 + 7
+    assert verify_run(run, "best")["files"] == verify_run(run / "best")["files"] == 4 * 2 + 7
+
+
+def test_what_has_changed_since_it_was_made(run):
+    (run / "best/build/keys.txt").write_text("000000002\n")  # as long as before
+    (run / "encode/00001.parquet").unlink()
+    with open(run / "best/select/00000.parquet", "ab") as file:
+        file.write(b"x")
+    size = (run / "best/select/00000.parquet").stat().st_size
+    checked = verify_run(run)
+    assert checked["changed"] == {
+        str(run / "encode/00001.parquet"): "is gone",
+        str(run / "best/select/00000.parquet"): f"has {size:,} bytes, had {size - 1:,}",
+        str(run / "best/build/keys.txt"): "has the same size but another content",
+    }
+    lines = "\n".join(verification_lines(checked))
+    assert "3 changed since their stage finished" in lines
+    assert f"  {run}/best/build/keys.txt has the same size but another content" in lines
+    assert list(verify_run(run, "paper")["changed"]) == [str(run / "encode/00001.parquet")]
+
+
+def test_every_variant_is_checked_whoever_uses_it(run):
+    shutil.copytree(run / "cluster/index-2", run / "cluster/index-7")  # of no set any more
+    assert verify_run(run)["files"] == 5 * 2 + 2 * 7
+    for variant in ("cluster/index-7", "score/similarity"):
+        (run / variant / "00000.parquet").unlink()
+    assert verify_run(run)["changed"] == {
+        str(run / "score/similarity/00000.parquet"): "is gone",
+        str(run / "cluster/index-7/00000.parquet"): "is gone",
+    }
+    assert list(verify_run(run, "best")["changed"]) == [str(run / "score/similarity/00000.parquet")]
+    assert verify_run(run, "paper")["changed"] == {}
+
+
+def test_what_is_not_finished_is_not_checked(tmp_path):
+    write_encode(tmp_path, done=False, parts={"00000": PARTS["00000"]})
+    assert verify_run(tmp_path) == {"files": 0, "bytes": 0, "changed": {}}

@@ -10,6 +10,7 @@ import torch
 from reductions import reduce_set, tiny_captioner
 
 from lavis_tldr import cli
+from lavis_tldr.reduction.refinement import RECIPES, Recipe
 from lavis_tldr.runners.runner_stages import RunnerStages
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
@@ -51,6 +52,14 @@ from lavis_tldr.stages.reduce_config import ReduceConfig
 def test_setting_out_of_range(run, message):
     with pytest.raises(ValueError, match=message):
         ReduceConfig.from_run(run)
+
+
+def test_a_recipe_that_goes_by_alignment_has_both_captions_scored(monkeypatch):
+    monkeypatch.setitem(RECIPES, "better", Recipe(lambda original, **_: ["original"] * len(original), lambda *_: ""))
+    assert ReduceConfig.from_run({"recipe": "better", "alignment": "likelihood"}).scores_refined
+    assert not ReduceConfig.from_run({"recipe": "drawn", "alignment": "likelihood"}).scores_refined
+    with pytest.raises(ValueError, match="run.recipe better needs run.alignment_threshold"):
+        ReduceConfig.from_run({"recipe": "better", "alignment": "itc", "blip_weights": "x"})
 
 
 def test_defaults_are_the_papers():

@@ -34,10 +34,10 @@ def test_clusters_are_shared_where_their_settings_are_equal(configure, tmp_path)
     before = times(out)
     reduce_set(configure(name="c", num_clusters=3, seed=1))
     assert rewritten(before, times(out)) == {"cluster/histogram-tfidf-3-seed1", *(f"c/{name}" for name in OWN)}
-    uses = {name: recipe["uses"] for name, recipe in inspect_run(out)["recipes"].items()}
+    uses = {name: its["uses"] for name, its in inspect_run(out)["sets"].items()}
     other = ["encode", "cluster/histogram-tfidf-3-seed1"]
     assert uses == {"a": ["encode", CLUSTERS], "b": ["encode", CLUSTERS], "c": other}
-    of = {name: account["cluster"]["of"] for name, account in why(out, "000000000")["recipes"].items()}
+    of = {name: account["cluster"]["of"] for name, account in why(out, "000000000")["sets"].items()}
     assert of == {"a": 4, "b": 4, "c": 3}
 
 
@@ -63,7 +63,7 @@ def test_a_restart_takes_this_recipes_variant_alone(configure, tmp_path):
     assert times(out) == before
     assert files_of(out) == files
     facts = inspect_run(out)
-    assert [recipe["next"] for recipe in facts["recipes"].values()] == [None] * 3
+    assert [its["next"] for its in facts["sets"].values()] == [None] * 3
 
 
 def test_scores_of_two_kinds_live_side_by_side(reduced, tmp_path):
@@ -78,8 +78,8 @@ def test_scores_of_two_kinds_live_side_by_side(reduced, tmp_path):
     facts = inspect_run(out)
     shared = ["encode", "caption", "score/likelihood", "score/similarity", CLUSTERS]
     assert list(facts["stages"]) == shared
-    assert facts["recipes"]["likely"]["uses"] == [name for name in shared if name != "score/similarity"]
-    assert facts["recipes"]["alike"]["uses"] == [name for name in shared if name != "score/likelihood"]
+    assert facts["sets"]["likely"]["uses"] == [name for name in shared if name != "score/similarity"]
+    assert facts["sets"]["alike"]["uses"] == [name for name in shared if name != "score/likelihood"]
     kept = next(key for key, row in ledger_rows(out / "alike").items() if row["kept"])
     scores = why(out, kept)["scores"]
     assert sorted(scores) == ["likelihood_gain", "similarity"]
@@ -132,7 +132,7 @@ def test_clusters_alone_are_no_business_of_the_recipe(configure, tmp_path):
     before = times(tmp_path / "out")
     reduce_set(config, "run.num_clusters=3", "run.stages=cluster")
     assert rewritten(before, times(tmp_path / "out")) == {"cluster/histogram-tfidf-3-seed42"}
-    assert inspect_run(tmp_path / "out")["recipes"]["reduced"]["uses"] == ["encode", CLUSTERS]
+    assert inspect_run(tmp_path / "out")["sets"]["reduced"]["uses"] == ["encode", CLUSTERS]
 
 
 @pytest.mark.parametrize("old", ["score", "reduced/cluster"])

@@ -19,6 +19,7 @@ def test_report_of_gated_captions(reduced, tmp_path, capsys):
     rows = [row for row in ledger_rows(out / "reduced").values() if not row["error"]]
     kept = [row for row in rows if row["kept"]]
     assert (facts["read"], facts["kept"]) == (48, len(kept))
+    assert facts["set"] == str(out / "reduced")
     assert (facts["captions_from"], facts["scored_by"]) == ("gated", "likelihood")
     alignment = facts["alignment"]
     assert alignment["threshold"] == 0.0
@@ -43,6 +44,7 @@ def test_report_in_words_with_a_plot(reduced, tmp_path, capsys):
     plot = tmp_path / "plots" / "figure7.png"
     assert cli.main(["captions", str(tmp_path / "out"), "--name", "reduced", "--plot", str(plot)]) == 0
     told = capsys.readouterr().out
+    assert told.splitlines()[0] == f"set         {tmp_path}/out/reduced"
     assert "captions    drawn\n" in told and "11 of 48 records" in told
     for kind in ("all originals", "kept, original", "kept, generated", "kept, refined"):
         assert kind in told

@@ -5,16 +5,15 @@ import re
 import pytest
 from reductions import ledger_rows
 
-from lavis_tldr.report.inspection import inspect_run
+from lavis_tldr.report.inspection import inspect_run, verify_run
 from lavis_tldr.report.inspection_text import inspection_lines
-from lavis_tldr.report.verification import verify_run
 from lavis_tldr.report.why import why
 from lavis_tldr.report.why_text import why_lines
 
 
 @pytest.fixture
 def run(reduced, tmp_path):
-    """Two recipes of one pool, of which one goes by alignment and one by the draw."""
+    """Two reduced sets of one pool, of which one goes by alignment and one by the draw."""
     reduced(name="best", selection="aligned", duplicate_threshold=0.9, keep_ratio=0.25, recipe="original")
     reduced(name="drawn", keep_ratio=0.25)
     return tmp_path / "out"
@@ -22,16 +21,16 @@ def run(reduced, tmp_path):
 
 def test_reports_of_a_reduction(run):
     facts = inspect_run(run)
-    assert list(facts["recipes"]) == ["best", "drawn"]
-    for recipe in facts["recipes"].values():
-        assert recipe["next"] is None
-        assert {stage["state"] for stage in recipe["stages"].values()} == {"done"}
-        assert not any(stage["changed_inputs"] for stage in recipe["stages"].values())
-        assert recipe["summary"]["counts"]["read"] == 48
+    assert list(facts["sets"]) == ["best", "drawn"]
+    for its in facts["sets"].values():
+        assert its["next"] is None
+        assert {stage["state"] for stage in its["stages"].values()} == {"done"}
+        assert not any(stage["changed_inputs"] for stage in its["stages"].values())
+        assert its["summary"]["counts"]["read"] == 48
     assert facts["stages"]["encode"]["num_parts"] == 3
     assert "encode      done in " in "\n".join(inspection_lines(facts, with_parts=True))
     assert verify_run(run)["changed"] == {}
-    for name in facts["recipes"]:
+    for name in facts["sets"]:
         check_accounts(run, name)
 
 
@@ -40,7 +39,7 @@ def check_accounts(run, name):
     by_draw = 0
     for key, row in rows.items():
         facts = why(run, key, name)
-        account = facts["recipes"][name]
+        account = facts["sets"][name]
         assert facts["source"]["caption_original"] == row["caption_original"]
         assert (account["reason"], account["kept"]) == (row["reason"], row["kept"])
         assert account["understudy"] == row["understudy"]

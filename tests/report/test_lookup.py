@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lavis_tldr.report import key_lookup
-from lavis_tldr.report.key_lookup import closest_keys, find_key, keys_with_prefix
+from lavis_tldr.report import lookup
+from lavis_tldr.report.lookup import closest_keys, find_key, keys_with_prefix
 
 
 def write_parts(folder, parts, row_group_size=3, **options):
@@ -50,9 +50,9 @@ def test_keys_in_no_order_and_without_statistics(tmp_path):
 
 def test_one_row_group_is_read_where_keys_are_sorted(sorted_parts, monkeypatch):
     read = []
-    whole = key_lookup.pq.ParquetFile.read_row_group
+    whole = lookup.pq.ParquetFile.read_row_group
     monkeypatch.setattr(
-        key_lookup.pq.ParquetFile,
+        lookup.pq.ParquetFile,
         "read_row_group",
         lambda self, group, **kw: read.append(group) or whole(self, group, **kw),
     )

@@ -1,8 +1,12 @@
 """The ledger's reasons in words, each written out by hand."""
 
+import itertools
+
 import pytest
 
-from lavis_tldr.report.reasons import explain_caption, explain_outcome
+from lavis_tldr.reduction.criteria import CRITERIA
+from lavis_tldr.reduction.refinement import ORIGINS, RECIPES, Origin, Recipe, refine_captions
+from lavis_tldr.report.why_text import explain_caption, explain_outcome
 
 SCORE = {"rank": 20, "of": 60, "lowest_kept": 0.41}
 RANKED = {"size": 60, "kept": 15, "num_filtered": 0, "num_repeats": 0, "score": SCORE}
@@ -46,6 +50,22 @@ def test_other_criteria(criterion, reason, told):
         f"dropped: {reason}: {told} in its cluster, of which 15 are kept, the last with 0.41"
     )
     assert explain("kept", standing, selection=selection).startswith(f"kept: {told}")
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_has_its_words(criterion):
+    """One that is added to the table is told of without a change elsewhere."""
+    its = CRITERIA[criterion]
+    options = {"prefilter": criterion, "prefilter_share": 0.5, "prefilter_scope": "all"}
+    selection = {"selection": criterion, **options}
+    standing = RANKED | {"score": SCORE | {"rank": 2}, "filter": {"rank": 3, "of": 60}}
+    assert explain(f"dropped: {its.shortcoming}", standing, selection=selection).startswith(
+        f"dropped: {its.shortcoming}: 2nd {its.best} of the 60 in its cluster, of which 15 are kept"
+    )
+    told = explain(f"dropped: filtered: {its.shortcoming}", standing, None, UNIFORM | options)
+    assert told.endswith(f": 3rd {its.best} of the 60 in its cluster; the best 50.0% of all samples passed")
+    told = explain("dropped: not drawn", {"size": 60, "kept": 15}, None, selection)
+    assert told == f"dropped: not drawn: it has no {its.measure}, and samples with one go first"
 
 
 def test_of_equals_the_draw_decides():
@@ -184,3 +204,51 @@ def test_captions(origin, recipe, original, generated, told):
 def test_gated_captions(origin, alignments, told):
     refine = {"recipe": "gated", "alignment_threshold": 0.4}
     assert explain_caption(origin, refine, alignments, "o", "g") == told
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_put_into_words(recipe):
+    """Whatever a recipe makes of a sample, the explanation speaks of the caption that it made."""
+    texts, scores = ("o", ""), (0.9, 0.1, None)
+    refine = {"recipe": recipe, "alignment_threshold": 0.4}
+    for original, generated, *alignments in itertools.product(texts, [t.upper() for t in texts], scores, scores):
+        aligned = [[float("nan") if value is None else value] for value in alignments]
+        _, (origin,) = refine_captions(
+            [original],
+            [generated],
+            recipe,
+            alignment=aligned[0],
+            alignment_generated=aligned[1],
+            threshold=0.4,
+        )
+        told = explain_caption(origin, refine, alignments, original, generated)
+        assert told.startswith(ORIGINS[origin].told if original or generated else "none: ")
+        if not (original and generated):
+            assert told.endswith("empty") == (origin != recipe)
+
+
+def test_a_recipe_that_is_added_to_the_table(monkeypatch):
+    """It is followed and told of without a change elsewhere, as is a new way to make one caption of two."""
+    monkeypatch.setitem(ORIGINS, "swapped", Origin("both, the generated one first", lambda o, g, j: g + j + o))
+    monkeypatch.setitem(RECIPES, "backwards", Recipe(lambda original, **_: ["swapped"] * len(original)))
+    assert refine_captions(["o", "o"], ["g", " "], "backwards") == (["g; o", "o"], ["swapped", "original"])
+    refine = {"recipe": "backwards"}
+    told = explain_caption("swapped", refine, [None, None], "o", "g")
+    assert told == "both, the generated one first, as recipe backwards says"
+    told = explain_caption("original", refine, [None, None], "o", " ")
+    assert told == "the original: the generated one is empty"
+
+    def choose(original, *, alignment, threshold, **_):
+        return ["original" if score > threshold else "generated" for score in alignment]
+
+    monkeypatch.setitem(
+        RECIPES, "strict", Recipe(choose, lambda origin, alignments, threshold: f"{alignments[0]} against {threshold}")
+    )
+    refine = {"recipe": "strict", "alignment_threshold": 0.5}
+    told = explain_caption("generated", refine, [0.5, 0.1], "o", "g")
+    assert told == "the generated one: 0.5 against 0.5"
+
+
+def test_an_origin_of_another_version_is_shown_as_it_is():
+    told = explain_caption("para\nphrase", {"recipe": "rewritten"}, [None, None], "o", "g")
+    assert told == r"para\nphrase, as recipe rewritten says"
