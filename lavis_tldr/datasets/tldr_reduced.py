@@ -18,8 +18,8 @@ from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDatase
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
-from lavis_tldr.sources.images import decode_image, read_image_bytes
-from lavis_tldr.sources.presence import other_member
+from lavis_tldr.sources.image_bytes import other_member, read_image_bytes
+from lavis_tldr.sources.images import decode_image
 from lavis_tldr.sources.record import ImageLocation
 
 MAX_BAD_IMAGES_IN_A_ROW = 100

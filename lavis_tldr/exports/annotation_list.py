@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
 from lavis_tldr.exports.pairs import iter_rows
+from lavis_tldr.files import open_whole
 from lavis_tldr.reduction.refinement import DRAWN
 
 
@@ -37,3 +40,28 @@ def annotation_rows(table: pa.Table, files: Mapping[str, str] | None = None) -> 
             yield {"image": f"{row['image_key']}.jpg", **captions, **inside}
         else:
             yield {"image": row["image_path"], **captions}
+
+
+def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:
+    """Write a LAVIS annotation list, one entry a line, whole or not at all.
+
+    The file is ASCII (other characters escaped), because LAVIS opens it in the locale's encoding.
+
+    Args:
+        path: The JSON file; its folder is made.
+        rows: Entries, e.g. ``{"image": ..., "caption": ...}``.
+
+    Returns:
+        The number of entries.
+
+    Raises:
+        ValueError: If an entry holds NaN or infinity, which JSON has no word for.
+    """
+    count = 0
+    with open_whole(path) as file:
+        file.write(b"[")
+        for row in rows:
+            file.write((",\n" if count else "\n").encode() + json.dumps(dict(row), allow_nan=False).encode("ascii"))
+            count += 1
+        file.write(b"\n]\n")
+    return count

@@ -11,8 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lavis_tldr.exports.annotation_list import annotation_rows
-from lavis_tldr.exports.annotations import write_annotations
+from lavis_tldr.exports.annotation_list import annotation_rows, write_annotations
 from lavis_tldr.exports.finished_ledger import FinishedLedger, read_json
 from lavis_tldr.exports.key_index import write_keep_list
 from lavis_tldr.exports.pairs import CAPTIONS, LostImages, locate_images

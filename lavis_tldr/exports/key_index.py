@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lavis_tldr.sources.text import clean_key
+from lavis_tldr.sources.keys import clean_key
 
 KEYS, TABLE, PAIRS, INDEX = "keys.txt", "keep_list.parquet", "keep_list.arrow", "keep_list.npy"
 KEY_PREFIX = b"key_prefix"  # in the schema of PAIRS: JSON true where keys begin "<part>/"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lavis_tldr.exports.annotations import find_exported
-from lavis_tldr.sources.images import image_suffix, read_image_bytes
-from lavis_tldr.sources.presence import image_problem
+from lavis_tldr.exports.images import find_exported
+from lavis_tldr.sources.image_bytes import image_problem, read_image_bytes
+from lavis_tldr.sources.images import image_suffix
 from lavis_tldr.sources.record import ImageLocation
 
 CAPTIONS = ("caption", "caption_original", "caption_generated")

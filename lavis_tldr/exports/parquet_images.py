@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lavis_tldr.exports.annotations import safe_name
+from lavis_tldr.exports.images import safe_name
 from lavis_tldr.exports.pairs import Pair
 
 # `datasets` reads a row group at a time.

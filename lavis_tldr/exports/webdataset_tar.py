@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
-from lavis_tldr.exports.annotations import safe_name
+from lavis_tldr.exports.images import safe_name
 from lavis_tldr.exports.pairs import Pair
 
 _FIELDS = ("key", "caption", "caption_original", "caption_generated", "caption_from", "cluster", "alignment")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lavis_tldr.sources.images import decode_image, image_suffix, read_image_bytes
+from lavis_tldr.sources.image_bytes import read_image_bytes
+from lavis_tldr.sources.images import decode_image, image_suffix
 from lavis_tldr.sources.lavis_json import LavisJsonSource
 from lavis_tldr.sources.parquet import ParquetSource
 from lavis_tldr.sources.record import ImageLocation, Part, Record, Source

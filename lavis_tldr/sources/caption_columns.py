@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.reduction.label_runs import places_in_runs
-from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.text import clean_key
+from lavis_tldr.sources.keys import KeyRegister, clean_key
 
 _BLOCK = 2**13  # pairs that are Python objects at once
 _SCHEMA = pa.schema(

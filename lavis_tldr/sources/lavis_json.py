@@ -12,13 +12,10 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 from lavis_tldr.sources.caption_columns import CaptionColumnsBuilder, Pair
-from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.json_list import NoJsonListError, iter_json_list
-from lavis_tldr.sources.part_names import check_part_size
-from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.record import Part, Record
-from lavis_tldr.sources.text import clean_caption
+from lavis_tldr.sources.record import Part, Record, clean_caption
+from lavis_tldr.sources.source_files import SourceFiles, check_part_size, find_files
 
 
 class LavisJsonSource:

@@ -14,14 +14,12 @@ from itertools import islice
 
 import pyarrow as pa
 
-from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.keys import KeyRegister
+from lavis_tldr.sources.parquet_file import iter_rows, table_shape
 from lavis_tldr.sources.parquet_layout import IMAGE_COLUMNS, Layout, Row, find_layout
-from lavis_tldr.sources.parquet_rows import iter_rows, table_shape
-from lavis_tldr.sources.part_names import check_part_size, part_names
-from lavis_tldr.sources.patterns import find_files
 from lavis_tldr.sources.record import Part, Record
+from lavis_tldr.sources.source_files import SourceFiles, check_part_size, find_files, part_names
 
 _STATUS_COLUMNS = ("status", "error_message")  # img2dataset's; other tables need not have them
 _NUM_TRIED = 100  # images of a table with a tar beside it

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lavis_tldr.sources.parquet_rows import Value
-from lavis_tldr.sources.text import clean_caption, clean_key
+from lavis_tldr.sources.keys import clean_key
+from lavis_tldr.sources.parquet_file import Value
+from lavis_tldr.sources.record import clean_caption
 
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name")
 IMG2DATASET_COLUMNS = ("key", "status")

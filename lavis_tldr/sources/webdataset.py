@@ -12,13 +12,10 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from lavis_tldr.sources.digest import SourceFiles
-from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.part_names import part_names
-from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.record import ImageLocation, Part, Record
+from lavis_tldr.sources.keys import KeyRegister, clean_key
+from lavis_tldr.sources.record import ImageLocation, Part, Record, clean_caption
+from lavis_tldr.sources.source_files import SourceFiles, find_files, part_names
 from lavis_tldr.sources.tar_walk import Member, TarWalk
-from lavis_tldr.sources.text import clean_caption, clean_key
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -74,7 +71,7 @@ class WebDatasetSource:
             yield Record(key, key, "", f"truncated tar: {walk.failure}", None, None)
 
     def digest(self, part: Part) -> str:
-        """Digest of the tar: see :func:`lavis_tldr.sources.digest.content_digest`."""
+        """Digest of the tar: see :func:`lavis_tldr.sources.source_files.content_digest`."""
         return self._files.digest(part.path)
 
     def check_unchanged(self, part: Part) -> None:

@@ -13,7 +13,7 @@ from lavis.common.registry import registry
 from tqdm import tqdm
 
 from lavis_tldr.datasets.source_parts import SourceParts
-from lavis_tldr.exports.annotations import find_exported
+from lavis_tldr.exports.images import find_exported
 from lavis_tldr.models.collectives import barrier, from_all_ranks
 from lavis_tldr.reduction.understudy import replace_lost
 from lavis_tldr.runs.ledger import iter_ledger
@@ -22,7 +22,7 @@ from lavis_tldr.runs.reduced_sets import REPAIR_PLAN
 from lavis_tldr.runs.repairs import Repairs
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.sources import ImageLocation, Part
-from lavis_tldr.sources.presence import image_problem
+from lavis_tldr.sources.image_bytes import image_problem
 from lavis_tldr.stages import build, ledger, refine, score
 from lavis_tldr.stages.context import Context, share
 from lavis_tldr.stages.reduce_config import ReduceConfig

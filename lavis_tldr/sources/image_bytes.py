@@ -1,15 +1,40 @@
-"""Whether an image is still where it was when it was encoded."""
+"""An image's encoded bytes, read from where they lie, and whether they are still there."""
 
 from __future__ import annotations
 
 import os
 import tarfile
 
-from lavis_tldr.sources.images import decode_image, read_image_bytes
+from lavis_tldr.sources.images import decode_image
 from lavis_tldr.sources.record import ImageLocation
 
 _BLOCK = tarfile.BLOCKSIZE  # a member's header is the block before its data
 _NAME_BYTES = tarfile.LENGTH_NAME
+
+
+def read_image_bytes(location: ImageLocation) -> bytes:
+    """Encoded bytes of an image, from its own file or from inside a tar.
+
+    Raises:
+        ValueError: If the file is gone, cannot be read or is shorter than ``location`` says.
+    """
+    try:
+        with open(location.path, "rb") as file:
+            if location.offset < 0:
+                return file.read()
+            file.seek(location.offset)
+            data = file.read(location.size)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot read the image in {location.path}: {error.strerror}. Put the source back where it was "
+            f"when it was encoded, or encode it anew."
+        ) from error
+    if len(data) != location.size:
+        raise ValueError(
+            f"{location.path} has {os.path.getsize(location.path)} bytes, but an image was recorded at "
+            f"{location.offset} to {location.offset + location.size}: the file changed since. Encode it anew."
+        )
+    return data
 
 
 def image_problem(location: ImageLocation, image_key: str, *, decode: bool = False) -> str:
