@@ -1,4 +1,4 @@
-"""Which columns of a Parquet table say what, and what a row of it is."""
+"""Which columns of a Parquet table say what, and what a row of it is, but for images inside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lavis_tldr.sources.keys import clean_key
-from lavis_tldr.sources.parquet_file import Value
+from lavis_tldr.sources.parquet_file import IMAGE_BYTES_COLUMNS, Value, holds_images
 from lavis_tldr.sources.record import clean_caption
 
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name")
@@ -26,7 +26,7 @@ class Row:
 
     Args:
         key: Identity of the image.
-        image: Its path, empty where there is none.
+        image: Its path, empty where there is none, or where tables have the images inside.
         captions: ``(caption, error)`` of each.
         error: Why there is no image to look for; empty if there may be one.
     """
@@ -42,18 +42,20 @@ class Layout:
     """What the columns of a source's tables say.
 
     Args:
-        image: Path of a row's image, with columns and ``table`` in braces.
+        image: Path of a row's image, with columns and ``table`` in braces; or column of the images themselves.
         caption: Column of captions or of lists of them.
-        key: Column of keys; None: the image's path is the key.
+        key: Column of keys; None: the image's path is the key, or the row's place where the image has none.
+        is_inside: ``image`` is a column of images.
     """
 
     image: str
     caption: str
     key: str | None
+    is_inside: bool = False
 
     @property
     def columns(self) -> list[str]:
-        """The columns that each table must have, each once."""
+        """The columns of values that each table must have, each once."""
         fields = [name for name in _FIELD.findall(self.image) if name != _TABLE]
         return list(dict.fromkeys([*fields, self.caption, *([self.key] if self.key else [])]))
 
@@ -78,6 +80,8 @@ class Layout:
 
     def _image(self, values: dict[str, Value], table: str) -> tuple[str, str]:
         """``(path, error)``."""
+        if self.is_inside:
+            return "", ""
         path, end = "", 0
         for field in _FIELD.finditer(self.image):
             text, error = (table, "") if field[1] == _TABLE else _text(values[field[1]], "image")
@@ -88,25 +92,40 @@ class Layout:
         return path + self.image[end:], ""
 
 
-def find_layout(names: Sequence[str], image: str | None, caption: str, key: str | None) -> Layout | None:
-    """The layout of tables with these columns; None if nothing says where the images are.
+def find_layout(path: str, names: Sequence[str], image: str | None, caption: str, key: str | None) -> Layout:
+    """The layout of a source's tables, as the first of them shows it.
 
     Args:
-        names: The columns.
-        image: Column of image paths, or a pattern of them with columns and ``table`` in braces. None: img2dataset's
-            pattern for tables that look like its own, else the first column there is of those usual for paths.
+        path: The first table.
+        names: Its columns.
+        image: Column of images or of their paths, or a pattern of paths with columns and ``table`` in braces. None: the
+            first column there is of images; or else img2dataset's pattern for tables that look like its own, or the
+            first column there is of those usual for paths.
         caption: Column of captions.
         key: Column of keys. None: the column ``key`` if there is one.
+
+    Raises:
+        ValueError: If nothing says where the images are.
     """
-    if image is None:
-        usual = [name for name in IMAGE_COLUMNS if name in names]
+    usual = [name for name in IMAGE_COLUMNS if name in names]
+    candidates = [*usual, *(name for name in IMAGE_BYTES_COLUMNS if name in names)] if image is None else [image]
+    inside = next((name for name in candidates if name in names and holds_images(path, name)), None)
+    if inside:
+        image = inside
+    elif image is None:
         if all(name in names for name in IMG2DATASET_COLUMNS):
             image = IMG2DATASET_IMAGE
         elif usual:
             image = usual[0]
         else:
-            return None
-    return Layout(image if "{" in image else f"{{{image}}}", caption, key or ("key" if "key" in names else None))
+            raise ValueError(
+                f"{path} has the columns {', '.join(names)}; expected one of {', '.join(IMAGE_COLUMNS)} with the "
+                f"images' paths or the images themselves, or one of {', '.join(IMAGE_BYTES_COLUMNS)} with the images. "
+                "Name its column, or a pattern of paths such as '{key}.jpg', as `image` in the source's config."
+            )
+    if not inside and "{" not in image:
+        image = f"{{{image}}}"
+    return Layout(image, caption, key or ("key" if "key" in names else None), bool(inside))
 
 
 def _captions(value: Value) -> list[tuple[str, str]]:

@@ -9,20 +9,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+_COLUMN_MARK = "#parquet:"
+
 
 @dataclass(frozen=True)
 class ImageLocation:
-    """Where an image's encoded bytes lie.
+    """Where an image's encoded bytes lie: in a file of their own, in a tar, or in a row of a Parquet table.
 
     Args:
-        path: The file: an image of its own, or a tar.
-        offset: First byte inside ``path``; -1 means that the whole file is the image.
-        size: Number of bytes from ``offset``; -1 with ``offset`` -1.
+        path: The file; for a row ``TABLE#parquet:COLUMN``, a table and its column of image bytes.
+        offset: First byte in a tar, or number of a table's row, from 0; -1 means that the whole file is the image.
+        size: Number of the image's bytes; -1 with ``offset`` -1.
     """
 
     path: str
     offset: int = -1
     size: int = -1
+
+    @classmethod
+    def in_table(cls, table: str, column: str, row: int, size: int) -> ImageLocation:
+        """Place of the ``size`` bytes that a row of a Parquet table has in a column."""
+        return cls(f"{table}{_COLUMN_MARK}{column}", row, size)
+
+    @property
+    def file(self) -> str:
+        """Path of the file that the bytes are in."""
+        return self.path.rpartition(_COLUMN_MARK)[0] if self.column else self.path
+
+    @property
+    def column(self) -> str:
+        """Column of the Parquet table that the bytes are in; "" where they are in no table."""
+        return self.path.rpartition(_COLUMN_MARK)[2] if self.offset >= 0 and _COLUMN_MARK in self.path else ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Part:
-    """The unit of work and of resuming: one tar, or one slice of an annotation file.
+    """The unit of work and of resuming: one tar, or one slice of an annotation file or a table.
 
     Args:
         index: Position in the source.
@@ -69,7 +86,8 @@ class Source(Protocol):
     def read(self, part: Part, images: bool = True) -> Iterator[Record]:
         """Records of ``part`` in file order; a bad record is yielded with ``error`` set, not raised.
 
-        With ``images`` False they are the same but for ``image``, which is None, and no image's bytes are read.
+        With ``images`` False they are the same but for ``image``, which is None, and no image's bytes are read; but
+        those in a Parquet table, which tells their size only so, are read and not kept.
         """
         ...
 

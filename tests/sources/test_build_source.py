@@ -30,7 +30,7 @@ def test_formats_are_built_from_plain_and_omegaconf_mappings(tmp_path, make_tar,
     [
         ({}, "has no 'format'; the formats are webdataset, lavis_json, parquet"),
         ({"format": "csv"}, "has format 'csv'; the formats are webdataset, lavis_json, parquet"),
-        ({"format": "parquet", "tables": "a.parquet"}, "lacks 'image_root'"),
+        ({"format": "parquet", "image_root": "."}, "lacks 'tables'"),
         ({"format": "parquet", "images": "x"}, "Unknown key 'images' .*did you mean 'image"),
         ({"format": "webdataset"}, "lacks 'tars'"),
         ({"format": "webdataset", "tars": []}, "lacks 'tars'"),
