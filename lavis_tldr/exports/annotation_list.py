@@ -8,26 +8,27 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
-from lavis_tldr.exports.pairs import iter_rows
+from lavis_tldr.exports.pairs import iter_rows, location_of
 from lavis_tldr.files import open_whole
 from lavis_tldr.reduction.refinement import DRAWN
+from lavis_tldr.sources.record import ImageLocation
 
 
 def annotation_rows(table: pa.Table, files: Mapping[str, str] | None = None) -> Iterator[dict]:
     """Annotations of ledger rows, in their order.
 
     ``image`` is the copy's path where images were copied. Where they were not, it is the source's own file;
-    for a member of a tar it only names it, and ``tar``, ``offset`` and ``size`` say where ``tldr_reduced``
-    reads it in place.
+    for an image inside another file it only names it, and ``tldr_reduced`` reads it in place: in a tar, by
+    ``tar``, ``offset`` and ``size``; in a Parquet table, by ``table``, ``column``, ``row`` and ``size``.
 
     Args:
         table: Kept ledger rows.
         files: Path of each copied image, by image key; None where images stay where they are.
 
     Yields:
-        ``{"image", "key", "caption", "caption_original", "caption_generated"}``, the three of a tar, and where
-        ``tldr_reduced`` is to draw one of the two captions ``caption_from``, "drawn": ``caption`` is both, joined,
-        for who reads that field alone.
+        ``{"image", "key", "caption", "caption_original", "caption_generated"}``, those of a tar or a table, and
+        where ``tldr_reduced`` is to draw one of the two captions ``caption_from``, "drawn": ``caption`` is both,
+        joined, for who reads that field alone.
     """
     for row in iter_rows(table):
         captions = {name: row[name] for name in ("key", "caption", "caption_original", "caption_generated")}
@@ -36,10 +37,18 @@ def annotation_rows(table: pa.Table, files: Mapping[str, str] | None = None) -> 
         if files is not None:
             yield {"image": files[row["image_key"]], **captions}
         elif row["image_offset"] >= 0:
-            inside = {"tar": row["image_path"], "offset": row["image_offset"], "size": row["image_size"]}
-            yield {"image": f"{row['image_key']}.jpg", **captions, **inside}
+            yield {"image": f"{row['image_key']}.jpg", **captions, **_inside(location_of(row))}
         else:
             yield {"image": row["image_path"], **captions}
+
+
+def _inside(location: ImageLocation) -> dict:
+    """Where in another file an image is."""
+    if location.column:
+        place = {"table": location.file, "column": location.column, "row": location.offset}
+    else:
+        place = {"tar": location.path, "offset": location.offset}
+    return {**place, "size": location.size}
 
 
 def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lavis_tldr.sources.keys import clean_key
+from lavis_tldr.sources.record import ImageLocation
 
 KEYS, TABLE, PAIRS, INDEX = "keys.txt", "keep_list.parquet", "keep_list.arrow", "keep_list.npy"
 KEY_PREFIX = b"key_prefix"  # in the schema of PAIRS: JSON true where keys begin "<part>/"
@@ -80,7 +81,9 @@ def write_keep_list(
 
 
 def _tar_of(rows: pa.Table) -> str:
-    return rows["image_path"][0].as_py() if rows["image_offset"][0].as_py() >= 0 else ""
+    """The tar that a part's images are in, "" if it is none."""
+    first = ImageLocation(rows["image_path"][0].as_py(), rows["image_offset"][0].as_py())
+    return first.path if first.offset >= 0 and not first.column else ""
 
 
 def _sorted_index(hashes: np.ndarray) -> np.ndarray:

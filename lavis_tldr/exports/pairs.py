@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -83,6 +83,11 @@ def iter_rows(table: pa.Table) -> Iterator[dict]:
         yield from batch.to_pylist()
 
 
+def location_of(row: Mapping) -> ImageLocation:
+    """Where a ledger row's image was when it was encoded."""
+    return ImageLocation(*(row[name] for name in _PLACE))
+
+
 def read_pairs(table: pa.Table, copies: Path, lost: LostImages) -> Iterator[Pair]:
     """Read each pair's image, where it was when it was encoded or else the copy that the reduction made of it.
 
@@ -137,7 +142,7 @@ def locate_images(table: pa.Table, copies: Path, lost: LostImages, num_threads: 
 
 
 def _places(row: dict, copies: Path) -> Iterator[ImageLocation]:
-    yield ImageLocation(*(row[name] for name in _PLACE))
+    yield location_of(row)
     if copy := find_exported(copies, row["image_key"]):
         yield ImageLocation(str(copies / copy))
 
