@@ -22,7 +22,7 @@ from lavis_tldr.sources.images import MAX_BYTES
 from lavis_tldr.sources.keys import KeyRegister
 from lavis_tldr.sources.parquet_file import holds_images, image_size, iter_rows, read_image, table_shape
 from lavis_tldr.sources.parquet_layout import Layout, Row, find_layout
-from lavis_tldr.sources.record import ImageLocation, Part, Record
+from lavis_tldr.sources.record import METADATA, ImageLocation, Part, Record
 from lavis_tldr.sources.source_files import SourceFiles, check_part_size, find_files, part_names
 
 _STATUS_COLUMNS = ("status", "error_message")  # img2dataset's; other tables need not have them
@@ -89,7 +89,8 @@ class ParquetSource:
         stems, places = [], []
         self._slices: list[_Slice] = []  # by part
         for path, (names, num_rows) in zip(paths, shapes, strict=True):
-            columns = list(dict.fromkeys([*self._layout.columns, *(name for name in _STATUS_COLUMNS if name in names)]))
+            others = [name for name in (*_STATUS_COLUMNS, *METADATA) if names.count(name) == 1]
+            columns = list(dict.fromkeys([*self._layout.columns, *others]))
             for start in range(0, num_rows, self.part_size):
                 long = num_rows > self.part_size
                 stems.append(f"{_stem(path)}-{start // self.part_size:05d}" if long else _stem(path))
@@ -121,7 +122,7 @@ class ParquetSource:
                 key, doubled = keys.claim(wanted)
                 doubled_error = f"doubled key: {wanted} came before in this part" if doubled else ""
                 error = row.error or problem or caption_error or doubled_error
-                yield Record(key, row.key, caption, error, location, image)
+                yield Record(key, row.key, caption, error, location, image, **row.metadata)
 
     def _inside(self, table: str, number: int, images: bool) -> tuple[bytes | None, ImageLocation | None, str]:
         """``(bytes, location, error)`` of the image in a table's row."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from lavis_tldr.sources.keys import clean_key
 from lavis_tldr.sources.parquet_file import IMAGE_BYTES_COLUMNS, Value, holds_images
-from lavis_tldr.sources.record import clean_caption
+from lavis_tldr.sources.record import METADATA, clean_caption, metadata_of
 
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name")
 IMG2DATASET_COLUMNS = ("key", "status")
@@ -29,12 +29,14 @@ class Row:
         image: Its path, empty where there is none, or where tables have the images inside.
         captions: ``(caption, error)`` of each.
         error: Why there is no image to look for; empty if there may be one.
+        metadata: What the row tells of :data:`lavis_tldr.sources.record.METADATA`.
     """
 
     key: str
     image: str
     captions: list[tuple[str, str]]
     error: str
+    metadata: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,19 +78,19 @@ class Layout:
         if status not in ("", "success"):
             reason = " ".join((_plain(values.get("error_message")) or status).split())[:_MAX_REASON]
             error = f"not downloaded: {reason}"
-        return Row(key or place, image, _captions(values[self.caption]), error)
+        return Row(key or place, image, _captions(values[self.caption]), error, _metadata(values))
 
     def _image(self, values: dict[str, Value], table: str) -> tuple[str, str]:
         """``(path, error)``."""
         if self.is_inside:
             return "", ""
         path, end = "", 0
-        for field in _FIELD.finditer(self.image):
-            text, error = (table, "") if field[1] == _TABLE else _text(values[field[1]], "image")
+        for found in _FIELD.finditer(self.image):
+            text, error = (table, "") if found[1] == _TABLE else _text(values[found[1]], "image")
             if error:
                 return "", error
-            path += self.image[end : field.start()] + text
-            end = field.end()
+            path += self.image[end : found.start()] + text
+            end = found.end()
         return path + self.image[end:], ""
 
 
@@ -126,6 +128,17 @@ def find_layout(path: str, names: Sequence[str], image: str | None, caption: str
     if not inside and "{" not in image:
         image = f"{{{image}}}"
     return Layout(image, caption, key or ("key" if "key" in names else None), bool(inside))
+
+
+def _metadata(values: Mapping[str, Value]) -> dict[str, str | int]:
+    fields: dict[str, object] = {}
+    for name in METADATA:
+        value = values.get(name)
+        try:
+            fields[name] = value.decode() if isinstance(value, bytes) else value
+        except UnicodeDecodeError:  # no text
+            continue
+    return metadata_of(fields)
 
 
 def _captions(value: Value) -> list[tuple[str, str]]:

@@ -5,10 +5,22 @@ A record that cannot be used is still yielded, with ``error`` saying why: the le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import pyarrow as pa
+
+# What a source may tell of a pair beside its caption, by img2dataset's names; fields of `Record`, columns of tables.
+METADATA = {
+    "url": pa.string(),
+    "sha256": pa.string(),  # of the encoded image as it was downloaded
+    "width": pa.int32(),  # in pixels, as the encoded image is stored
+    "height": pa.int32(),
+    "original_width": pa.int32(),  # before img2dataset resized it
+    "original_height": pa.int32(),
+}
+_MAX_NUMBER = 2**31 - 1
 _COLUMN_MARK = "#parquet:"
 
 
@@ -53,6 +65,8 @@ class Record:
         error: Empty if the record is usable, else why it is not, e.g. ``"empty caption"``.
         location: Where the image's bytes lie, None where there is no image.
         image: Encoded image bytes, None where missing or not asked for.
+        url, sha256, width, height, original_width, original_height: :data:`METADATA`, None where the source does not
+            tell.
     """
 
     key: str
@@ -61,6 +75,12 @@ class Record:
     error: str
     location: ImageLocation | None
     image: bytes | None
+    url: str | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    original_width: int | None = None
+    original_height: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,3 +139,19 @@ def clean_caption(text: bytes | str) -> str:
     # Unpaired surrogates are legal in a JSON file but can be written to neither UTF-8 nor Parquet.
     text = text.encode("utf-8", errors="replace").decode("utf-8")
     return text.replace("\x00", "").replace("\ufeff", "").strip()
+
+
+def metadata_of(fields: Mapping) -> dict[str, str | int]:
+    """Those of :data:`METADATA` that fields tell: texts, made safe to store as captions are, and numbers of 32 bits.
+
+    What is of another type, out of range or empty is left out.
+    """
+    found: dict[str, str | int] = {}
+    for name, kind in METADATA.items():
+        value = fields.get(name)
+        if pa.types.is_string(kind):
+            if isinstance(value, str) and (text := clean_caption(value)):
+                found[name] = text
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_NUMBER:
+            found[name] = value
+    return found
