@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-# Those of lavis_tldr.exports.export, which takes too long to import for --help.
-FORMATS = ("lavis", "keys", "webdataset", "parquet")
-CAPTIONS = ("caption", "caption_original", "caption_generated")
+from lavis_tldr.exports.formats import CAPTIONS, FORMATS
 
 
 def add_commands(commands) -> None:
@@ -17,7 +15,7 @@ def add_commands(commands) -> None:
         "--format",
         required=True,
         choices=FORMATS,
-        help="lavis: annotations; keys: keep-list for the source; webdataset: tars; parquet: for Hugging Face datasets",
+        help="; ".join(f"{name}: {format.about}" for name, format in FORMATS.items()),
     )
     parser.add_argument(
         "--caption", choices=CAPTIONS, default=CAPTIONS[0], help="which caption is the text (default: the refined one)"
@@ -33,8 +31,8 @@ def add_commands(commands) -> None:
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one recipe's folder in it")
-    parser.add_argument("--name", metavar="NAME", help="the recipe (run.name), where the run has several")
+    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one reduced set's folder in it")
+    parser.add_argument("--name", metavar="NAME", help="the reduced set (run.name), where the run has several")
 
 
 def _export(args: argparse.Namespace) -> None:

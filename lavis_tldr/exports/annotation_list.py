@@ -8,10 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
-from lavis_tldr.exports.pairs import iter_rows, location_of
+from lavis_tldr.exports.finished_ledger import FinishedLedger
+from lavis_tldr.exports.formats import OpenFile, SetWriter
+from lavis_tldr.exports.pairs import LostImages, iter_rows, locate_images, location_of
 from lavis_tldr.files import open_whole
 from lavis_tldr.reduction.refinement import DRAWN
 from lavis_tldr.sources.record import ImageLocation
+
+ANNOTATIONS = "annotations.json"
 
 
 def annotation_rows(table: pa.Table, files: Mapping[str, str] | None = None) -> Iterator[dict]:
@@ -74,3 +78,23 @@ def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:
             count += 1
         file.write(b"\n]\n")
     return count
+
+
+def _write_set(ledger: FinishedLedger, caption: str, write: OpenFile, num_threads: int) -> int:
+    lost: dict[str, LostImages] = {}
+
+    def rows() -> Iterator[dict]:
+        for part in ledger.parts:
+            lost[part.name] = LostImages()
+            kept = locate_images(part.kept_pairs(caption), part.copies, lost[part.name], num_threads)
+            yield from annotation_rows(kept)
+
+    with write(ANNOTATIONS) as path:
+        write_annotations(path, rows())
+        ledger.refuse_lost(lost)
+    return 1
+
+
+# Images stay where they are: `tldr_reduced` reads them there, inside tars and tables, too; LAVIS's own
+# `ImageTextPairDataset` does so where they are files of their own.
+WRITER = SetWriter(_write_set)

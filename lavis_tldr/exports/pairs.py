@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lavis_tldr.exports.formats import CAPTIONS
 from lavis_tldr.exports.images import find_exported
 from lavis_tldr.sources.image_bytes import image_problem, read_image_bytes
 from lavis_tldr.sources.images import image_suffix
 from lavis_tldr.sources.record import ImageLocation
 
-CAPTIONS = ("caption", "caption_original", "caption_generated")
 COLUMNS = (
     *("key", "image_key", "kept", *CAPTIONS, "caption_from"),
     *("cluster", "alignment", "image_path", "image_offset", "image_size"),
@@ -50,8 +50,8 @@ def kept_pairs(table: pa.Table, caption: str = "caption") -> pa.Table:
     """The kept rows of a ledger part, sorted by key, with the chosen caption in the column ``caption``.
 
     Args:
-        table: Rows of one ledger part, with :data:`COLUMNS`.
-        caption: Which of :data:`CAPTIONS` to choose; ``caption_from`` follows it.
+        table: Rows of one ledger part, with :data:`COLUMNS` and, if wanted, others.
+        caption: Which of ``formats.CAPTIONS`` to choose; ``caption_from`` follows it.
 
     Returns:
         The rows; ``alignment`` is null where there is no score.
