@@ -19,7 +19,7 @@ BATCH_BYTES = 2**22  # of images decoded at once, about
 HELD_BYTES = 2**26  # of images kept after that, for each table
 _MAX_TABLES = 4  # kept open by a process
 _BATCH_ROWS = 256
-_BUFFER_BYTES = 2**20  # of a column read at once; without it all of a row group's column is
+_BUFFER_BYTES = 2**20  # of a column read at once; with 0, or with pre_buffer, it is all that a row group has of it
 
 # What a column holds: text as bytes, since a table may hold text that is no UTF-8; of another type, that type.
 Value = bytes | int | list[bytes | None] | pa.DataType | None
@@ -37,7 +37,7 @@ def table_shape(path: str) -> tuple[list[str], int]:
 
 def _open(path: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES)
+        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path} can't be read as Parquet ({' '.join(str(error).split())}). Give whole Parquet tables of images, "
@@ -51,7 +51,7 @@ def iter_rows(path: str, columns: Sequence[str], start: int, stop: int) -> Itera
     Raises:
         pyarrow.ArrowException, OSError: If the table is damaged.
     """
-    with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+    with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         number = 0
         for group in range(file.metadata.num_row_groups):
             num_rows = file.metadata.row_group(group).num_rows

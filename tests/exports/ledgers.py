@@ -40,7 +40,7 @@ def ledger_row(key: str, location: ImageLocation, **fields) -> dict:
 
 
 def write_run(run, parts: dict[str, list[dict]], source: dict | None = None):
-    """A run folder with one recipe, "best", finished: ``parts`` are the ledger's rows."""
+    """A run folder with one reduced set, "best", finished: ``parts`` are the ledger's rows."""
     folder = run / "best" / "ledger"
     folder.mkdir(parents=True)
     for part, rows in parts.items():

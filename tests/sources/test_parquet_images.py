@@ -269,3 +269,17 @@ def test_places_by_hand():
     assert (place.file, place.column) == ("/data/0.parquet", "jpg")
     for other in (ImageLocation("/a#parquet:b.jpg"), ImageLocation("/data/0.tar", 512, 9)):
         assert (other.file, other.column) == (other.path, "")
+
+
+def test_a_row_group_of_any_size_is_read_in_little_memory(tmp_path, monkeypatch):
+    """Here one of 32 MiB, in pages of 1 MiB; some of what is asked of the pool goes to buffers and pages."""
+    monkeypatch.setattr(parquet_file, "HELD_BYTES", 2**21)
+    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 2**20)
+    images = [os.urandom(2**17) for _ in range(256)]
+    path = str(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"jpg": images, "caption": ["x"] * 256}), path, write_batch_size=8, use_dictionary=False)
+    before, most = pa.total_allocated_bytes(), 0
+    for row, image in enumerate(images):
+        assert read_image_bytes(ImageLocation.in_table(path, "jpg", row, 2**17)) == image
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 2**23
