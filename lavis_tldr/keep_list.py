@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.exports.key_index import INDEX, KEY_PREFIX, PAIRS, PART, TAR, key_hash
-from lavis_tldr.sources.text import clean_key
+from lavis_tldr.sources.keys import clean_key
 
 _ROOT = re.compile(r"^(\./|/(?=[^/]*\Z))")  # what a path may begin with, and a key does not
 _SUSPICIOUS = 100_000  # samples in a row, from the first on, none of them kept

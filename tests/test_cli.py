@@ -103,13 +103,14 @@ def test_export_names_what_it_exports(capsys):
     assert "webdataset" in capsys.readouterr().err
 
 
-def test_exports_choices_are_the_exporters():
-    from lavis_tldr.commands import reduced_sets
-    from lavis_tldr.exports import export
-    from lavis_tldr.exports.pairs import CAPTIONS
+def test_exports_choices_are_the_table_of_formats(capsys):
+    from lavis_tldr.exports.formats import CAPTIONS, FORMATS
 
-    assert reduced_sets.FORMATS == export.FORMATS
-    assert reduced_sets.CAPTIONS == CAPTIONS
+    with pytest.raises(SystemExit):
+        cli.main(["export", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"--format {{{','.join(FORMATS)}}}" in told and f"--caption {{{','.join(CAPTIONS)}}}" in told
+    assert all(f"{name}: {format.about}" in told for name, format in FORMATS.items())
 
 
 def test_repair(runs, tmp_path, capsys):

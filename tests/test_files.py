@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from lavis_tldr.exports.annotations import write_annotations
+from lavis_tldr.exports.annotation_list import write_annotations
 from lavis_tldr.files import create_whole, open_whole, write_whole
 from lavis_tldr.runners.checkpoint import save_checkpoint
 from lavis_tldr.user_errors import is_user_error

@@ -28,7 +28,7 @@ TIER_OF = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 APART = {"registration", "environment"}
 WITHOUT_LAVIS = {*TIERS[0], *TIERS[1], "report", "exports", "scenes", "keep_list"}
 WITHOUT_TORCH = {*TIERS[0], "sources", "runs", "reduction", "report", "exports", "scenes", "keep_list"}
-PURE = {"reduction": {"files"}, "runs": {"reduction", "files"}}
+PURE = {"reduction": {"files"}, "runs": {"reduction", "sources", "files"}}
 DISTRIBUTED = {"models", "stages", "tasks", "runners"}
 # LAVIS's wheel installs these as top-level packages.
 STRAY_PACKAGES = {"app", "docs", "projects", "tests"}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-# Those of lavis_tldr.exports.export, which takes too long to import for --help.
-FORMATS = ("lavis", "keys", "webdataset", "parquet")
-CAPTIONS = ("caption", "caption_original", "caption_generated")
+from lavis_tldr.exports.formats import CAPTIONS, FORMATS
 
 
 def add_commands(commands) -> None:
@@ -17,7 +15,7 @@ def add_commands(commands) -> None:
         "--format",
         required=True,
         choices=FORMATS,
-        help="lavis: annotations; keys: keep-list for the source; webdataset: tars; parquet: for Hugging Face datasets",
+        help="; ".join(f"{name}: {format.about}" for name, format in FORMATS.items()),
     )
     parser.add_argument(
         "--caption", choices=CAPTIONS, default=CAPTIONS[0], help="which caption is the text (default: the refined one)"

@@ -24,7 +24,7 @@ from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
 from lavis_tldr.sources import Part, build_source, check_unique_keys, decode_image, read_image_bytes
-from lavis_tldr.sources.patterns import find_files
+from lavis_tldr.sources.source_files import find_files
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
 SPLITS = ("train", "val", "test")

@@ -18,8 +18,9 @@ from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDatase
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
-from lavis_tldr.sources.images import decode_image, read_image_bytes
-from lavis_tldr.sources.presence import other_member
+from lavis_tldr.sources.image_bytes import other_member, read_image_bytes
+from lavis_tldr.sources.images import decode_image
+from lavis_tldr.sources.parquet_file import ChangedTableError
 from lavis_tldr.sources.record import ImageLocation
 
 MAX_BAD_IMAGES_IN_A_ROW = 100
@@ -40,8 +41,8 @@ class ReducedPairs(ImageTextPairDataset):
 
     Raises:
         ValueError: As :class:`Annotations` does. From ``dataset[i]``: for an unreadable image under "raise";
-            under "replace" if more than 100 in a row can't be read; always if a tar is not the one indexed; where
-            captions are drawn, before the first :meth:`set_epoch`.
+            under "replace" if more than 100 in a row can't be read; always if a tar or a table is not the one
+            indexed; where captions are drawn, before the first :meth:`set_epoch`.
     """
 
     def __init__(self, vis_processor, text_processor, vis_root, ann_paths, caption="refined", on_bad_image="replace"):
@@ -63,7 +64,7 @@ class ReducedPairs(ImageTextPairDataset):
             record = self.annotation[candidate]
             try:
                 image = decode_image(self._read(record))
-            except StaleTarError:
+            except (StaleTarError, ChangedTableError):
                 raise
             except (OSError, ValueError) as error:
                 if self.on_bad_image == "raise":
@@ -84,6 +85,9 @@ class ReducedPairs(ImageTextPairDataset):
         )
 
     def _location(self, record: dict) -> ImageLocation:
+        if "table" in record:
+            table = self.annotation.path.parent / record["table"]
+            return ImageLocation.in_table(str(table), record["column"], int(record["row"]), int(record["size"]))
         if "tar" in record:
             tar = self.annotation.path.parent / record["tar"]
             return ImageLocation(str(tar), int(record["offset"]), int(record["size"]))
@@ -102,7 +106,7 @@ class ReducedPairs(ImageTextPairDataset):
 
     def _where(self, record: dict) -> str:
         location = self._location(record)
-        return f"image {record['image']} in {location.path}" if "tar" in record else f"image {location.path}"
+        return f"image {record['image']} in {location.file}" if location.offset >= 0 else f"image {location.path}"
 
     def _report(self, index: int, record: dict, error: Exception) -> None:
         """Warn of the 1st to 10th, 100th, 1000th, ... distinct bad image that this process meets."""

@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from lavis_tldr.exports.annotation_list import annotation_rows
-from lavis_tldr.exports.annotations import write_annotations
 from lavis_tldr.exports.finished_ledger import FinishedLedger, read_json
-from lavis_tldr.exports.key_index import write_keep_list
-from lavis_tldr.exports.pairs import CAPTIONS, LostImages, locate_images
-from lavis_tldr.exports.part_files import PART_FORMATS, PartJob, run_jobs
+from lavis_tldr.exports.formats import CAPTIONS, FORMATS, PartWriter, writer_of
+from lavis_tldr.exports.part_files import PartJob, run_jobs
 from lavis_tldr.files import TEMPORARY_PREFIX
 from lavis_tldr.runs.manifest import changes
 from lavis_tldr.runs.stage_folder import MANIFEST, Stage
 from lavis_tldr.user_errors import closest
-
-ANNOTATIONS = "annotations.json"
-FORMATS = ("lavis", "keys", *PART_FORMATS)
 
 
 def export_set(
@@ -37,17 +30,14 @@ def export_set(
 ) -> dict:
     """Write the kept pairs of a finished reduction in another format. Nothing is written outside ``out``.
 
-    - ``lavis``: ``annotations.json``, which leaves the images where they are, for ``tldr_reduced`` (which reads
-      tars in place) and, where images are files of their own, for LAVIS's own ``ImageTextPairDataset``.
-    - ``keys``: ``keys.txt``, ``keep_list.parquet`` and the files of :class:`lavis_tldr.keep_list.KeepList`.
-    - ``webdataset``: ``<part>.tar`` for each ledger part that has kept pairs, with the images' own bytes.
-    - ``parquet``: ``<part>.parquet`` likewise, for Hugging Face ``datasets``.
+    What the source tells of its images (``sources.record.METADATA``) goes out in ``webdataset``, ``parquet`` and
+    ``keys``: those columns of it that the ledger has, and of which it has a value for any record, kept or not.
 
     Args:
-        run: The run folder, or a recipe's in it.
+        run: The run folder, or a reduced set's in it.
         out: Folder to write to; made if missing.
-        format: One of :data:`FORMATS`.
-        name: The recipe, where the run has several.
+        format: One of ``formats.FORMATS``.
+        name: The reduced set, where the run has several.
         caption: ``caption`` (the refined one), ``caption_original`` or ``caption_generated``.
         num_workers: Processes that write parts; for ``lavis``, threads that look for images.
 
@@ -63,15 +53,16 @@ def export_set(
     first = next((part for part in ledger.parts if part.num_kept), None)
     if first is None:
         raise ValueError(f"{ledger.folder} keeps none of its {ledger.num_read} records: there is nothing to export.")
-    first.kept_pairs(caption)  # a caption that the recipe never made is found before anything is written
+    first.kept_pairs(caption)  # a caption that was never made is found before anything is written
     stage = _open_stage(Path(os.path.abspath(out)), {"format": format, "caption": caption}, ledger)
     written = 0
     if not _is_done(stage):
         started = time.monotonic()
-        if format in PART_FORMATS:
-            written = _write_parts(stage, ledger, format, caption, num_workers)
+        writer = writer_of(format)
+        if isinstance(writer, PartWriter):
+            written = _write_parts(stage, ledger, format, writer, caption, num_workers)
         else:
-            written = _write_as_one(stage, ledger, format, caption, num_workers)
+            written = writer.write(ledger, caption, stage.write, num_workers)
         stage.finish({"read": ledger.num_read, "written": ledger.num_kept}, time.monotonic() - started)
     return {"read": ledger.num_read, "kept": ledger.num_kept, "parts": len(ledger.parts), "files_written": written}
 
@@ -118,49 +109,18 @@ def _is_done(stage: Stage) -> bool:
         ) from error
 
 
-def _write_as_one(stage: Stage, ledger: FinishedLedger, format: str, caption: str, num_workers: int) -> int:
-    """Write a format whose files each hold all parts; the number of files."""
-    if format == "keys":
-        parts = ((part.name, part.kept_pairs(caption)) for part in ledger.parts)
-        return write_keep_list(parts, stage.write, key_prefix=ledger.key_prefix)
-    lost: dict[str, LostImages] = {}
-    with stage.write(ANNOTATIONS) as path:
-        write_annotations(path, _annotations(ledger, caption, lost, num_workers))
-        _refuse_lost(lost, ledger)
-    return 1
-
-
-def _annotations(ledger: FinishedLedger, caption: str, lost: dict[str, LostImages], num_threads: int) -> Iterator[dict]:
-    for part in ledger.parts:
-        lost[part.name] = LostImages()
-        yield from annotation_rows(locate_images(part.kept_pairs(caption), part.copies, lost[part.name], num_threads))
-
-
-def _write_parts(stage: Stage, ledger: FinishedLedger, format: str, caption: str, num_workers: int) -> int:
+def _write_parts(
+    stage: Stage, ledger: FinishedLedger, format: str, writer: PartWriter, caption: str, num_workers: int
+) -> int:
     """Write the missing parts; their number.
 
     A part that keeps nothing gets no file: WebDataset takes an empty tar for an error.
     """
-    for file_name, text in PART_FORMATS[format].beside.items():
+    for file_name, text in writer.beside.items():
         with stage.write(file_name) as path:
             path.write_text(text, encoding="utf-8")
     full = {part.name: part for part in ledger.parts if part.num_kept}
-    pending = stage.pending(list(full), PART_FORMATS[format].suffix)
+    pending = stage.pending(list(full), writer.suffix)
     jobs = [PartJob(stage, full[name], format, caption) for name in pending]
-    found = dict(zip(pending, run_jobs(jobs, num_workers), strict=True))
-    _refuse_lost(found, ledger)
+    ledger.refuse_lost(dict(zip(pending, run_jobs(jobs, num_workers), strict=True)))
     return len(pending)
-
-
-def _refuse_lost(lost: dict[str, LostImages], ledger: FinishedLedger) -> None:
-    lost = {name: found for name, found in lost.items() if found.count}
-    if not lost:
-        return
-    examples = [text for found in lost.values() for text in found.first][:5]
-    raise ValueError(
-        f"{sum(found.count for found in lost.values())} kept images in {len(lost)} of {len(ledger.parts)} parts can't "
-        "be read any more:\n"
-        + "".join(f"  {text}\n" for text in examples)
-        + "Put them back and run the same command again, which writes what is still missing; or let others step in by "
-        f"`lavis-tldr repair {ledger.run}` (with --decode, if files are there but broken) and export to a new folder."
-    )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,7 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lavis_tldr.sources.text import clean_key
+from lavis_tldr.exports.finished_ledger import FinishedLedger
+from lavis_tldr.exports.formats import OpenFile, SetWriter
+from lavis_tldr.sources.keys import clean_key
+from lavis_tldr.sources.record import METADATA, ImageLocation
 
 KEYS, TABLE, PAIRS, INDEX = "keys.txt", "keep_list.parquet", "keep_list.arrow", "keep_list.npy"
 KEY_PREFIX = b"key_prefix"  # in the schema of PAIRS: JSON true where keys begin "<part>/"
@@ -33,9 +36,10 @@ def key_hash(key: str) -> int:
 
 def write_keep_list(
     parts: Iterable[tuple[str, pa.Table]],
-    write: Callable[[str], AbstractContextManager[Path]],
+    write: OpenFile,
     *,
     key_prefix: bool = False,
+    metadata: Sequence[str] = (),
 ) -> int:
     """Write the four files of a keep-list.
 
@@ -45,6 +49,7 @@ def write_keep_list(
         parts: Name and kept ledger rows of each source part.
         write: Opens a file by its name, to be written whole or not at all (``Stage.write``).
         key_prefix: Whether the source was read with ``key_prefix``, so that keys are ``<part>/<key in tar>``.
+        metadata: Further columns of the rows that go into :data:`TABLE`, of ``sources.record.METADATA``.
 
     Returns:
         The number of files.
@@ -54,12 +59,13 @@ def write_keep_list(
     """
     hashes = array("Q")
     schema = SCHEMA.with_metadata({KEY_PREFIX: json.dumps(key_prefix)})
+    table_schema = pa.schema([*SCHEMA, *((name, METADATA[name]) for name in metadata)])
     names = (KEYS, TABLE, PAIRS, INDEX)
     with ExitStack() as stack:
         path = {name: stack.enter_context(write(name)) for name in names}
         with (
             open(path[KEYS], "w", encoding="utf-8", newline="\n") as keys,
-            pq.ParquetWriter(path[TABLE], SCHEMA, compression="zstd") as table,
+            pq.ParquetWriter(path[TABLE], table_schema, compression="zstd") as table,
             pa.ipc.new_file(path[PAIRS], schema) as pairs,
         ):
             for name, rows in parts:
@@ -68,10 +74,9 @@ def write_keep_list(
                 for key in rows["key"].to_pylist():
                     keys.write(clean_key(key) + "\n")  # as sources have it: one line
                     hashes.append(key_hash(key))
-                (batch,) = rows.select(SCHEMA.names).cast(SCHEMA).combine_chunks().to_batches()
-                table.write_batch(batch)
+                table.write_batch(_batch(rows, table_schema))
                 about = {PART: name.encode(), TAR: _tar_of(rows).encode()}
-                pairs.write_batch(batch.replace_schema_metadata(schema.metadata), custom_metadata=about)
+                pairs.write_batch(_batch(rows, schema), custom_metadata=about)
         index = _sorted_index(np.frombuffer(hashes, dtype=np.uint64))
         _refuse_doubled(index, path[PAIRS])
         with open(path[INDEX], "wb") as file:
@@ -79,8 +84,23 @@ def write_keep_list(
     return len(names)
 
 
+def _write_set(ledger: FinishedLedger, caption: str, write: OpenFile, _: int) -> int:
+    parts = ((part.name, part.kept_pairs(caption)) for part in ledger.parts)
+    return write_keep_list(parts, write, key_prefix=ledger.key_prefix, metadata=ledger.metadata)
+
+
+WRITER = SetWriter(_write_set)
+
+
+def _batch(rows: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    (batch,) = rows.select(schema.names).cast(schema).combine_chunks().to_batches()
+    return batch
+
+
 def _tar_of(rows: pa.Table) -> str:
-    return rows["image_path"][0].as_py() if rows["image_offset"][0].as_py() >= 0 else ""
+    """The tar that a part's images are in, "" if it is none."""
+    first = ImageLocation(rows["image_path"][0].as_py(), rows["image_offset"][0].as_py())
+    return first.path if first.offset >= 0 and not first.column else ""
 
 
 def _sorted_index(hashes: np.ndarray) -> np.ndarray:

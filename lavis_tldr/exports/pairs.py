@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -10,17 +10,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lavis_tldr.exports.annotations import find_exported
-from lavis_tldr.sources.images import image_suffix, read_image_bytes
-from lavis_tldr.sources.presence import image_problem
+from lavis_tldr.exports.formats import CAPTIONS
+from lavis_tldr.exports.images import find_exported
+from lavis_tldr.runs.stages import PLACE
+from lavis_tldr.sources.image_bytes import image_problem, read_image_bytes
+from lavis_tldr.sources.images import image_suffix
 from lavis_tldr.sources.record import ImageLocation
 
-CAPTIONS = ("caption", "caption_original", "caption_generated")
 COLUMNS = (
     *("key", "image_key", "kept", *CAPTIONS, "caption_from"),
-    *("cluster", "alignment", "image_path", "image_offset", "image_size"),
+    *("cluster", "alignment", *PLACE),
 )
-_PLACE = ("image_path", "image_offset", "image_size")
 _ROWS_AT_ONCE = 1024
 
 
@@ -50,8 +50,8 @@ def kept_pairs(table: pa.Table, caption: str = "caption") -> pa.Table:
     """The kept rows of a ledger part, sorted by key, with the chosen caption in the column ``caption``.
 
     Args:
-        table: Rows of one ledger part, with :data:`COLUMNS`.
-        caption: Which of :data:`CAPTIONS` to choose; ``caption_from`` follows it.
+        table: Rows of one ledger part, with :data:`COLUMNS` and, if wanted, others.
+        caption: Which of ``formats.CAPTIONS`` to choose; ``caption_from`` follows it.
 
     Returns:
         The rows; ``alignment`` is null where there is no score.
@@ -81,6 +81,11 @@ def iter_rows(table: pa.Table) -> Iterator[dict]:
     """A table's rows as dictionaries, without making them all at once."""
     for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from batch.to_pylist()
+
+
+def location_of(row: Mapping) -> ImageLocation:
+    """Where a ledger row's image was when it was encoded."""
+    return ImageLocation(*(row[name] for name in PLACE))
 
 
 def read_pairs(table: pa.Table, copies: Path, lost: LostImages) -> Iterator[Pair]:
@@ -124,20 +129,20 @@ def locate_images(table: pa.Table, copies: Path, lost: LostImages, num_threads: 
         return problems[0]
 
     with ThreadPoolExecutor(num_threads) as pool:
-        found = list(pool.map(locate, iter_rows(table.select(["image_key", *_PLACE]))))
+        found = list(pool.map(locate, iter_rows(table.select(["image_key", *PLACE]))))
     is_there = [isinstance(location, ImageLocation) for location in found]
     for key, there, problem in zip(table["key"].to_pylist(), is_there, found, strict=True):
         if not there:
             lost.add(key, problem)
     table = table.filter(pa.array(is_there, pa.bool_()))
     places = [astuple(location) for location in found if isinstance(location, ImageLocation)]
-    for name, values in zip(_PLACE, zip(*places, strict=True), strict=False):
+    for name, values in zip(PLACE, zip(*places, strict=True), strict=False):
         table = _replaced(table, name, pa.array(values, table.schema.field(name).type))
     return table
 
 
 def _places(row: dict, copies: Path) -> Iterator[ImageLocation]:
-    yield ImageLocation(*(row[name] for name in _PLACE))
+    yield location_of(row)
     if copy := find_exported(copies, row["image_key"]):
         yield ImageLocation(str(copies / copy))
 

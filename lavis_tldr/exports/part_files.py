@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from lavis_tldr.exports.finished_ledger import LedgerPart
-from lavis_tldr.exports.pairs import LostImages, Pair, read_pairs
-from lavis_tldr.exports.parquet_images import CARD, CARD_NAME, write_parquet
-from lavis_tldr.exports.webdataset_tar import write_tar
+from lavis_tldr.exports.formats import writer_of
+from lavis_tldr.exports.pairs import LostImages, read_pairs
 from lavis_tldr.runs.stage_folder import Stage
-
-
-@dataclass(frozen=True)
-class PartFormat:
-    """A format.
-
-    Args:
-        suffix: Of a part's file.
-        write: Writes pairs to it and counts them.
-        beside: Text of each file that the parts' folder needs besides.
-    """
-
-    suffix: str
-    write: Callable[[Iterable[Pair], Path], int]
-    beside: Mapping[str, str] = field(default_factory=dict)
-
-
-PART_FORMATS = {
-    "webdataset": PartFormat(".tar", write_tar),
-    "parquet": PartFormat(".parquet", write_parquet, {CARD_NAME: CARD}),
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +21,7 @@ class PartJob:
     Args:
         stage: The export's folder, open.
         part: The ledger's.
-        format: One of :data:`PART_FORMATS`.
+        format: One of ``formats.FORMATS`` with a ``PartWriter``.
         caption: The caption to choose.
     """
 
@@ -57,10 +33,11 @@ class PartJob:
     def run(self) -> LostImages:
         """Write the part, unless images are lost."""
         started = time.monotonic()
-        name, writer, lost = self.part.name, PART_FORMATS[self.format], LostImages()
+        name, writer, lost = self.part.name, writer_of(self.format), LostImages()
         try:
             with self.stage.write(name + writer.suffix) as path:
-                count = writer.write(read_pairs(self.part.kept_pairs(self.caption), self.part.copies, lost), path)
+                pairs = read_pairs(self.part.kept_pairs(self.caption), self.part.copies, lost)
+                count = writer.write(pairs, path, self.part.metadata)
                 if lost.count:
                     raise _Incomplete
                 # The note first: a part that is there always has one.

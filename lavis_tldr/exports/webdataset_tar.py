@@ -5,22 +5,23 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from lavis_tldr.exports.annotations import safe_name
+from lavis_tldr.exports.formats import PartWriter
+from lavis_tldr.exports.images import safe_name
 from lavis_tldr.exports.pairs import Pair
 
 _FIELDS = ("key", "caption", "caption_original", "caption_generated", "caption_from", "cluster", "alignment")
 _MAX_BASE = 200  # bytes of a member's base name without suffix
 
 
-def write_tar(pairs: Iterable[Pair], path: Path) -> int:
+def write_tar(pairs: Iterable[Pair], path: Path, metadata: Sequence[str] = ()) -> int:
     """Write pairs as a WebDataset tar; the same pairs give the same bytes.
 
-    ``.txt`` holds the caption, ``.json`` the key as it is in the ledger, all captions, cluster and alignment
-    (null where there is none).
+    ``.txt`` holds the caption, ``.json`` the key as it is in the ledger, all captions, cluster, alignment and the
+    metadata (null where there is none).
 
     Returns:
         The number of pairs.
@@ -29,7 +30,7 @@ def write_tar(pairs: Iterable[Pair], path: Path) -> int:
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for pair in pairs:
             stem = member_stem(pair.row["key"])
-            fields = json.dumps({name: pair.row[name] for name in _FIELDS}, allow_nan=False)
+            fields = json.dumps({name: pair.row[name] for name in (*_FIELDS, *metadata)}, allow_nan=False)
             _add(tar, stem + pair.suffix, pair.image)
             _add(tar, f"{stem}.json", fields.encode())
             _add(tar, f"{stem}.txt", pair.row["caption"].encode())
@@ -56,3 +57,6 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)  # no owner, and the time 0
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
+
+
+WRITER = PartWriter(".tar", write_tar)

@@ -33,7 +33,7 @@ def inspect_run(run: Path | str, name: str | None = None) -> dict:
         ``changed_inputs``: stages before it that have been made anew since.
 
     Raises:
-        ValueError: If there is no such run or set, an earlier version made it, or a manifest is damaged.
+        ValueError: If there is no such run or set, or a manifest is damaged.
     """
     root, names = locate_run(run, name)
     parts = source_parts(stage_record(root / "encode"))

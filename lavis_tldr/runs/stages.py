@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
+from lavis_tldr.reduction.refinement import RECIPES
+from lavis_tldr.sources.record import METADATA
 
 # The run's settings -> whether.
 When = Callable[[Any], bool]
@@ -151,9 +153,13 @@ CENTROIDS, SIZES, SPREADS = "centroids.npy", "sizes.npy", "spreads.npy"
 
 # Where an image lies, in this order everywhere; `lavis_tldr.sources.ImageLocation` takes them so.
 _PLACE = (
-    Column("image_path", pa.string(), "File that holds the image: its own, or a tar."),
-    Column("image_offset", pa.int64(), "Byte in the tar at which it begins; -1 where the file is its own."),
-    Column("image_size", pa.int64(), "Its bytes in the tar; -1 where the file is its own."),
+    Column("image_path", pa.string(), "File that holds the image: its own, a tar, or `TABLE#parquet:COLUMN`."),
+    Column(
+        "image_offset",
+        pa.int64(),
+        "Byte in the tar at which it begins, or row of the table; -1 where the file is its own.",
+    ),
+    Column("image_size", pa.int64(), "Number of its bytes; -1 where the file is its own."),
 )
 PLACE = tuple(column.name for column in _PLACE)
 
@@ -165,16 +171,15 @@ _RECORD = (
     *_PLACE,
 )
 
-# What img2dataset and the like tell of an image.
-_METADATA = (
-    Column("url", pa.string(), "Where the image was downloaded from, as the source has it.", since="0.2"),
-    Column("sha256", pa.string(), "Digest of the image's bytes, as the source has it.", since="0.2"),
-    Column("width", pa.int32(), "Pixels, as the source has them.", since="0.2"),
-    Column("height", pa.int32(), "Likewise.", since="0.2"),
-    Column("original_width", pa.int32(), "Before the source's downloader resized the image.", since="0.2"),
-    Column("original_height", pa.int32(), "Likewise.", since="0.2"),
-)
-METADATA = tuple(column.name for column in _METADATA)
+_METADATA_MEANINGS = {
+    "url": "Where the image was downloaded from, as the source has it.",
+    "sha256": "Digest of the image's bytes, as the source has it.",
+    "width": "Pixels, as the source has them.",
+    "height": "Likewise.",
+    "original_width": "Before the source's downloader resized the image.",
+    "original_height": "Likewise.",
+}
+_METADATA = tuple(Column(name, kind, _METADATA_MEANINGS[name], since="0.2") for name, kind in METADATA.items())
 
 _CLUSTERED = (
     Column("cluster", pa.int32(), "The cluster's number; -1 for a record that failed.", -1),
@@ -249,7 +254,9 @@ _REFINING = (
     Setting("joiner"),
     *_CAPTIONING,
     Setting("alignment", when=lambda c: c.scores_refined, note="where refined captions are scored"),
-    Setting("alignment_threshold", of="gate", when=lambda c: c.recipe == "gated", note="with recipe gated"),
+    Setting(
+        "alignment_threshold", of="gate", when=lambda c: RECIPES[c.recipe].needs_alignment, note="with recipe gated"
+    ),
 )
 _MODEL = ("model", "Digest of the captioner's weights and of the settings that its codes depend on.")
 

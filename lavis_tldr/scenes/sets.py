@@ -14,7 +14,7 @@ from random import Random
 
 from PIL import ImageEnhance
 
-from lavis_tldr.exports.annotations import write_annotations
+from lavis_tldr.exports.annotation_list import write_annotations
 from lavis_tldr.files import open_whole
 from lavis_tldr.scenes.captions import alt_text, caption
 from lavis_tldr.scenes.drawing import draw_scene

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lavis_tldr.sources.images import decode_image, image_suffix, read_image_bytes
+from lavis_tldr.sources.image_bytes import read_image_bytes
+from lavis_tldr.sources.images import decode_image, image_suffix
 from lavis_tldr.sources.lavis_json import LavisJsonSource
 from lavis_tldr.sources.parquet import ParquetSource
 from lavis_tldr.sources.record import ImageLocation, Part, Record, Source
@@ -39,7 +40,7 @@ class _Format:
 FORMATS = {
     "webdataset": _Format(WebDatasetSource, ("tars",), ("key_prefix",)),
     "lavis_json": _Format(LavisJsonSource, ("annotations", "image_root"), ("part_size",)),
-    "parquet": _Format(ParquetSource, ("tables", "image_root"), ("image", "caption", "key", "part_size")),
+    "parquet": _Format(ParquetSource, ("tables",), ("image_root", "image", "caption", "key", "part_size")),
 }
 
 
@@ -50,8 +51,8 @@ def build_source(config: Mapping) -> Source:
         config: ``{"format": "webdataset", "tars": path, glob, {00000..00007} pattern or list of them}``
             and optionally ``key_prefix``; or ``{"format": "lavis_json", "annotations": path or list,
             "image_root": folder}`` and optionally ``part_size``; or ``{"format": "parquet", "tables": path,
-            pattern or list, "image_root": folder}`` and optionally ``image``, ``caption``, ``key`` and
-            ``part_size``.
+            pattern or list}`` and, where the tables have image paths, ``"image_root": folder``; optionally
+            ``image``, ``caption``, ``key`` and ``part_size``.
 
     Raises:
         ValueError: If a key is missing or unknown, or what it names is not there.

@@ -5,16 +5,16 @@ An image with one caption has its path as key; one with several has ``PATH#0``, 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.reduction.label_runs import places_in_runs
-from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.text import clean_key
+from lavis_tldr.sources.keys import KeyRegister, clean_key
 
 _BLOCK = 2**13  # pairs that are Python objects at once
 _SCHEMA = pa.schema(
@@ -24,6 +24,7 @@ _SCHEMA = pa.schema(
         ("caption", pa.large_string()),
         ("error", pa.dictionary(pa.int32(), pa.large_string())),
         ("entry", pa.int32()),
+        ("metadata", pa.string()),  # JSON; null where there is none
     ]
 )
 _NUMBERED = re.compile(r"(.*)~[0-9]+", re.DOTALL)  # a key as KeyRegister gives to one that was taken
@@ -38,6 +39,7 @@ class Pair(NamedTuple):
         image: Path as annotated, "" where there is none.
         caption: The caption, "" where there is none.
         error: Why the pair can't be used, "" if it can.
+        metadata: JSON of what its entry tells of ``record.METADATA``, "" where that is nothing.
     """
 
     key: str
@@ -45,10 +47,11 @@ class Pair(NamedTuple):
     image: str
     caption: str
     error: str
+    metadata: str
 
 
 class CaptionColumns:
-    """The pairs of some files; beside the text, some 30 bytes a pair."""
+    """The pairs of some files; beside the text, some 35 bytes a pair."""
 
     def __init__(self, pairs: pa.Table, stems: list[str], stem_rows: np.ndarray) -> None:
         self._pairs = pairs
@@ -61,27 +64,27 @@ class CaptionColumns:
 
     def pairs(self, start: int, stop: int) -> Iterator[Pair]:
         """The pairs of the rows from ``start`` up to ``stop``."""
-        for row, (key, image_key, image, caption, error) in enumerate(self._wanted(start, stop), start):
+        for row, pair in enumerate(self._wanted(start, stop), start):
             if row in self._renamed:
-                error = error or f"doubled key: {key}"
-                key = self._renamed[row]
-            yield Pair(key, image_key, image, caption, error)
+                yield pair._replace(key=self._renamed[row], error=pair.error or f"doubled key: {pair.key}")
+            else:
+                yield pair
 
     def _wanted(self, start: int, stop: int) -> Iterator[Pair]:
         """The pairs with the keys they would have if no other pair had those."""
         row = start
         for batch in self._pairs.slice(start, stop - start).to_batches(_BLOCK):
             images = batch["image"].dictionary_decode().to_pylist()
-            columns = (batch["caption"], batch["error"].dictionary_decode(), batch["entry"])
+            columns = (batch["caption"], batch["error"].dictionary_decode(), batch["entry"], batch["metadata"])
             numbers = self._numbers[row : row + len(batch)].tolist()
             files = np.searchsorted(self._stem_rows, np.arange(row, row + len(batch)), side="right") - 1
             values = zip(images, *(column.to_pylist() for column in columns), numbers, files.tolist(), strict=True)
-            for found, caption, error, entry, number, file in values:
+            for found, caption, error, entry, metadata, number, file in values:
                 image = "" if found is None else found.decode("utf-8", "surrogatepass")
                 # An entry without an image is named by its place, so that the ledger can point at it.
                 image_key = clean_key(image) or f"{self._stems[file]}[{entry}]"
                 key = image_key if number < 0 else f"{image_key}#{number}"
-                yield Pair(key, image_key, image, caption, error)
+                yield Pair(key, image_key, image, caption, error, metadata or "")
             row += len(batch)
 
 
@@ -90,7 +93,7 @@ class CaptionColumnsBuilder:
 
     def __init__(self) -> None:
         self._blocks: list[pa.RecordBatch] = []
-        self._held: list[tuple[bytes | None, str, str, int]] = []  # of what is not in a block yet
+        self._held: list[tuple[bytes | None, str, str, int, str | None]] = []  # of what is not in a block yet
         self._stems: list[str] = []
         self._stem_rows: list[int] = []
         self._num_rows = 0
@@ -104,7 +107,7 @@ class CaptionColumnsBuilder:
         self._stems.append(name)
         self._stem_rows.append(len(self))
 
-    def add(self, image: str, caption: str, error: str, entry: int) -> None:
+    def add(self, image: str, caption: str, error: str, entry: int, metadata: Mapping[str, str | int]) -> None:
         """A caption of the file begun last.
 
         Args:
@@ -112,8 +115,10 @@ class CaptionColumnsBuilder:
             caption: Valid Unicode.
             error: Why it can't be used, "" if it can.
             entry: The number in its file of the entry that it is from.
+            metadata: What the entry tells of ``record.METADATA``.
         """
-        self._held.append((image.encode("utf-8", "surrogatepass") or None, caption, error, entry))
+        told = json.dumps(metadata) if metadata else None
+        self._held.append((image.encode("utf-8", "surrogatepass") or None, caption, error, entry, told))
         self._num_rows += 1
         if len(self._held) == _BLOCK:
             self._close_block()
@@ -129,12 +134,13 @@ class CaptionColumnsBuilder:
 
     def _close_block(self) -> None:
         if self._held:
-            images, captions, errors, entries = zip(*self._held, strict=True)
+            images, captions, errors, entries, metadata = zip(*self._held, strict=True)
             columns = [
                 pa.array(images, pa.large_binary()).dictionary_encode(),
                 pa.array(captions, pa.large_string()),
                 pa.array(errors, pa.large_string()).dictionary_encode(),
                 pa.array(entries, pa.int32()),
+                pa.array(metadata, pa.string()),
             ]
             self._blocks.append(pa.RecordBatch.from_arrays(columns, schema=_SCHEMA))
             self._held = []

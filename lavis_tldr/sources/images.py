@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-
-from lavis_tldr.sources.record import ImageLocation
 
 MAX_PIXELS = 2**26  # 8192 x 8192
 MAX_BYTES = 2**30  # of an encoded image; a larger file is none, and would fill the memory
@@ -55,31 +52,6 @@ def image_suffix(data: bytes) -> str:
             return _SUFFIXES.get(image.format, f".{image.format.lower()}")
     except Exception:  # As in decode_image.
         return ".bin"
-
-
-def read_image_bytes(location: ImageLocation) -> bytes:
-    """Encoded bytes of an image, from its own file or from inside a tar.
-
-    Raises:
-        ValueError: If the file is gone, cannot be read or is shorter than ``location`` says.
-    """
-    try:
-        with open(location.path, "rb") as file:
-            if location.offset < 0:
-                return file.read()
-            file.seek(location.offset)
-            data = file.read(location.size)
-    except OSError as error:
-        raise ValueError(
-            f"Cannot read the image in {location.path}: {error.strerror}. Put the source back where it was "
-            f"when it was encoded, or encode it anew."
-        ) from error
-    if len(data) != location.size:
-        raise ValueError(
-            f"{location.path} has {os.path.getsize(location.path)} bytes, but an image was recorded at "
-            f"{location.offset} to {location.offset + location.size}: the file changed since. Encode it anew."
-        )
-    return data
 
 
 class _RefuseTruncated:

@@ -1,6 +1,11 @@
-"""Keys are identities: unique in a part by construction."""
+"""Keys are identities: made safe to store, and unique in a part by construction."""
 
 from __future__ import annotations
+
+import re
+
+# Of ASCII and beyond: all that a reader of lines takes for an end of line.
+_CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 class KeyRegister:
@@ -24,3 +29,12 @@ class KeyRegister:
         self._last[key] = count
         self._seen.add(unique)
         return unique, True
+
+
+def clean_key(key: str) -> str:
+    r"""Key as valid Unicode in one line, for lists with a key a line.
+
+    Control characters and bytes that are not UTF-8 are spelled out (``\n``, ``\udc80``), so keys stay distinct.
+    """
+    key = _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), key)
+    return key.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -1,7 +1,7 @@
 """LAVIS annotation lists: ``[{"image": path, "caption": text or [texts]}, ...]`` with an image root.
 
 An image with one caption has its path as key; one with several, in a list or in several entries, gives the
-pairs ``PATH#0``, ``PATH#1``, ... in file order. Fields other than ``image`` and ``caption`` are ignored.
+pairs ``PATH#0``, ``PATH#1``, ... in file order. Fields other than ``image``, ``caption`` and the metadata are ignored.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 from lavis_tldr.sources.caption_columns import CaptionColumnsBuilder, Pair
-from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.json_list import NoJsonListError, iter_json_list
-from lavis_tldr.sources.part_names import check_part_size
-from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.record import Part, Record
-from lavis_tldr.sources.text import clean_caption
+from lavis_tldr.sources.record import Part, Record, clean_caption, metadata_of
+from lavis_tldr.sources.source_files import SourceFiles, check_part_size, find_files
 
 
 class LavisJsonSource:
@@ -49,8 +46,9 @@ class LavisJsonSource:
                 if number % part_size == 0:
                     self.parts.append(Part(len(self.parts), f"{len(self.parts):05d}", path))
                     self._starts.append(len(columns))
+                metadata = metadata_of(entry) if isinstance(entry, dict) else {}
                 for caption in _captions(entry):
-                    columns.add(*caption, number)
+                    columns.add(*caption, number, metadata)
         self._starts.append(len(columns))
         self._columns = columns.build()
 
@@ -65,7 +63,8 @@ class LavisJsonSource:
             if pair.image != last:
                 last, found = pair.image, self._folder.read(pair.image, images) if pair.image else nothing
             image, location, problem = found
-            yield Record(pair.key, pair.image_key, pair.caption, problem or pair.error, location, image)
+            metadata = json.loads(pair.metadata) if pair.metadata else {}
+            yield Record(pair.key, pair.image_key, pair.caption, problem or pair.error, location, image, **metadata)
 
     def digest(self, part: Part) -> str:
         """Digest of the slice's keys and captions and of each image file's size.

@@ -1,30 +1,34 @@
-"""Parquet tables of image paths and captions, such as img2dataset writes beside the images it downloads.
+"""Parquet tables of captions with images, or with images' paths.
 
-An image with one caption has its row's key; one with several, in a list, gives the pairs ``KEY#0``, ``KEY#1``, ...
+Such are img2dataset's (``--output_format parquet``, or its tables beside the images' own files), Hugging Face's and
+what `lavis-tldr export --format parquet` writes. An image with one caption has its row's key; one with several, in a
+list, gives the pairs ``KEY#0``, ``KEY#1``, ...
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
+from typing import TypeVar
 
 import pyarrow as pa
 
-from lavis_tldr.sources.digest import SourceFiles
 from lavis_tldr.sources.image_folder import ImageFolder
+from lavis_tldr.sources.images import MAX_BYTES
 from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.parquet_layout import IMAGE_COLUMNS, Layout, Row, find_layout
-from lavis_tldr.sources.parquet_rows import iter_rows, table_shape
-from lavis_tldr.sources.part_names import check_part_size, part_names
-from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.record import Part, Record
+from lavis_tldr.sources.parquet_file import holds_images, image_size, iter_rows, read_image, table_shape
+from lavis_tldr.sources.parquet_layout import Layout, Row, find_layout
+from lavis_tldr.sources.record import METADATA, ImageLocation, Part, Record
+from lavis_tldr.sources.source_files import SourceFiles, check_part_size, find_files, part_names
 
 _STATUS_COLUMNS = ("status", "error_message")  # img2dataset's; other tables need not have them
 _NUM_TRIED = 100  # images of a table with a tar beside it
+_NO_IMAGE = None, None, ""
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,15 @@ class ParquetSource:
 
     Args:
         tables: Path, glob or brace pattern of the tables, or a list of them.
-        image_root: Folder that the image paths start from.
-        image: Column of image paths, or a pattern of them with columns and the stem of the table's file name in
-            braces, as in ``"{table}/{key}.jpg"``. If not given: that pattern for tables with img2dataset's columns
-            ``key`` and ``status``, else the first column there is of image_path, image, path, file_name.
+        image_root: Folder that the image paths start from; not needed where the tables have the images inside.
+        image: Column of images (a struct with ``bytes``, or bytes) or of image paths, or a pattern of paths with
+            columns and the stem of the table's file name in braces, as in ``"{table}/{key}.jpg"``. If not given: the
+            first column with images of image_path, image, path, file_name, jpg, jpeg, png, webp; if there is none, that
+            pattern for tables with img2dataset's columns ``key`` and ``status``, else the first column there is of
+            image_path, image, path, file_name.
         caption: Column of captions or of lists of them.
-        key: Column of keys; if not given ``key`` where there is such a column, else the image path.
+        key: Column of keys; if not given ``key`` where there is such a column, else the image path, or for images
+            inside a table ``TABLE[ROW]``.
         part_size: Rows in a part.
 
     Raises:
@@ -56,7 +63,7 @@ class ParquetSource:
     def __init__(
         self,
         tables: str | Iterable[str],
-        image_root: str,
+        image_root: str | None = None,
         *,
         image: str | None = None,
         caption: str = "caption",
@@ -65,29 +72,25 @@ class ParquetSource:
     ) -> None:
         self.tables = tables if isinstance(tables, str) else [str(pattern) for pattern in tables]
         self.part_size = check_part_size(part_size)
-        self._folder = ImageFolder(image_root)
         paths = find_files(self.tables, "tables")
         self._files = SourceFiles(paths)
         with ThreadPoolExecutor(max_workers=8) as pool:
             shapes = list(pool.map(table_shape, paths))
-        layout = find_layout(shapes[0][0], image, caption, key)
-        if layout is None:
-            raise ValueError(
-                f"{paths[0]} has the columns {', '.join(shapes[0][0])}; expected one of {', '.join(IMAGE_COLUMNS)} "
-                "with the images' paths. Name its column, or a pattern such as '{key}.jpg', as `image` in the "
-                "source's config."
-            )
-        self._layout = layout
+        self._layout = layout = find_layout(paths[0], shapes[0][0], image, caption, key)
         for path, (names, _) in zip(paths, shapes, strict=True):
             _check_columns(path, names, layout)
+        self._folder = None if layout.is_inside else _folder(image_root, layout, paths[0])
+        self._table_names = dict(zip(paths, part_names([_stem(path) for path in paths]), strict=True))
         self._divide(paths, shapes)
-        self._refuse_what_lies_in_tars()
+        if self._folder:
+            self._refuse_what_lies_in_tars(self._folder)
 
     def _divide(self, paths: list[str], shapes: list[tuple[list[str], int]]) -> None:
         stems, places = [], []
         self._slices: list[_Slice] = []  # by part
         for path, (names, num_rows) in zip(paths, shapes, strict=True):
-            columns = list(dict.fromkeys([*self._layout.columns, *(name for name in _STATUS_COLUMNS if name in names)]))
+            others = [name for name in (*_STATUS_COLUMNS, *METADATA) if names.count(name) == 1]
+            columns = list(dict.fromkeys([*self._layout.columns, *others]))
             for start in range(0, num_rows, self.part_size):
                 long = num_rows > self.part_size
                 stems.append(f"{_stem(path)}-{start // self.part_size:05d}" if long else _stem(path))
@@ -106,24 +109,41 @@ class ParquetSource:
         ``"doubled key"``.
         """
         keys = KeyRegister()
-        for row in self._rows(part):
-            image, location, problem = (None, None, "") if row.error else self._folder.read(row.image, images)
+
+        def find(number: int, row: Row) -> tuple[bytes | None, ImageLocation | None, str]:
+            if row.error:
+                return _NO_IMAGE
+            return self._folder.read(row.image, images) if self._folder else self._inside(part.path, number, images)
+
+        for row, found in self._rows(part, find):
+            image, location, problem = found or _NO_IMAGE
             for i, (caption, caption_error) in enumerate(row.captions):
                 wanted = f"{row.key}#{i}" if len(row.captions) > 1 else row.key
                 key, doubled = keys.claim(wanted)
                 doubled_error = f"doubled key: {wanted} came before in this part" if doubled else ""
                 error = row.error or problem or caption_error or doubled_error
-                yield Record(key, row.key, caption, error, location, image)
+                yield Record(key, row.key, caption, error, location, image, **row.metadata)
+
+    def _inside(self, table: str, number: int, images: bool) -> tuple[bytes | None, ImageLocation | None, str]:
+        """``(bytes, location, error)`` of the image in a table's row."""
+        size = image_size(table, self._layout.image, number)
+        if not size:
+            return None, None, "missing image"
+        if size > MAX_BYTES:
+            return None, None, f"unreadable image: more than {MAX_BYTES} bytes"
+        data = read_image(table, self._layout.image, number, size) if images else None
+        return data, ImageLocation.in_table(table, self._layout.image, number, size), ""
 
     def digest(self, part: Part) -> str:
-        """Digest of the table, of where in it the part is, and of each image file's size.
+        """Digest of the table, of where in it the part is, and of the size of each image that is a file of its own.
 
-        An image replaced by one of another size is noticed so; the images' bytes are not read.
+        Such an image is noticed when another of another size replaces it; its bytes are not read.
         """
         piece = self._slices[part.index]
         digest = blake2b(f"{self._files.digest(part.path)} {piece.start} {piece.stop}".encode(), digest_size=16)
-        for row in self._rows(part):
-            digest.update(b" %d" % self._folder.size(row.image))
+        if folder := self._folder:
+            for _, size in self._rows(part, lambda _, row: folder.size(row.image)):
+                digest.update(b" %d" % (-1 if size is None else size))
         return digest.hexdigest()
 
     def check_unchanged(self, part: Part) -> None:
@@ -133,7 +153,7 @@ class ParquetSource:
         return {
             "format": "parquet",
             "tables": self.tables,
-            "image_root": self._folder.root,
+            "image_root": self._folder.root if self._folder else None,
             "image": self._layout.image,
             "caption": self._layout.caption,
             "key": self._layout.key,
@@ -141,32 +161,50 @@ class ParquetSource:
             "num_parts": len(self.parts),
         }
 
-    def _rows(self, part: Part) -> Iterator[Row]:
+    def _rows(self, part: Part, find: Callable[[int, Row], _Found]) -> Iterator[tuple[Row, _Found | None]]:
+        """Rows of a part, each with what ``find`` has found by its number and itself; None for a table's damage."""
         piece, table = self._slices[part.index], _stem(part.path)
+        # A key that stands for an image must not depend on how the table is divided.
+        place = self._table_names[part.path] if self._layout.is_inside else part.name
         try:
             for number, values in iter_rows(part.path, piece.columns, piece.start, piece.stop):
-                yield self._layout.row(values, table, f"{part.name}[{number}]")
+                row = self._layout.row(values, table, f"{place}[{number}]")
+                yield row, find(number, row)
         except (pa.ArrowException, OSError) as error:
             reason = f"damaged table: {' '.join(str(error).split())}"
-            yield Row(f"{part.name}~damaged", "", [("", "")], reason)
+            yield Row(f"{part.name}~damaged", "", [("", "")], reason), None
 
-    def _refuse_what_lies_in_tars(self) -> None:
+    def _refuse_what_lies_in_tars(self, folder: ImageFolder) -> None:
         """Say so if the images are in a tar beside the table, as img2dataset writes them for WebDataset."""
         for part in self.parts:
             tar = os.path.splitext(part.path)[0] + ".tar"
             if not os.path.isfile(tar):
                 continue
-            rows = islice((row for row in self._rows(part) if not row.error), _NUM_TRIED)
-            sizes = [self._folder.size(row.image) for row in rows]
+            rows = (row for row, _ in self._rows(part, lambda *_: None) if not row.error)
+            sizes = [folder.size(row.image) for row in islice(rows, _NUM_TRIED)]
             if sizes and max(sizes) < 0:
                 raise ValueError(
-                    f"None of the first {len(sizes)} images of {part.path} are files under {self._folder.root}, but "
+                    f"None of the first {len(sizes)} images of {part.path} are files under {folder.root}, but "
                     f"{tar} lies beside it: to read the images out of the tars, use {{format: webdataset, tars: ...}}."
                 )
             return  # the other tables will be as this one
 
 
+def _folder(image_root: str | None, layout: Layout, path: str) -> ImageFolder:
+    if image_root:
+        return ImageFolder(image_root)
+    raise ValueError(
+        f"The parquet source's config lacks 'image_root', the folder that the image paths {layout.image} of {path} "
+        "start from. Only tables with the images inside do without."
+    )
+
+
 def _check_columns(path: str, names: list[str], layout: Layout) -> None:
+    if layout.is_inside and not holds_images(path, layout.image):
+        raise ValueError(
+            f"{path} has the columns {', '.join(names)}, and no images in {layout.image!r}, where the first table has "
+            "them: all tables of a source must be alike. Leave it out, or make it a source of its own."
+        )
     for name in layout.columns:
         if names.count(name) != 1:
             how = "more than once" if name in names else "not"

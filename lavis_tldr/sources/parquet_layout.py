@@ -1,15 +1,16 @@
-"""Which columns of a Parquet table say what, and what a row of it is."""
+"""Which columns of a Parquet table say what, and what a row of it is, but for images inside it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from lavis_tldr.sources.parquet_rows import Value
-from lavis_tldr.sources.text import clean_caption, clean_key
+from lavis_tldr.sources.keys import clean_key
+from lavis_tldr.sources.parquet_file import IMAGE_BYTES_COLUMNS, Value, holds_images
+from lavis_tldr.sources.record import METADATA, clean_caption, metadata_of
 
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name")
 IMG2DATASET_COLUMNS = ("key", "status")
@@ -25,15 +26,17 @@ class Row:
 
     Args:
         key: Identity of the image.
-        image: Its path, empty where there is none.
+        image: Its path, empty where there is none, or where tables have the images inside.
         captions: ``(caption, error)`` of each.
         error: Why there is no image to look for; empty if there may be one.
+        metadata: What the row tells of :data:`lavis_tldr.sources.record.METADATA`.
     """
 
     key: str
     image: str
     captions: list[tuple[str, str]]
     error: str
+    metadata: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,20 @@ class Layout:
     """What the columns of a source's tables say.
 
     Args:
-        image: Path of a row's image, with columns and ``table`` in braces.
+        image: Path of a row's image, with columns and ``table`` in braces; or column of the images themselves.
         caption: Column of captions or of lists of them.
-        key: Column of keys; None: the image's path is the key.
+        key: Column of keys; None: the image's path is the key, or the row's place where the image has none.
+        is_inside: ``image`` is a column of images.
     """
 
     image: str
     caption: str
     key: str | None
+    is_inside: bool = False
 
     @property
     def columns(self) -> list[str]:
-        """The columns that each table must have, each once."""
+        """The columns of values that each table must have, each once."""
         fields = [name for name in _FIELD.findall(self.image) if name != _TABLE]
         return list(dict.fromkeys([*fields, self.caption, *([self.key] if self.key else [])]))
 
@@ -73,39 +78,67 @@ class Layout:
         if status not in ("", "success"):
             reason = " ".join((_plain(values.get("error_message")) or status).split())[:_MAX_REASON]
             error = f"not downloaded: {reason}"
-        return Row(key or place, image, _captions(values[self.caption]), error)
+        return Row(key or place, image, _captions(values[self.caption]), error, _metadata(values))
 
     def _image(self, values: dict[str, Value], table: str) -> tuple[str, str]:
         """``(path, error)``."""
+        if self.is_inside:
+            return "", ""
         path, end = "", 0
-        for field in _FIELD.finditer(self.image):
-            text, error = (table, "") if field[1] == _TABLE else _text(values[field[1]], "image")
+        for found in _FIELD.finditer(self.image):
+            text, error = (table, "") if found[1] == _TABLE else _text(values[found[1]], "image")
             if error:
                 return "", error
-            path += self.image[end : field.start()] + text
-            end = field.end()
+            path += self.image[end : found.start()] + text
+            end = found.end()
         return path + self.image[end:], ""
 
 
-def find_layout(names: Sequence[str], image: str | None, caption: str, key: str | None) -> Layout | None:
-    """The layout of tables with these columns; None if nothing says where the images are.
+def find_layout(path: str, names: Sequence[str], image: str | None, caption: str, key: str | None) -> Layout:
+    """The layout of a source's tables, as the first of them shows it.
 
     Args:
-        names: The columns.
-        image: Column of image paths, or a pattern of them with columns and ``table`` in braces. None: img2dataset's
-            pattern for tables that look like its own, else the first column there is of those usual for paths.
+        path: The first table.
+        names: Its columns.
+        image: Column of images or of their paths, or a pattern of paths with columns and ``table`` in braces. None: the
+            first column there is of images; or else img2dataset's pattern for tables that look like its own, or the
+            first column there is of those usual for paths.
         caption: Column of captions.
         key: Column of keys. None: the column ``key`` if there is one.
+
+    Raises:
+        ValueError: If nothing says where the images are.
     """
-    if image is None:
-        usual = [name for name in IMAGE_COLUMNS if name in names]
+    usual = [name for name in IMAGE_COLUMNS if name in names]
+    candidates = [*usual, *(name for name in IMAGE_BYTES_COLUMNS if name in names)] if image is None else [image]
+    inside = next((name for name in candidates if name in names and holds_images(path, name)), None)
+    if inside:
+        image = inside
+    elif image is None:
         if all(name in names for name in IMG2DATASET_COLUMNS):
             image = IMG2DATASET_IMAGE
         elif usual:
             image = usual[0]
         else:
-            return None
-    return Layout(image if "{" in image else f"{{{image}}}", caption, key or ("key" if "key" in names else None))
+            raise ValueError(
+                f"{path} has the columns {', '.join(names)}; expected one of {', '.join(IMAGE_COLUMNS)} with the "
+                f"images' paths or the images themselves, or one of {', '.join(IMAGE_BYTES_COLUMNS)} with the images. "
+                "Name its column, or a pattern of paths such as '{key}.jpg', as `image` in the source's config."
+            )
+    if not inside and "{" not in image:
+        image = f"{{{image}}}"
+    return Layout(image, caption, key or ("key" if "key" in names else None), bool(inside))
+
+
+def _metadata(values: Mapping[str, Value]) -> dict[str, str | int]:
+    fields: dict[str, object] = {}
+    for name in METADATA:
+        value = values.get(name)
+        try:
+            fields[name] = value.decode() if isinstance(value, bytes) else value
+        except UnicodeDecodeError:  # no text
+            continue
+    return metadata_of(fields)
 
 
 def _captions(value: Value) -> list[tuple[str, str]]:

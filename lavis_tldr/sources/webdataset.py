@@ -1,8 +1,8 @@
 """WebDataset tars in img2dataset's layout: ``KEY.jpg``, ``KEY.txt``, ``KEY.json`` beside each other.
 
 A sample is a run of neighbouring members with one key; the key is the member's path up to the first dot of
-its file name. The caption is ``KEY.txt``, or where there is none the ``"caption"`` of ``KEY.json``. Members
-with other suffixes are passed over, and so are samples that have none of the three.
+its file name. The caption is ``KEY.txt``, or where there is none the ``"caption"`` of ``KEY.json``, which
+also tells the metadata. Members with other suffixes are passed over, and so are samples that have none of the three.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from lavis_tldr.sources.digest import SourceFiles
-from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.part_names import part_names
-from lavis_tldr.sources.patterns import find_files
-from lavis_tldr.sources.record import ImageLocation, Part, Record
+from lavis_tldr.sources.keys import KeyRegister, clean_key
+from lavis_tldr.sources.record import ImageLocation, Part, Record, clean_caption, metadata_of
+from lavis_tldr.sources.source_files import SourceFiles, find_files, part_names
 from lavis_tldr.sources.tar_walk import Member, TarWalk
-from lavis_tldr.sources.text import clean_caption, clean_key
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+_NO_JSON = object()
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -74,7 +72,7 @@ class WebDatasetSource:
             yield Record(key, key, "", f"truncated tar: {walk.failure}", None, None)
 
     def digest(self, part: Part) -> str:
-        """Digest of the tar: see :func:`lavis_tldr.sources.digest.content_digest`."""
+        """Digest of the tar: see :func:`lavis_tldr.sources.source_files.content_digest`."""
         return self._files.digest(part.path)
 
     def check_unchanged(self, part: Part) -> None:
@@ -129,24 +127,34 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def _record(key: str, sample: _Sample, doubled: bool) -> Record:
-    caption, problem = _caption(sample)
+    fields = _fields(sample)
+    caption, problem = _caption(sample, fields)
     if doubled:
         problem = f"doubled key: {sample.key} came before in this tar"
     elif sample.location is None:
         problem = _missing("image", sample.refused.get("image"))
-    return Record(key, key, caption, problem, sample.location, sample.image)
+    metadata = metadata_of(fields) if isinstance(fields, dict) else {}
+    return Record(key, key, caption, problem, sample.location, sample.image, **metadata)
 
 
-def _caption(sample: _Sample) -> tuple[str, str]:
+def _fields(sample: _Sample) -> object:
+    """What a sample's ``.json`` holds, None where there is none."""
+    if "json" not in sample.texts:
+        return None
+    try:
+        return json.loads(sample.texts["json"].decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _caption(sample: _Sample, fields: object) -> tuple[str, str]:
     """``(caption, error)`` of a sample."""
     if "txt" in sample.texts:
         caption = clean_caption(sample.texts["txt"])
         return caption, "" if caption else "empty caption"
     if "json" not in sample.texts:
         return "", _missing("caption", sample.refused.get("txt") or sample.refused.get("json"))
-    try:
-        fields = json.loads(sample.texts["json"].decode("utf-8", errors="replace"))
-    except (ValueError, RecursionError):
+    if fields is _NO_JSON:
         return "", "missing caption: no .txt, and the .json is not JSON"
     found = fields.get("caption") if isinstance(fields, dict) else None
     if not isinstance(found, str):

@@ -11,8 +11,8 @@ from typing import TextIO
 import pyarrow as pa
 from lavis.common.dist_utils import is_main_process
 
-from lavis_tldr.exports.annotation_list import annotation_rows
-from lavis_tldr.exports.annotations import export_images, find_exported, write_annotations
+from lavis_tldr.exports.annotation_list import annotation_rows, write_annotations
+from lavis_tldr.exports.images import export_images, find_exported
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.collectives import barrier
 from lavis_tldr.runs.ledger import iter_ledger

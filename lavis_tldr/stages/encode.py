@@ -17,8 +17,9 @@ from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.runs.stages import METADATA, STAGES
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
+from lavis_tldr.sources.record import METADATA
 from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts, share
 
 _DIGEST_THREADS = 8

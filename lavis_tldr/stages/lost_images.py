@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from lavis.common.dist_utils import is_main_process
 from tqdm import tqdm
 
-from lavis_tldr.exports.annotations import find_exported
+from lavis_tldr.exports.images import find_exported
+from lavis_tldr.exports.pairs import location_of
 from lavis_tldr.models.collectives import barrier, from_all_ranks
 from lavis_tldr.reduction.understudy import replace_lost
 from lavis_tldr.runs.ledger import iter_ledger
@@ -19,7 +20,7 @@ from lavis_tldr.runs.repairs import REPAIR_PLAN, Repairs
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.sources.presence import image_problem
+from lavis_tldr.sources.image_bytes import image_problem
 from lavis_tldr.stages import build, score
 from lavis_tldr.stages.context import Context, share
 from lavis_tldr.stages.running import run_stages
@@ -112,8 +113,7 @@ def _has_copy(context: Context, part_name: str, place: dict, decode: bool) -> bo
 
 
 def _in_source(place: dict, decode: bool) -> bool:
-    location = ImageLocation(*(place[name] for name in PLACE))
-    return not image_problem(location, place["image_key"], decode=decode)
+    return not image_problem(location_of(place), place["image_key"], decode=decode)
 
 
 def _look(context: Context, decode: bool) -> _Found:

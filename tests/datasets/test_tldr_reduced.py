@@ -6,6 +6,8 @@ import logging
 import tarfile
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lavis.common.config import Config
@@ -124,6 +126,35 @@ def test_tars_are_read_in_place(tmp_path):
     write_tar(tmp_path / "00000.tar", reds)
     index_tar(tmp_path, "00000.tar")
     assert served(build(path=str(tmp_path))) == [(red, f"{key} both") for key, red in reds.items()]
+
+
+def write_table(path, reds: dict[str, int]):
+    """A Parquet table with the images inside, and the annotations of them."""
+    images = [png(red) for red in reds.values()]
+    pq.write_table(pa.table({"jpg": pa.array(images, pa.binary())}), path)
+    return [
+        record(key, image=f"{key}.jpg", table=path.name, column="jpg", row=row, size=len(images[row]))
+        for row, key in enumerate(reds)
+    ]
+
+
+def test_tables_are_read_in_place(tmp_path):
+    reds = {"a": 10, "b": 20, "c": 30}
+    (tmp_path / "annotations.json").write_text(json.dumps(write_table(tmp_path / "0.parquet", reds)[::-1]))
+    dataset = build(path=str(tmp_path))
+    assert served(dataset) == [(30, "c both"), (20, "b both"), (10, "a both")]
+    loader = DataLoader(dataset, batch_size=None, num_workers=2)
+    assert [int(sample["image"]) for sample in loader] == [30, 20, 10]
+
+
+def test_a_table_written_anew_is_refused_rather_than_mixed_up(tmp_path):
+    (tmp_path / "annotations.json").write_text(json.dumps(write_table(tmp_path / "0.parquet", {"a": 10, "b": 20})))
+    pq.write_table(pa.table({"jpg": [png(30) + b" ", png(40)]}), tmp_path / "0.parquet")
+    with pytest.raises(ValueError, match=r"0\.parquet has .* bytes in row 0 of 'jpg', but an image of .* was recorded"):
+        build(path=str(tmp_path))[0]
+    (tmp_path / "0.parquet").unlink()
+    with pytest.raises(ValueError, match=r"image a\.jpg in .*0\.parquet: Cannot read the image"):
+        build(path=str(tmp_path), on_bad_image="raise")[0]
 
 
 def test_several_captions_of_one_image_in_a_tar(tmp_path):

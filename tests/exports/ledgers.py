@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from lavis_tldr.runs.ledger import SCHEMA
-from lavis_tldr.sources import ImageLocation, WebDatasetSource
+from lavis_tldr.sources import ImageLocation, Source, WebDatasetSource
 
 BLANK = {"error": "", "cluster": 3, "reason": "kept", "kept": True, "understudy": 0}
 NUMBERS = ("distance", "prototype_distance", "alignment", "score", "alignment_generated", "alignment_refined")
@@ -40,7 +40,7 @@ def ledger_row(key: str, location: ImageLocation, **fields) -> dict:
 
 
 def write_run(run, parts: dict[str, list[dict]], source: dict | None = None):
-    """A run folder with one recipe, "best", finished: ``parts`` are the ledger's rows."""
+    """A run folder with one reduced set, "best", finished: ``parts`` are the ledger's rows."""
     folder = run / "best" / "ledger"
     folder.mkdir(parents=True)
     for part, rows in parts.items():
@@ -75,7 +75,11 @@ def sample(stem: str, grey: int, file_format: str = "PNG", suffix: str = "png") 
 
 def tar_run(run, tars: list[str], dropped=(), key_prefix: bool = False):
     """A finished run over tars: all samples kept but those named."""
-    source = WebDatasetSource(tars, key_prefix=key_prefix)
+    return source_run(run, WebDatasetSource(tars, key_prefix=key_prefix), dropped)
+
+
+def source_run(run, source: Source, dropped=()):
+    """A finished run over a source without a bad record: all samples kept but those named."""
     parts = {}
     for part in source.parts:
         records = list(source.read(part))

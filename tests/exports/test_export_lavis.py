@@ -63,17 +63,20 @@ def test_rows_by_hand():
     rows = [
         ledger_row("k#0", ImageLocation("/data/k.png"), image_key="k"),
         ledger_row("m", ImageLocation("/data/0.tar", 512, 99)),
+        ledger_row("t", ImageLocation.in_table("/data/0.parquet", "jpg", 7, 98)),
     ]
     captions = [
         {"key": key, "caption": f"{key} both", "caption_original": f"{key} old", "caption_generated": f"{key} new"}
-        for key in ("k#0", "m")
+        for key in ("k#0", "m", "t")
     ]
     table = pa.Table.from_pylist(rows)
     assert list(annotation_rows(table)) == [
         {"image": "/data/k.png", **captions[0]},
         {"image": "m.jpg", **captions[1], "tar": "/data/0.tar", "offset": 512, "size": 99},
+        {"image": "t.jpg", **captions[2], "table": "/data/0.parquet", "column": "jpg", "row": 7, "size": 98},
     ]
-    assert list(annotation_rows(table, {"k": "0/k.png", "m": "1/m.jpg"})) == [
+    assert list(annotation_rows(table, {"k": "0/k.png", "m": "1/m.jpg", "t": "2/t.jpg"})) == [
         {"image": "0/k.png", **captions[0]},
         {"image": "1/m.jpg", **captions[1]},
+        {"image": "2/t.jpg", **captions[2]},
     ]

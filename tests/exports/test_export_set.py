@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from ledgers import DROPPED, file_run, files_in, ledger_row, picture, tar_run, write_run
 
-from lavis_tldr.exports import part_files
-from lavis_tldr.exports.export import FORMATS, export_set
+from lavis_tldr.exports import webdataset_tar
+from lavis_tldr.exports.export import export_set
+from lavis_tldr.exports.formats import FORMATS, PartWriter
 from lavis_tldr.sources import ImageLocation
 
 ONE_A_PART = {"webdataset": "{}.tar", "parquet": "{}.parquet"}
@@ -213,11 +214,12 @@ def test_a_caption_that_was_never_made(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ({"format": "webdatset"}, "export format 'webdatset' is unknown (did you mean 'webdataset'?)."),
+        ({"format": "zip"}, "export format 'zip' is unknown (known: keys, lavis, parquet, webdataset)."),
         (
-            {"format": "webdatset"},
-            "export format is 'webdatset'; expected one of: lavis, keys, webdataset, parquet; did",
+            {"caption": "text"},
+            "export caption 'text' is unknown (known: caption, caption_generated, caption_original).",
         ),
-        ({"caption": "text"}, "export caption is 'text'; expected one of: caption, caption_original, "),
         ({"num_workers": 0}, "num_workers is 0; give a whole number of at least 1"),
     ],
 )
@@ -226,7 +228,7 @@ def test_wrong_choices(run, tmp_path, options, told):
         export_set(run, tmp_path / "out", **{"format": "keys", **options})
 
 
-def test_a_recipe_by_name(tmp_path, two_tars):
+def test_a_set_by_name(tmp_path, two_tars):
     run = tar_run(tmp_path / "run", two_tars)
     (run / "best").rename(run / "first")
     tar_run(tmp_path / "other", two_tars, dropped={"000"})
@@ -238,16 +240,16 @@ def test_a_recipe_by_name(tmp_path, two_tars):
 
 
 def test_a_killed_worker_is_told_and_what_it_left_is_mended(many, tmp_path, monkeypatch):
-    write = part_files.PART_FORMATS["webdataset"].write
+    write = webdataset_tar.WRITER.write
 
-    def die_in_part_4(pairs, path):
+    def die_in_part_4(pairs, path, metadata):
         pairs = list(pairs)
         if pairs[0].row["key"] == "08":
             path.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(pairs, path)
+        return write(pairs, path, metadata)
 
-    monkeypatch.setitem(part_files.PART_FORMATS, "webdataset", part_files.PartFormat(".tar", die_in_part_4))
+    monkeypatch.setattr(webdataset_tar, "WRITER", PartWriter(".tar", die_in_part_4))
     with pytest.raises(ValueError, match="a worker process ended abruptly"):
         export_set(many, tmp_path / "out", "webdataset", num_workers=2)
     assert "00004.tar" not in times(tmp_path / "out")

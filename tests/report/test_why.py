@@ -149,15 +149,6 @@ def test_a_set_that_does_not_say_what_it_uses(run, report):
     report(run / "best", "000000003")
 
 
-@pytest.mark.parametrize("report", [why, lambda run, _: inspect_run(run), lambda run, _: verify_run(run)])
-def test_a_run_of_an_earlier_version_is_refused(run, report):
-    (run / "score/similarity").rename(run / "similarity")
-    (run / "score").rmdir()
-    (run / "similarity").rename(run / "score")
-    with pytest.raises(ValueError, match=rf"made by an earlier version.*\({run}/score\).*--restart select"):
-        report(run, "000000003")
-
-
 def test_a_failed_record(run):
     facts, text = told(run, "000000005", "best")
     account = facts["sets"]["best"]

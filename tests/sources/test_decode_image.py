@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from lavis_tldr.sources.images import decode_image, image_suffix, read_image_bytes
-from lavis_tldr.sources.record import ImageLocation
+from lavis_tldr.sources.images import decode_image, image_suffix
 
 
 def _save(image: Image.Image, file_format: str, **options) -> bytes:
@@ -136,14 +135,3 @@ def test_postscript_is_never_opened():
 )
 def test_suffix_follows_content(encoded, file_format, suffix):
     assert image_suffix(encoded("red", file_format)) == suffix
-
-
-def test_read_image_bytes(tmp_path):
-    path = tmp_path / "x.bin"
-    path.write_bytes(b"0123456789")
-    assert read_image_bytes(ImageLocation(str(path))) == b"0123456789"
-    assert read_image_bytes(ImageLocation(str(path), 3, 4)) == b"3456"
-    with pytest.raises(ValueError, match="has 10 bytes, but an image was recorded at 8 to 12"):
-        read_image_bytes(ImageLocation(str(path), 8, 4))
-    with pytest.raises(ValueError, match="Cannot read the image in .*gone.jpg: No such file"):
-        read_image_bytes(ImageLocation(str(tmp_path / "gone.jpg")))

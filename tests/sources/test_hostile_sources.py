@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from lavis_tldr.exports.annotations import export_images
+from lavis_tldr.exports.images import export_images
 from lavis_tldr.sources import build_source, decode_image, read_image_bytes
 
 MEGABYTE = "a dog and a cat " * 2**16

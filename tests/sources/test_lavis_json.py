@@ -11,9 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lavis_tldr.sources import LavisJsonSource, caption_columns, image_folder, json_list
-from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.record import ImageLocation
-from lavis_tldr.sources.text import clean_caption, clean_key
+from lavis_tldr.sources.keys import KeyRegister, clean_key
+from lavis_tldr.sources.record import ImageLocation, clean_caption
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from lavis_tldr.sources import WebDatasetSource, digest, read_image_bytes
+from lavis_tldr.sources import WebDatasetSource, read_image_bytes, source_files
 from lavis_tldr.sources.record import ImageLocation
 
 
@@ -192,7 +192,7 @@ def test_digest_changes_with_the_content_only(make_tar, encoded):
 def test_tars_are_digested_once_and_only_when_asked(make_tar, encoded, monkeypatch):
     paths = [make_tar(f"{i}.tar", [("0.jpg", encoded())]) for i in range(2)]
     taken = []
-    monkeypatch.setattr(digest, "content_digest", lambda path: taken.append(path) or "0" * 32)
+    monkeypatch.setattr(source_files, "content_digest", lambda path: taken.append(path) or "0" * 32)
     source = WebDatasetSource(paths)
     assert taken == []
     assert [source.digest(source.parts[1]) for _ in range(2)] == ["0" * 32] * 2

@@ -9,7 +9,8 @@ import pytest
 from hostile_set import Sample, encoded, link, scene, write_tar
 from reductions import ledger_rows, write_config
 
-from lavis_tldr.exports.export import FORMATS, export_set
+from lavis_tldr.exports.export import export_set
+from lavis_tldr.exports.formats import FORMATS
 from lavis_tldr.sources import decode_image
 
 SETTINGS = {"selection": "aligned", "recipe": "original_generated", "keep_ratio": 1, "images": "export"}

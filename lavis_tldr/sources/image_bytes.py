@@ -1,15 +1,46 @@
-"""Whether an image is still where it was when it was encoded."""
+"""An image's encoded bytes, read from where they lie, and whether they are still there."""
 
 from __future__ import annotations
 
 import os
 import tarfile
 
-from lavis_tldr.sources.images import decode_image, read_image_bytes
+import pyarrow as pa
+
+from lavis_tldr.sources.images import decode_image
+from lavis_tldr.sources.parquet_file import check_row, read_image
 from lavis_tldr.sources.record import ImageLocation
 
 _BLOCK = tarfile.BLOCKSIZE  # a member's header is the block before its data
 _NAME_BYTES = tarfile.LENGTH_NAME
+
+
+def read_image_bytes(location: ImageLocation) -> bytes:
+    """Encoded bytes of an image, from its own file, from inside a tar or from a row of a Parquet table.
+
+    Raises:
+        ChangedTableError: If the table has another image there, or none.
+        ValueError: If the file is gone, cannot be read or is shorter than ``location`` says.
+    """
+    try:
+        if location.column:
+            return read_image(location.file, location.column, location.offset, location.size)
+        with open(location.path, "rb") as file:
+            if location.offset < 0:
+                return file.read()
+            file.seek(location.offset)
+            data = file.read(location.size)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(
+            f"Cannot read the image in {location.file}: {getattr(error, 'strerror', None) or error}. Put the source "
+            f"back where it was when it was encoded, or encode it anew."
+        ) from error
+    if len(data) != location.size:
+        raise ValueError(
+            f"{location.path} has {os.path.getsize(location.path)} bytes, but an image was recorded at "
+            f"{location.offset} to {location.offset + location.size}: the file changed since. Encode it anew."
+        )
+    return data
 
 
 def image_problem(location: ImageLocation, image_key: str, *, decode: bool = False) -> str:
@@ -18,13 +49,16 @@ def image_problem(location: ImageLocation, image_key: str, *, decode: bool = Fal
     Args:
         location: Where it was.
         image_key: What it was called there.
-        decode: Also read and decode it; else only its file, size and, in a tar, header are looked at.
+        decode: Also read and decode it; else only its file, size and, in a tar, header are looked at, and of a Parquet
+            table the footer.
     """
     try:
-        size = os.path.getsize(location.path) if os.path.isfile(location.path) else 0
+        size = os.path.getsize(location.file) if os.path.isfile(location.file) else 0
         if not size:
-            return f"{location.path} is gone or empty"
-        if location.offset >= 0:
+            return f"{location.file} is gone or empty"
+        if location.column:
+            check_row(location.file, location.column, location.offset)
+        elif location.offset >= 0:
             if size < location.offset + location.size:
                 return f"{location.path} is shorter than it was"
             if found := other_member(location, image_key):

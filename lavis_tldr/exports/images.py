@@ -1,45 +1,20 @@
-"""Writers of the reduced set: LAVIS annotation lists and the kept images' files."""
+"""Kept images as files of their own, each named after its key."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
 from lavis_tldr.files import open_whole
-from lavis_tldr.sources.images import FILE_SUFFIXES, image_suffix, read_image_bytes
+from lavis_tldr.sources.image_bytes import read_image_bytes
+from lavis_tldr.sources.images import FILE_SUFFIXES, image_suffix
 from lavis_tldr.sources.record import ImageLocation
 
 _MAX_NAME = 180  # bytes in one path component; file systems allow 255
-
-
-def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:
-    """Write a LAVIS annotation list, one entry a line, whole or not at all.
-
-    The file is ASCII (other characters escaped), because LAVIS opens it in the locale's encoding.
-
-    Args:
-        path: The JSON file; its folder is made.
-        rows: Entries, e.g. ``{"image": ..., "caption": ...}``.
-
-    Returns:
-        The number of entries.
-
-    Raises:
-        ValueError: If an entry holds NaN or infinity, which JSON has no word for.
-    """
-    count = 0
-    with open_whole(path) as file:
-        file.write(b"[")
-        for row in rows:
-            file.write((",\n" if count else "\n").encode() + json.dumps(dict(row), allow_nan=False).encode("ascii"))
-            count += 1
-        file.write(b"\n]\n")
-    return count
 
 
 @dataclass
