@@ -157,7 +157,7 @@ _PLACE = (
     Column(
         "image_offset",
         pa.int64(),
-        "Byte in the tar at which it begins, or row of the table; -1 where the file is its own.",
+        "Byte in the tar at which it begins, or the table's row; -1 where the file is its own.",
     ),
     Column("image_size", pa.int64(), "Number of its bytes; -1 where the file is its own."),
 )
