@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lavis_tldr.sources import ParquetSource, build_source, parquet_file
+from lavis_tldr.sources import ParquetSource, build_source, table_images
 from lavis_tldr.sources.image_bytes import image_problem, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
@@ -180,20 +180,20 @@ def long_table(tmp_path, encoded):
     return images, [ImageLocation.in_table(path, "image", i, len(data)) for i, data in enumerate(images)]
 
 
-@pytest.mark.parametrize("budget", [1, 2000, parquet_file.HELD_BYTES])
+@pytest.mark.parametrize("budget", [1, 2000, table_images.HELD_BYTES])
 @pytest.mark.parametrize("step", [1, -1, 7, 11, -13])
 def test_rows_are_read_in_any_order(long_table, monkeypatch, budget, step):
     images, places = long_table
-    monkeypatch.setattr(parquet_file, "HELD_BYTES", budget)
-    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 300)
+    monkeypatch.setattr(table_images, "HELD_BYTES", budget)
+    monkeypatch.setattr(table_images, "BATCH_BYTES", 300)
     order = [i * step % 30 for i in range(30)]
     assert [read_image_bytes(places[i]) for i in order] == [images[i] for i in order]
 
 
 def test_in_order_each_row_is_decoded_once(long_table, monkeypatch):
     images, places = long_table
-    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 300)
-    monkeypatch.setattr(parquet_file, "HELD_BYTES", 1)
+    monkeypatch.setattr(table_images, "BATCH_BYTES", 300)
+    monkeypatch.setattr(table_images, "HELD_BYTES", 1)
     decoded = []
     read = pq.ParquetFile.iter_batches
 
@@ -273,8 +273,8 @@ def test_places_by_hand():
 
 def test_a_row_group_of_any_size_is_read_in_little_memory(tmp_path, monkeypatch):
     """Here one of 32 MiB, in pages of 1 MiB; some of what is asked of the pool goes to buffers and pages."""
-    monkeypatch.setattr(parquet_file, "HELD_BYTES", 2**21)
-    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 2**20)
+    monkeypatch.setattr(table_images, "HELD_BYTES", 2**21)
+    monkeypatch.setattr(table_images, "BATCH_BYTES", 2**20)
     images = [os.urandom(2**17) for _ in range(256)]
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"jpg": images, "caption": ["x"] * 256}), path, write_batch_size=8, use_dictionary=False)
