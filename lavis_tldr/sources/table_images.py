@@ -34,11 +34,23 @@ def holds_images(path: str, column: str) -> bool:
     Raises:
         ValueError: If the file is no Parquet.
     """
+    if not can_hold_images(path, column):
+        return False
+    images = _ImageColumn(path, column)
+    return images.is_struct or column in IMAGE_BYTES_COLUMNS or image_suffix(images.first()) != ".bin"
+
+
+def can_hold_images(path: str, column: str) -> bool:
+    """Whether a column is there, once, and of bytes or a struct with ``bytes``.
+
+    Raises:
+        ValueError: If the file is no Parquet.
+    """
     try:
-        images = _ImageColumn(path, column)
+        _ImageColumn(path, column)
     except ChangedTableError:
         return False
-    return images.is_struct or column in IMAGE_BYTES_COLUMNS or image_suffix(images.first()) != ".bin"
+    return True
 
 
 def image_size(path: str, column: str, row: int) -> int:

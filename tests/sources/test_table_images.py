@@ -158,6 +158,14 @@ def test_a_later_table_without_images_is_refused(tmp_path, encoded):
         ParquetSource(str(tmp_path / "*.parquet"))
 
 
+def test_a_later_table_may_lack_all_its_images(tmp_path, encoded):
+    (image,) = images_of(encoded, 1)
+    for name, found in (("0", image), ("1", None)):
+        pq.write_table(pa.table({"image": pa.array([found], pa.binary()), "caption": ["x"]}), tmp_path / name)
+    found = records_of(ParquetSource([str(tmp_path / "0"), str(tmp_path / "1")]))
+    assert [(record.image, record.error) for record in found] == [(image, ""), (None, "missing image")]
+
+
 def test_the_digest_is_of_table_and_slice(tmp_path, encoded):
     images = images_of(encoded, 4)
 
