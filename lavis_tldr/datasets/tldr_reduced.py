@@ -20,8 +20,8 @@ from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
 from lavis_tldr.sources.image_bytes import other_member, read_image_bytes
 from lavis_tldr.sources.images import decode_image
-from lavis_tldr.sources.parquet_file import ChangedTableError
 from lavis_tldr.sources.record import ImageLocation
+from lavis_tldr.sources.table_images import ChangedTableError
 
 MAX_BAD_IMAGES_IN_A_ROW = 100
 ON_BAD_IMAGE = ("replace", "raise")

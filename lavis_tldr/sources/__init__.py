@@ -1,4 +1,4 @@
-"""Readers that yield (key, image, caption) once each, and writers; no LAVIS and no torch in here."""
+"""Readers that yield (key, image, caption) once each; no LAVIS and no torch in here."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import tarfile
 import pyarrow as pa
 
 from lavis_tldr.sources.images import decode_image
-from lavis_tldr.sources.parquet_file import check_row, read_image
 from lavis_tldr.sources.record import ImageLocation
+from lavis_tldr.sources.table_images import check_row, read_image
 
 _BLOCK = tarfile.BLOCKSIZE  # a member's header is the block before its data
 _NAME_BYTES = tarfile.LENGTH_NAME

@@ -20,10 +20,11 @@ import pyarrow as pa
 from lavis_tldr.sources.image_folder import ImageFolder
 from lavis_tldr.sources.images import MAX_BYTES
 from lavis_tldr.sources.keys import KeyRegister
-from lavis_tldr.sources.parquet_file import holds_images, image_size, iter_rows, read_image, table_shape
+from lavis_tldr.sources.parquet_file import iter_rows, table_shape
 from lavis_tldr.sources.parquet_layout import Layout, Row, find_layout
 from lavis_tldr.sources.record import METADATA, ImageLocation, Part, Record
 from lavis_tldr.sources.source_files import SourceFiles, check_part_size, find_files, part_names
+from lavis_tldr.sources.table_images import can_hold_images, image_size, read_image
 
 _STATUS_COLUMNS = ("status", "error_message")  # img2dataset's; other tables need not have them
 _NUM_TRIED = 100  # images of a table with a tar beside it
@@ -200,7 +201,7 @@ def _folder(image_root: str | None, layout: Layout, path: str) -> ImageFolder:
 
 
 def _check_columns(path: str, names: list[str], layout: Layout) -> None:
-    if layout.is_inside and not holds_images(path, layout.image):
+    if layout.is_inside and not can_hold_images(path, layout.image):
         raise ValueError(
             f"{path} has the columns {', '.join(names)}, and no images in {layout.image!r}, where the first table has "
             "them: all tables of a source must be alike. Leave it out, or make it a source of its own."

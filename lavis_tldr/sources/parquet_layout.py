@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from lavis_tldr.sources.keys import clean_key
-from lavis_tldr.sources.parquet_file import IMAGE_BYTES_COLUMNS, Value, holds_images
+from lavis_tldr.sources.parquet_file import Value
 from lavis_tldr.sources.record import METADATA, clean_caption, metadata_of
+from lavis_tldr.sources.table_images import IMAGE_BYTES_COLUMNS, holds_images
 
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name")
 IMG2DATASET_COLUMNS = ("key", "status")

@@ -6,7 +6,7 @@ from ledgers import HOSTILE_KEYS, file_run, files_in, picture, source_run
 
 from lavis_tldr.exports.export import export_set
 from lavis_tldr.keep_list import KeepList
-from lavis_tldr.sources import build_source, parquet_file
+from lavis_tldr.sources import build_source, table_images
 
 
 def records_of(source, images=True):
@@ -60,10 +60,10 @@ def test_a_table_written_anew_is_refused(run, tmp_path, format):
 def test_in_place_each_image_is_decoded_once(run, tmp_path, monkeypatch):
     once = source_run(tmp_path / "once", exported(run, tmp_path / "first"))
     read = []
-    sequential = parquet_file._ImageColumn._read
+    sequential = table_images._ImageColumn._read
     monkeypatch.setattr(
-        parquet_file._ImageColumn, "_read", lambda self, group: read.append(group) or sequential(self, group)
+        table_images._ImageColumn, "_read", lambda self, group: read.append(group) or sequential(self, group)
     )
-    parquet_file._begin_anew()
+    table_images._begin_anew()
     export_set(once, tmp_path / "second", "webdataset")
     assert read == [0, 0]  # the only row group of either table

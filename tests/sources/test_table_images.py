@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lavis_tldr.sources import ParquetSource, build_source, parquet_file
+from lavis_tldr.sources import ParquetSource, build_source, table_images
 from lavis_tldr.sources.image_bytes import image_problem, read_image_bytes
 from lavis_tldr.sources.record import ImageLocation
 
@@ -158,6 +158,14 @@ def test_a_later_table_without_images_is_refused(tmp_path, encoded):
         ParquetSource(str(tmp_path / "*.parquet"))
 
 
+def test_a_later_table_may_lack_all_its_images(tmp_path, encoded):
+    (image,) = images_of(encoded, 1)
+    for name, found in (("0", image), ("1", None)):
+        pq.write_table(pa.table({"image": pa.array([found], pa.binary()), "caption": ["x"]}), tmp_path / name)
+    found = records_of(ParquetSource([str(tmp_path / "0"), str(tmp_path / "1")]))
+    assert [(record.image, record.error) for record in found] == [(image, ""), (None, "missing image")]
+
+
 def test_the_digest_is_of_table_and_slice(tmp_path, encoded):
     images = images_of(encoded, 4)
 
@@ -180,20 +188,20 @@ def long_table(tmp_path, encoded):
     return images, [ImageLocation.in_table(path, "image", i, len(data)) for i, data in enumerate(images)]
 
 
-@pytest.mark.parametrize("budget", [1, 2000, parquet_file.HELD_BYTES])
+@pytest.mark.parametrize("budget", [1, 2000, table_images.HELD_BYTES])
 @pytest.mark.parametrize("step", [1, -1, 7, 11, -13])
 def test_rows_are_read_in_any_order(long_table, monkeypatch, budget, step):
     images, places = long_table
-    monkeypatch.setattr(parquet_file, "HELD_BYTES", budget)
-    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 300)
+    monkeypatch.setattr(table_images, "HELD_BYTES", budget)
+    monkeypatch.setattr(table_images, "BATCH_BYTES", 300)
     order = [i * step % 30 for i in range(30)]
     assert [read_image_bytes(places[i]) for i in order] == [images[i] for i in order]
 
 
 def test_in_order_each_row_is_decoded_once(long_table, monkeypatch):
     images, places = long_table
-    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 300)
-    monkeypatch.setattr(parquet_file, "HELD_BYTES", 1)
+    monkeypatch.setattr(table_images, "BATCH_BYTES", 300)
+    monkeypatch.setattr(table_images, "HELD_BYTES", 1)
     decoded = []
     read = pq.ParquetFile.iter_batches
 
@@ -273,8 +281,8 @@ def test_places_by_hand():
 
 def test_a_row_group_of_any_size_is_read_in_little_memory(tmp_path, monkeypatch):
     """Here one of 32 MiB, in pages of 1 MiB; some of what is asked of the pool goes to buffers and pages."""
-    monkeypatch.setattr(parquet_file, "HELD_BYTES", 2**21)
-    monkeypatch.setattr(parquet_file, "BATCH_BYTES", 2**20)
+    monkeypatch.setattr(table_images, "HELD_BYTES", 2**21)
+    monkeypatch.setattr(table_images, "BATCH_BYTES", 2**20)
     images = [os.urandom(2**17) for _ in range(256)]
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"jpg": images, "caption": ["x"] * 256}), path, write_batch_size=8, use_dictionary=False)
