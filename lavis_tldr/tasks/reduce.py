@@ -20,6 +20,8 @@ from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.stages.set_notes import note_set
 from lavis_tldr.stages.summary import closing_summary
 
+logger = logging.getLogger(__name__)
+
 _MAX_CODES = 2**16
 # Settings of the captioner that its weights do not tell.
 _DECIDING_KEYS = (
@@ -142,11 +144,10 @@ class ReduceTask(BaseTask):
         for name in names:
             if name == "repair" and not repair.load_plan(context):
                 continue
-            if is_main_process():
-                logging.info("stage %s", name)
             stage = STAGES[name].stage_of(context)
             stage.open()
             if not stage.is_done():
+                logger.info("stage %s", name)
                 context.ran.append(name)
                 # Jobs of other recipes may run at the same time, once these are done.
                 with alone(context.root) if name in SHARED_STAGES else nullcontext():
