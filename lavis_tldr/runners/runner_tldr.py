@@ -237,7 +237,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                     self._save_checkpoint(epoch, is_best=True)
             if metrics is not None:
                 self.log_stats({**metrics, "epoch": epoch, "best_epoch": self.best_epoch}, split)
-                told.append(f"{split} {_in_words(metrics)}")
+                told.append(f"{split} {_in_words(metrics)}".rstrip())
         return told
 
     def evaluate(self, cur_epoch="best", skip_reload: bool = False) -> dict:
