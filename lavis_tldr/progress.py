@@ -13,7 +13,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 INTERVAL = 30.0  # seconds between two lines
-_WORTH_TELLING = 1.0  # seconds; of a loop that was shorter there is nothing to say
+_WORTH_TELLING = 10.0  # seconds; of a loop that was shorter there is nothing to say
 
 
 def progress(items: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:

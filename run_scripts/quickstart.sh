@@ -69,14 +69,14 @@ once captioner_finetune "$configs/captioner_finetune.yaml" "$out/.done_captioner
 say "reducing the set to a quarter by the best recipe"
 lavis-tldr reduce --cfg-path "$configs/reduce.yaml"
 
-say "reducing it by the paper's recipe"
-lavis-tldr reduce --cfg-path "$configs/reduce_paper.yaml"
+say "reducing it by the paper's recipe, quietly; lavis-tldr inspect $out/reduction tells what came of both"
+lavis-tldr reduce --quiet --cfg-path "$configs/reduce_paper.yaml"
 
 say "stock LAVIS blip_pretrain on the reduced set, 8 steps"
 once pretrain "$out/reduction/best/build/annotations.json" -- pretrain "$out/reduction/best/build/annotations.json"
 
 say "what the truth kept beside the set says"
-lavis-tldr truth "$out/scenes/truth.json" "$out"/reduction/{best,paper} --examples 4
+lavis-tldr truth "$out/scenes/truth.json" "$out"/reduction/{best,paper} --examples 2
 
 say "done"
 cat <<TEXT

@@ -51,7 +51,7 @@ def test_many_quick_items(turn, caplog):
 def test_a_short_loop_says_nothing(turn, caplog):
     with caplog.at_level(logging.INFO, "lavis_tldr"):
         for _ in progress(range(3), "select", "part"):
-            turn(0.3)
+            turn(3)
     assert told(caplog) == []
 
 

@@ -50,8 +50,11 @@ def test_the_log_has_a_line_of_what_is_run_and_the_whole_config_on_request(
 
 
 def test_quiet_is_silent(toy_run, capsys):
-    assert train.main(["--cfg-path", str(toy_run()), "-q"]) == 0
-    assert capsys.readouterr().err == ""
+    config = str(toy_run())
+    assert train.main(["--cfg-path", config, "-q"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert train.main(["--cfg-path", config]) == 0
+    assert "Train: data epoch: [0]" in capsys.readouterr().out
 
 
 def test_two_runs_in_one_process_get_folders_of_their_own(toy_run):

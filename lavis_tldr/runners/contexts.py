@@ -9,14 +9,18 @@ import torch
 import torch.distributed as dist
 from lavis.common.logger import SmoothedValue
 
+from lavis_tldr.log import verbosity
+
 # Modules of LAVIS that print, on every start and epoch, what is of use to who looks for a fault at most.
 _PRINTING = ("lavis.models.blip_models", "lavis.models.vit", "lavis.tasks.base_task")
+_METERS = "lavis.common.logger"  # prints every some steps how far an epoch has come
 
 
 @contextmanager
 def prints_logged() -> Iterator[None]:
-    """Let LAVIS log what it prints of weights it ties and resizes and results it saves; its meters' lines stay."""
-    modules = [importlib.import_module(name) for name in _PRINTING]
+    """Let LAVIS log what it prints of weights it ties and resizes and of results; its meters print on unless quiet."""
+    names = [*_PRINTING, *([_METERS] if verbosity() == "quiet" else [])]
+    modules = [importlib.import_module(name) for name in names]
     for module in modules:
         module.print = _logs_to(logging.getLogger(module.__name__))
     try:
