@@ -28,9 +28,10 @@ _NO_WARNING = "rank 0 starts merging results."
 _IGNORED_WARNINGS = (
     # Uses in LAVIS and below it of what newer versions of their libraries deprecate.
     {"category": FutureWarning, "module": r"(torch|fairscale|timm|lavis|transformers|huggingface_hub)\."},
-    {"category": DeprecationWarning, "module": r"(torch|fairscale|timm|lavis|transformers|webdataset|pkg_resources)"},
     {"message": "pkg_resources is deprecated as an API"},
     {"message": "Deprecated call to `pkg_resources"},
+    # LAVIS's autocontrast negates an unsigned 8-bit number, with every version of numpy.
+    {"category": RuntimeWarning, "module": r"lavis\.processors\.randaugment", "message": "overflow encountered"},
 )
 
 
