@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 
+from lavis_tldr import log
 from lavis_tldr.commands import GROUPS
 from lavis_tldr.environment.diagnosis import versions
 from lavis_tldr.user_errors import PROGRAM, run_command
@@ -16,10 +16,13 @@ from lavis_tldr.user_errors import PROGRAM, run_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2 for an error that is the user's to mend)."""
     args = build_parser().parse_args(argv)
-    # LAVIS imports what newer versions of PyTorch deprecate; no user can do anything about it.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|fairscale)\.")
+
+    def command() -> int | None:
+        with log.to_stderr(getattr(args, "verbosity", None)):
+            return args.command(args)
+
     try:
-        status = run_command(lambda: args.command(args), debug=args.debug)
+        status = run_command(command, debug=args.debug)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`| head`) has had enough. Python would still try to flush as it ends, and complain.
@@ -33,9 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Turn a large noisy image-text set into a small one.")
     parser.add_argument("--version", action="version", version=versions())
     parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
+    log.add_options(parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for group in GROUPS:
         group.add_commands(commands)
+    for command in commands.choices.values():
+        log.add_options(command)  # after the command as well as before it
     return parser
 
 

@@ -22,6 +22,8 @@ import pyarrow as pa
 from lavis_tldr.exports.key_index import INDEX, KEY_PREFIX, PAIRS, PART, TAR, key_hash
 from lavis_tldr.sources.keys import clean_key
 
+logger = logging.getLogger(__name__)
+
 _ROOT = re.compile(r"^(\./|/(?=[^/]*\Z))")  # what a path may begin with, and a key does not
 _SUSPICIOUS = 100_000  # samples in a row, from the first on, none of them kept
 
@@ -99,7 +101,7 @@ class KeepList:
         self._num_seen += 1
         self._num_kept += kept
         if self._num_seen == _SUSPICIOUS and not self._num_kept:
-            logging.warning(
+            logger.warning(
                 "none of the first %d samples (the last: %r of %s) is in %s: is it the keep-list of these tars?",
                 *(_SUSPICIOUS, sample["__key__"], sample.get("__url__", "an unnamed tar"), self._folder),
             )

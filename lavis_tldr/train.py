@@ -17,10 +17,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+from lavis_tldr import log
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
 from lavis_tldr.registration import register, require_lavis
 from lavis_tldr.user_errors import closest, run_command
+
+logger = logging.getLogger(__name__)
 
 CUDA_RUNNERS = ("runner_base", "runner_iter")
 
@@ -33,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
     # Older launchers (torch.distributed.launch) pass this; the rank is read from the environment.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    log.add_options(parser)
     args = parser.parse_args(argv)
 
     def command() -> None:
-        run(args.cfg_path, args.options)
+        with log.to_stderr(getattr(args, "verbosity", None)):
+            run(args.cfg_path, args.options)
 
     return run_command(command, debug=args.debug)
 
@@ -56,7 +61,7 @@ def run(cfg_path: str | Path, options: Sequence[str] = ()):
         FileNotFoundError: If there is no such file.
         ValueError: If the config names something unknown, or a device that is not there.
     """
-    return run_config(load_user_config(cfg_path, options))
+    return run_config(load_user_config(cfg_path, options), name=str(cfg_path))
 
 
 def build_parts(task, cfg) -> tuple:
@@ -64,13 +69,14 @@ def build_parts(task, cfg) -> tuple:
     return task.build_datasets(cfg), task.build_model(cfg)
 
 
-def run_config(user_config, build: Callable[..., tuple] = build_parts):
+def run_config(user_config, build: Callable[..., tuple] = build_parts, name: str = "config"):
     """Run a config that is loaded already.
 
     Args:
         user_config: As `load_user_config` gives it; device and runner are settled in it.
         build: Makes datasets and model from task and LAVIS config. Who runs many configs of one model can hand out what
             was built before.
+        name: What the log calls it.
 
     Returns:
         As `run`.
@@ -78,17 +84,21 @@ def run_config(user_config, build: Callable[..., tuple] = build_parts):
     Raises:
         ValueError: As `run`.
     """
-    register()
-    check_names(user_config)
-    choose_device(user_config.run)
+    with log.unless_set_up():
+        register()
+        check_names(user_config)
+        choose_device(user_config.run)
+        return _run(user_config, build, name)
 
+
+def _run(user_config, build: Callable[..., tuple], name: str):
     from lavis.common.config import Config
-    from lavis.common.logger import setup_logger
     from lavis.common.registry import registry
     from lavis.tasks import setup_task
     from omegaconf import OmegaConf
 
     from lavis_tldr.models.collectives import from_rank_zero
+    from lavis_tldr.runners.contexts import prints_logged
     from lavis_tldr.runners.process_group import process_group
 
     # The options are merged already, and handed over as a file, so that LAVIS picks the defaults by them.
@@ -98,15 +108,17 @@ def run_config(user_config, build: Callable[..., tuple] = build_parts):
     run_cfg.output_dir = str(Path(run_cfg.get("output_dir", "output")).expanduser().absolute())
     set_cache_root(run_cfg.get("cache_root"))
 
-    with process_group(run_cfg):
-        setup_logger()
+    with process_group(run_cfg), prints_logged():
         set_seeds(int(run_cfg.get("seed", 42)) + int(run_cfg.rank))
-        cfg.pretty_print()
         job_id = from_rank_zero(lambda: choose_job_id(run_cfg))
+        folder = Path(run_cfg.output_dir) / ("" if run_cfg.runner == "runner_stages" else job_id)
+        where = f"{run_cfg.device}, {run_cfg.world_size} process{'es' if run_cfg.world_size > 1 else ''}"
+        logger.info("%s: output in %s, on %s", name, folder, where)
+        cfg.pretty_print()  # LAVIS logs it to the root logger, which tells it where news of others are wanted
         task = setup_task(cfg)
         datasets, model = build(task, cfg)
-        for name in ("result_dir", "output_dir"):
-            registry.mapping["paths"].pop(name, None)  # LAVIS refuses a process's second runner otherwise
+        for path in ("result_dir", "output_dir"):
+            registry.mapping["paths"].pop(path, None)  # LAVIS refuses a process's second runner otherwise
         runner_class = registry.get_runner_class(run_cfg.runner)
         runner = runner_class(cfg=cfg, job_id=job_id, task=task, model=model, datasets=datasets)
         runner.train()
@@ -208,7 +220,7 @@ def choose_device(run) -> None:
     if on_cpu and stated in CUDA_RUNNERS:
         if asked != "auto":
             raise ValueError(f"run.runner {stated!r} needs CUDA. On a CPU use run.runner: runner_cpu.")
-        logging.warning("No CUDA device: run.runner %s is replaced by runner_cpu.", stated)
+        logger.warning("No CUDA device: run.runner %s is replaced by runner_cpu.", stated)
         stated = None
     run.runner = stated or ("runner_cpu" if on_cpu else "runner_base")
 

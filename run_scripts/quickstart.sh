@@ -12,7 +12,7 @@ configs=projects/tldr/quickstart
 mkdir -p "$out"
 export PYTHONWARNINGS=ignore OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
-say() { printf '\n== %s (%d min %02d s) ==\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
+say() { printf '== %s (%d min %02d s) ==\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 # once NAME FILE... -- COMMAND...: run the command unless it ended well before, with the same command line and files.
 once() {
@@ -28,7 +28,10 @@ once() {
     echo "$wanted" >"$stamp"
 }
 
-train() { python -m torch.distributed.run --standalone --nproc_per_node=1 -m lavis_tldr.train --cfg-path "$@"; }
+# Every step's loss goes to a file; the terminal gets a line an epoch.
+train() {
+    python -m torch.distributed.run --standalone --nproc_per_node=1 -m lavis_tldr.train --cfg-path "$@" >>"$out/steps.txt"
+}
 
 draw() { rm -rf "$out/scenes" "$out/clean"; lavis-tldr draw-scenes "$out/scenes" "$@"; }
 
@@ -48,14 +51,15 @@ PYTHON
         datasets.tldr_reduced.path="$out/pretrain" datasets.tldr_reduced.image_root="$(dirname "$1")/images" \
         datasets.tldr_reduced.vis_processor.train.image_size=64 model.image_size=64 \
         model.med_config_path="$PWD/$configs/bert_small.json" model.queue_size=64 run.bf16=False \
-        run.batch_size_train=4 run.warmup_steps=4 run.log_freq=1 run.num_workers=0 run.output_dir="$out/pretrain"
+        run.batch_size_train=4 run.warmup_steps=4 run.log_freq=1 run.num_workers=0 run.output_dir="$out/pretrain" \
+        >>"$out/steps.txt"
     rm -f "$out"/pretrain/*/*.pth # a gigabyte, of no use after so few steps
 }
 
 say "drawing a noisy set of scenes, and a small clean one"
 once draw -- draw --num-samples 6000 --clean "$out/clean" --num-clean 2000 --image-size 64 --variety 0.1 --max-things 2
 
-say "training the captioner on the noisy pairs"
+say "training the captioner on the noisy pairs (its steps: $out/steps.txt)"
 once captioner_pretrain "$configs/captioner_pretrain.yaml" "$out/.done_draw" -- train "$configs/captioner_pretrain.yaml"
 
 say "fine-tuning it on the clean captions"
@@ -65,14 +69,14 @@ once captioner_finetune "$configs/captioner_finetune.yaml" "$out/.done_captioner
 say "reducing the set to a quarter by the best recipe"
 lavis-tldr reduce --cfg-path "$configs/reduce.yaml"
 
-say "reducing it by the paper's recipe"
-lavis-tldr reduce --cfg-path "$configs/reduce_paper.yaml"
+say "reducing it by the paper's recipe, quietly; lavis-tldr inspect $out/reduction tells what came of both"
+lavis-tldr reduce --quiet --cfg-path "$configs/reduce_paper.yaml"
 
 say "stock LAVIS blip_pretrain on the reduced set, 8 steps"
 once pretrain "$out/reduction/best/build/annotations.json" -- pretrain "$out/reduction/best/build/annotations.json"
 
 say "what the truth kept beside the set says"
-lavis-tldr truth "$out/scenes/truth.json" "$out"/reduction/{best,paper} --examples 10
+lavis-tldr truth "$out/scenes/truth.json" "$out"/reduction/{best,paper} --examples 2
 
 say "done"
 cat <<TEXT

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lavis_tldr
-from lavis_tldr import cli, user_errors
+from lavis_tldr import cli, log, user_errors
 from lavis_tldr.runs.stage_folder import Stage
 
 
@@ -317,8 +317,32 @@ def test_help_is_quick_because_it_imports_neither_torch_nor_lavis():
     assert done.stdout.endswith("[]\n")
 
 
-def test_what_others_deprecate_is_not_told(runs, recwarn):
+def test_what_others_deprecate_is_not_told(monkeypatch, recwarn):
+    def run(*_):
+        for module in ("torch.jit._script", "fairscale.experimental.nn.offload", "lavis_tldr.train"):
+            warnings.warn_explicit(module, FutureWarning, "file.py", 1, module=module)
+
+    monkeypatch.setattr("lavis_tldr.train.run", run)
     cli.main(["reduce", "--cfg-path", "a.yaml"])
-    for module in ("torch.jit._script", "fairscale.experimental.nn.offload", "lavis_tldr.train"):
-        warnings.warn_explicit(module, FutureWarning, "file.py", 1, module=module)
     assert [str(warning.message) for warning in recwarn] == ["lavis_tldr.train"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verbosity"),
+    [([], [], "normal"), (["-v"], [], "verbose"), ([], ["--quiet"], "quiet"), (["-q"], ["--verbose"], "verbose")],
+)
+def test_verbosity_is_asked_for_before_the_command_or_after_it(monkeypatch, before, after, verbosity):
+    monkeypatch.delenv(log.VARIABLE, raising=False)
+    told = []
+    monkeypatch.setattr("lavis_tldr.train.run", lambda *_: told.append(log.verbosity()))
+    assert cli.main([*before, "train", "--cfg-path", "a.yaml", *after]) == 0
+    assert told == [verbosity]
+    assert log.verbosity() == "normal"
+
+
+def test_an_unknown_verbosity_is_one_line(monkeypatch, runs, capsys):
+    monkeypatch.setenv(log.VARIABLE, "loud")
+    assert cli.main(["train", "--cfg-path", "a.yaml"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "lavis-tldr: error: the environment variable LAVIS_TLDR_VERBOSITY is 'loud'"
+    )

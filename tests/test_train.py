@@ -37,6 +37,26 @@ def test_trains_and_saves_below_the_working_directory(toy_run, tmp_path):
     assert (runner.output_dir / "checkpoint_0.pth").is_file()
 
 
+@pytest.mark.parametrize(("options", "tells_config"), [([], False), (["-v"], True)])
+def test_the_log_has_a_line_of_what_is_run_and_the_whole_config_on_request(
+    toy_run, tmp_path, capsys, options, tells_config
+):
+    config = str(toy_run(job_id="mine"))
+    assert train.main(["--cfg-path", config, *options]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0][9:] == f"{config}: output in {tmp_path / 'runs/mine'}, on cpu, 1 process"
+    assert any("Running Parameters" in line for line in told) == tells_config
+    assert '"job_id": "mine"' in (tmp_path / "runs/mine/log.txt").read_text()
+
+
+def test_quiet_is_silent(toy_run, capsys):
+    config = str(toy_run())
+    assert train.main(["--cfg-path", config, "-q"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert train.main(["--cfg-path", config]) == 0
+    assert "Train: data epoch: [0]" in capsys.readouterr().out
+
+
 def test_two_runs_in_one_process_get_folders_of_their_own(toy_run):
     config = toy_run()
     assert train.run(config).output_dir != train.run(config).output_dir

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lavis_tldr.ablation.configs import fill_in
@@ -18,8 +17,11 @@ from lavis_tldr.ablation.settings import Ablation, load_ablation
 from lavis_tldr.ablation.steps import read_metric
 from lavis_tldr.ablation.summary import summarize
 from lavis_tldr.ablation.trials import Plan, Trial, check_arm_names
+from lavis_tldr.log import to_file
 from lavis_tldr.report.wording import duration
 from lavis_tldr.user_errors import is_user_error
+
+logger = logging.getLogger(__name__)
 
 _LOG = "log.txt"
 
@@ -117,7 +119,7 @@ class _Runner:
         pending = plan.pending()
         self._say(f"{ablation.name}: {len(pending)} trials to do, details in {ablation.output_dir / _LOG}")
         progress = _Progress(len(pending))
-        with _logged(ablation.output_dir):
+        with to_file(ablation.output_dir / _LOG):
             for arm in plan.chosen:
                 if arm.obstacle:
                     self._say(f"  {arm.name}: {arm.obstacle}")
@@ -146,7 +148,7 @@ class _Runner:
             seconds = round(time.monotonic() - started, 1)
             return Result(trial.made_from, metrics, pairs, ledger, seconds)
         except Exception as error:  # whatever it is, the other arms can do without this one
-            logging.exception("arm %s, seed %d", trial.arm.name, trial.seed)
+            logger.exception("arm %s, seed %d", trial.arm.name, trial.seed)
             told = str(error) if is_user_error(error) else f"{type(error).__name__}: {error}"
             return Result(trial.made_from, error=told, seconds=round(time.monotonic() - started, 1))
 
@@ -191,21 +193,3 @@ class _Progress:
             f"[{self._count}/{self._total}] {trial.arm.name}, seed {trial.seed}: {outcome} "
             f"({duration(result.seconds)}; about {duration(left)} left)"
         )
-
-
-@contextmanager
-def _logged(folder: Path) -> Iterator[None]:
-    """What LAVIS logs goes to a file: it tells every run's whole config."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / _LOG, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(message)s"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()

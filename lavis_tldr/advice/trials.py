@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from lavis_tldr.advice.pool import Pool, Validation
 from lavis_tldr.evaluation.proxy_trial import ProxyTrial, TextFeatures
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
+from lavis_tldr.progress import progress
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.representation import normalise_rows
 from lavis_tldr.reduction.selection import SelectionRule
+
+logger = logging.getLogger(__name__)
 
 FEWEST_HELD_OUT = 50
 _LARGEST_HELD_OUT_SHARE = 0.1
@@ -115,15 +117,17 @@ def run_trials(
     proxy = ProxyOptions(num_steps=num_steps, batch_size=options.batch_size, learning_rate=options.learning_rate)
     recalls: dict[float | None, list[float]] = {arm: [] for arm in (None, *sets)}
     images = _standardized(pool.features)
-    with tqdm(total=len(splits) * len(recalls), desc="trainings", unit="training") as bar:
-        for number, split in enumerate(splits):
-            trial = _trial(pool, images, texts, split, validation)
-            for arm, scores in recalls.items():
-                rows = split.rest if arm is None else sets[arm][number]
-                pairs = [(pool.image_keys[row], (pool.captions[row],)) for row in rows]
-                scores.append(trial(pairs, proxy, options.seed + number)["mean_recall"])
-                logging.debug("seed %d, ratio %s: %s", options.seed + number, arm, scores[-1])
-                bar.update()
+    tries = (
+        (number, split, trial, arm)
+        for number, split in enumerate(splits)
+        for trial in [_trial(pool, images, texts, split, validation)]
+        for arm in recalls
+    )
+    for number, split, trial, arm in progress(tries, "trainings", "training", total=len(splits) * len(recalls)):
+        rows = split.rest if arm is None else sets[arm][number]
+        pairs = [(pool.image_keys[row], (pool.captions[row],)) for row in rows]
+        recalls[arm].append(trial(pairs, proxy, options.seed + number)["mean_recall"])
+        logger.debug("seed %d, ratio %s: %s", options.seed + number, arm, recalls[arm][-1])
     whole = recalls.pop(None)
     num_whole = float(np.mean([len(split.rest) for split in splits]))
     num_held_out = len(splits[0].held_out) if validation is None else len(validation.captions)

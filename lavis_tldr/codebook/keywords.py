@@ -9,6 +9,8 @@ from nltk.tokenize import RegexpTokenizer
 
 from lavis_tldr.reduction.words import COMMON_WORDS
 
+logger = logging.getLogger(__name__)
+
 # A noun with the adjectives and nouns before it.
 _GRAMMAR = nltk.RegexpParser("PHRASE: {<JJ.*|NN.*|VBG>*<NN.*>}")
 _WORDS = RegexpTokenizer(r"[a-z][a-z'-]*[a-z]")
@@ -33,7 +35,7 @@ def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
     """
     tagged = _tagger_installed()
     if not tagged:
-        logging.warning(
+        logger.warning(
             "NLTK's tagger averaged_perceptron_tagger_eng is not installed (NLTK_DATA names its folder): keywords are "
             "the most frequent words and word pairs instead of nouns and noun phrases."
         )

@@ -23,8 +23,11 @@ from torch.utils.data import Dataset
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
+from lavis_tldr.datasets.unreadable import UnreadableImages
 from lavis_tldr.sources import Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.source_files import find_files
+
+logger = logging.getLogger(__name__)
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captions.yaml"
 SPLITS = ("train", "val", "test")
@@ -55,7 +58,7 @@ class CaptionPairs(Dataset):
         self.vis_processor, self.text_processor = vis_processor, text_processor
         self.captions_per_image = captions_per_image
         self.features: FeatureCache | None = None
-        self._unreadable: set[str] = set()
+        self.unreadable = UnreadableImages(len(items), "the next image stands in")
         self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
     def __len__(self) -> int:
@@ -82,6 +85,7 @@ class CaptionPairs(Dataset):
         self.items = self.items.take(np.fromiter((key in features for key, _, _ in self.items), bool))
         if not self.items:
             raise ValueError("none of the images can be read; check the source's image_root or tars.")
+        self.unreadable = UnreadableImages(len(self.items), "the next image stands in")
         self.features = features
 
     def __getitem__(self, index: int) -> dict:
@@ -94,9 +98,7 @@ class CaptionPairs(Dataset):
                 else:
                     image = {"image": self.load_image(candidate % len(self))}
             except (ValueError, OSError) as error:
-                if key not in self._unreadable:  # said once, not in every epoch
-                    logging.warning("%s: %s; the next image stands in.", key, error)
-                    self._unreadable.add(key)
+                self.unreadable.meet(candidate % len(self), key, error)
                 continue
             return {**image, "image_id": key, "captions": self._draw(captions)}
         raise ValueError(f"none of the {len(self)} images can be read; check the source's image_root or tars.")
@@ -182,7 +184,7 @@ def read_items(config: Mapping, by_image: bool, only: set[str] | None = None) ->
     num_records = check_unique_keys(lambda: ((part.name, keys_of(part)) for part in source.parts))
     if failed:
         counts, firsts = zip(*failed.values(), strict=True)
-        logging.warning("%d of %d records can't be used (first: %s).", sum(counts), num_records, firsts[0])
+        logger.warning("%d of %d records can't be used (first: %s).", sum(counts), num_records, firsts[0])
     return usable.build()
 
 

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages
+from lavis_tldr.datasets.unreadable import UnreadableTally, tell
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner, pool_tokens
+from lavis_tldr.progress import progress
 from lavis_tldr.sources import ImageLocation
+
+logger = logging.getLogger(__name__)
 
 
 def encoder_fingerprint(model: CodebookCaptioner) -> str:
@@ -40,8 +44,9 @@ def encode_images(
     bf16: bool,
     batch_size: int = 64,
     num_workers: int = 0,
+    unreadable_list: Path | None = None,
 ) -> Iterator[tuple[list[str], Tensor]]:
-    """The encoder's output, batch by batch; an image that can't be read is left out, with a warning.
+    """The encoder's output, batch by batch; images that can't be read are left out, with a warning.
 
     Args:
         model: On its device, in eval mode.
@@ -50,6 +55,7 @@ def encode_images(
         bf16: Encode in bfloat16.
         batch_size: Images encoded at once.
         num_workers: Loader processes.
+        unreadable_list: File to list the images in that can't be read, or None.
 
     Yields:
         Keys of B images, and their tokens, [CLS] first, (B, 1 + L, D), float32, on the CPU.
@@ -57,16 +63,22 @@ def encode_images(
     wanted = list(places.items())
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
     loaded = load_images(batches, vis_processor, num_workers)
-    for batch in tqdm(loaded, desc="image features", total=len(batches), disable=not batches):
+    unreadable = UnreadableTally("it is left out")
+    for batch in progress(loaded, "image features", "batch", total=len(batches)):
         for image in batch:
             if image.error:
-                logging.warning("%s: %s; left out.", image.key, image.error)
+                unreadable.add(image.key, image.error)
         readable = [image for image in batch if not image.error]
         if readable:
             stacked = torch.stack([image.pixels for image in readable]).to(model.device)
             with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 tokens = model.encode_tokens(stacked)
             yield [image.key for image in readable], tokens.float().cpu()
+    untold = unreadable.take_untold()
+    if unreadable_list:
+        tell(untold, len(wanted), unreadable_list)
+    elif untold:
+        logger.warning("%s of %s images can't be read and are left out.", f"{len(untold):,}", f"{len(wanted):,}")
 
 
 def pooled_features(

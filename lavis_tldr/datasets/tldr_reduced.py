@@ -8,7 +8,6 @@ The file is read where it lies at every start, never copied to LAVIS's cache: a 
 the same path is what the next run trains on.
 """
 
-import logging
 from pathlib import Path
 
 from lavis.common.registry import registry
@@ -18,6 +17,7 @@ from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDatase
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
+from lavis_tldr.datasets.unreadable import UnreadableImages
 from lavis_tldr.sources.image_bytes import other_member, read_image_bytes
 from lavis_tldr.sources.images import decode_image
 from lavis_tldr.sources.record import ImageLocation
@@ -51,7 +51,7 @@ class ReducedPairs(ImageTextPairDataset):
         self._caption_of = CaptionChoice(caption)
         self.annotation = Annotations(Path(path), self._caption_of)
         self.on_bad_image = on_bad_image
-        self._bad_images: set[int] = set()
+        self.unreadable = UnreadableImages(len(self.annotation), "the next pair replaces it")
 
     def set_epoch(self, epoch: int, seed: int) -> None:
         """Say that an epoch begins, for captions that are drawn; workers learn of it, too. `runner_tldr` does so."""
@@ -72,7 +72,7 @@ class ReducedPairs(ImageTextPairDataset):
                         f"{self._where(record)}: {error}. Restore the image, build the set again, or set "
                         "datasets.tldr_reduced.on_bad_image: replace."
                     ) from error
-                self._report(candidate, record, error)
+                self.unreadable.meet(candidate, self._where(record), error)
                 last_error = error
                 continue
             return {
@@ -107,20 +107,6 @@ class ReducedPairs(ImageTextPairDataset):
     def _where(self, record: dict) -> str:
         location = self._location(record)
         return f"image {record['image']} in {location.file}" if location.offset >= 0 else f"image {location.path}"
-
-    def _report(self, index: int, record: dict, error: Exception) -> None:
-        """Warn of the 1st to 10th, 100th, 1000th, ... distinct bad image that this process meets."""
-        if index in self._bad_images:
-            return
-        self._bad_images.add(index)
-        count = len(self._bad_images)
-        if count <= 10 or str(count).strip("0") == "1":
-            logging.warning(
-                "%s can't be read (%s) and is replaced by the next; %d such image(s) so far in this process.",
-                self._where(record),
-                error,
-                count,
-            )
 
 
 class StaleTarError(ValueError):

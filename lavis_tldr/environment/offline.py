@@ -43,6 +43,7 @@ def prepare_offline(
     hub = root / "huggingface" / "hub" / f"models--{BERT}"
     snapshot = hub / "snapshots" / _REVISION
     _write(hub / "refs" / "main", _REVISION)
+    _write(hub.parent / "version.txt", "1")  # of the cache; without it transformers warns and looks for files to move
     _write(snapshot / "vocab.txt", "\n".join(pieces) + "\n")
     _write(snapshot / "tokenizer_config.json", json.dumps({"do_lower_case": True, "model_max_length": 512}))
     _write(snapshot / "config.json", json.dumps(_bert_config(len(pieces))))

@@ -10,6 +10,8 @@ from lavis.common.dist_utils import main_process
 
 from lavis_tldr.runners import checkpoint as checkpoints
 
+logger = logging.getLogger(__name__)
+
 
 class CheckpointMixin:
     """For a LAVIS runner: atomic checkpoints, the last and the best, and a checked way back.
@@ -63,7 +65,7 @@ class CheckpointMixin:
                 os.link(last, numbered)  # one copy on disk while both names stand for it
             except OSError:
                 shutil.copyfile(last, numbered)
-        logging.info("Saved %s at epoch %d.", last, cur_epoch)
+        logger.debug("Saved %s at epoch %d.", last, cur_epoch)
 
     def _load_checkpoint(self, url_or_filename: str) -> None:
         saved = checkpoints.read_checkpoint(url_or_filename)
@@ -77,20 +79,20 @@ class CheckpointMixin:
             self._best_path = earlier_best
             self.best_epoch = saved.get("best_epoch", -1)
             self.best_agg_metrics = saved.get("best_agg_metrics", float("-inf"))
-        logging.info("Resumed from %s after epoch %d.", url_or_filename, saved["epoch"])
+        logger.info("Resumed from %s after epoch %d.", url_or_filename, saved["epoch"])
 
     def _reload_best_model(self, model: torch.nn.Module) -> torch.nn.Module:
         if self._best_path.is_file():
             self._load_weights(model, checkpoints.read_checkpoint(self._best_path), self._best_path)
         else:
-            logging.warning("There is no %s: evaluating the weights as they are.", self._best_path)
+            logger.warning("There is no %s: evaluating the weights as they are.", self._best_path)
         return model
 
     @staticmethod
     def _load_weights(model: torch.nn.Module, saved: dict, source) -> None:
         lost = checkpoints.load_state(model, saved, source)
         if lost:
-            logging.warning(
+            logger.warning(
                 "%s has no momentum weights (LAVIS leaves them out): they restart from the trained ones.",
                 source,
             )

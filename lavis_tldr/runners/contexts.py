@@ -1,11 +1,40 @@
 """Temporary changes around a LAVIS task's work that its own code has no option for."""
 
+import importlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from lavis.common.logger import SmoothedValue
+
+from lavis_tldr.log import verbosity
+
+# Modules of LAVIS that print, on every start and epoch, what is of use to who looks for a fault at most.
+_PRINTING = ("lavis.models.blip_models", "lavis.models.vit", "lavis.tasks.base_task")
+_METERS = "lavis.common.logger"  # prints every some steps how far an epoch has come
+
+
+@contextmanager
+def prints_logged() -> Iterator[None]:
+    """Let LAVIS log what it prints of weights it ties and resizes and of results; its meters print on unless quiet."""
+    names = [*_PRINTING, *([_METERS] if verbosity() == "quiet" else [])]
+    modules = [importlib.import_module(name) for name in names]
+    for module in modules:
+        module.print = _logs_to(logging.getLogger(module.__name__))
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.print
+
+
+def _logs_to(logger: logging.Logger):
+    def log(*values) -> None:
+        logger.info(" ".join(map(str, values)))
+
+    return log
 
 
 @contextmanager

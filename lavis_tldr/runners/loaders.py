@@ -3,7 +3,9 @@
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size
 from lavis.datasets.datasets.dataloader_utils import PrefetchLoader
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
+
+from lavis_tldr.datasets.unreadable import ListeningLoader, parts_of
 
 
 def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn, cuda: bool, seed: int):
@@ -25,7 +27,7 @@ def train_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate
             f"The training set has {len(dataset)} samples, too few for a batch of {batch_size} in each "
             f"of {world_size} process(es). Lower run.batch_size_train to at most {share}, or check the path."
         )
-    loader = DataLoader(
+    loader = ListeningLoader(
         dataset,
         batch_size=batch_size,
         num_workers=num_workers,
@@ -44,14 +46,9 @@ def start_epoch(loader, seed: int, epoch: int) -> None:
     loader.generator.manual_seed(seed + epoch)
     if hasattr(loader.sampler, "set_epoch"):
         loader.sampler.set_epoch(epoch)
-    for dataset in _parts_of(loader.dataset):
+    for dataset in parts_of(loader.dataset):
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(epoch, seed)
-
-
-def _parts_of(dataset: Dataset) -> list[Dataset]:
-    """The sets that LAVIS has joined into one; it does so with a single one, too."""
-    return list(dataset.datasets) if isinstance(dataset, ConcatDataset) else [dataset]
 
 
 def eval_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn, cuda: bool, split: bool):
@@ -60,7 +57,7 @@ def eval_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_
     Unlike DistributedSampler this pads nothing, so no sample is evaluated twice; one process may get a sample
     less than another.
     """
-    loader = DataLoader(
+    loader = ListeningLoader(
         dataset,
         batch_size=batch_size,
         num_workers=num_workers,

@@ -14,8 +14,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from lavis_tldr import log
 from lavis_tldr.runners.checkpoint import read_checkpoint, save_checkpoint
 from lavis_tldr.user_errors import run_command
+
+logger = logging.getLogger(__name__)
 
 # The modules that BLIP and ALBEF follow by a moving average, as NAME_m.
 FOLLOWED = ("visual_encoder", "text_encoder", "vision_proj", "text_proj")
@@ -51,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, help="checkpoint that LAVIS saved")
     parser.add_argument("target", type=Path, help="file to write")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     def command() -> None:
-        logging.info("%d momentum weights added: %s", convert(args.source, args.target), args.target)
+        with log.to_stderr():
+            logger.info("%d momentum weights added: %s", convert(args.source, args.target), args.target)
 
     return run_command(command)
 

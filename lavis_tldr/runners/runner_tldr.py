@@ -15,6 +15,7 @@ import datetime
 import inspect
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,9 +27,13 @@ from lavis.common.registry import registry
 from lavis.runners.runner_base import RunnerBase
 from torch.nn.parallel import DistributedDataParallel
 
+from lavis_tldr.datasets.unreadable import LIST, tell, unreadable_of
+from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runners import loaders
 from lavis_tldr.runners.checkpointing import CheckpointMixin
 from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_bf16
+
+logger = logging.getLogger(__name__)
 
 RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters", "max_grad_norm")
 
@@ -60,7 +65,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         if run.get("amp", False) and run.get("bf16", False):
             raise ValueError("run.amp (float16) and run.bf16 exclude each other: set one of them to False.")
         if run.get("amp", False) and not self.cuda_enabled:
-            logging.warning("run.amp is float16 on CUDA and has no effect here; run.bf16: True works on a CPU.")
+            logger.warning("run.amp is float16 on CUDA and has no effect here; run.bf16: True works on a CPU.")
 
     # What differs from RunnerBase by device and process group
 
@@ -173,7 +178,9 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         self.log_config()
         if self.evaluate_only:
             for split in self.valid_splits:
-                self.log_stats(self.eval_epoch(split_name=split, cur_epoch=0, skip_reload=True), split)
+                metrics = self.eval_epoch(split_name=split, cur_epoch=0, skip_reload=True)
+                self.log_stats(metrics, split)
+                logger.info("%s: %s", split, _in_words(metrics))
         else:
             # Before resuming: frozen weights that come from the checkpoint must go into the next one.
             self._remember_frozen()
@@ -181,12 +188,22 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 self._load_checkpoint(self.resume_ckpt_path)
             self._warn_about_warmup()
             for epoch in range(self.start_epoch, self.max_epoch):
-                self.log_stats(split_name="train", stats=self.train_epoch(epoch))
-                self._validate(epoch)
+                stats = self.train_epoch(epoch)
+                self.log_stats(split_name="train", stats=stats)
+                told = [_in_words(stats), *self._validate(epoch)]
+                logger.info("epoch %d (last: %d): %s", epoch, self.max_epoch - 1, "; ".join(told))
+                self._tell_unreadable()
                 self._save_checkpoint(epoch)
                 self._wait_for_all()
-        self.evaluate(cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only)
-        logging.info("Training time %s", datetime.timedelta(seconds=int(time.time() - started)))
+        tested = self.evaluate(
+            cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only
+        )
+        for split, metrics in tested.items():
+            logger.info("%s: %s", split, _in_words(metrics))
+        self._tell_unreadable()
+        best = f", best epoch {self.best_epoch}" if self.best_epoch >= 0 else ""
+        seconds = datetime.timedelta(seconds=int(time.time() - started))
+        logger.info("done in %s%s: %s", seconds, best, self.output_dir)
 
     def train_epoch(self, epoch: int) -> dict:
         if "train" not in self.dataloaders:
@@ -201,8 +218,9 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 stack.enter_context(train_steps_in_bf16(self.task, self.device.type))
             return super().train_epoch(epoch)
 
-    def _validate(self, epoch: int) -> None:
-        """Evaluate the validation splits and keep the weights if they are the best so far."""
+    def _validate(self, epoch: int) -> list[str]:
+        """Evaluate the validation splits and keep the weights if they are the best so far; the figures in words."""
+        told = []
         deciding = "val" if "val" in self.valid_splits else next(iter(self.valid_splits), None)
         for split in self.valid_splits:
             metrics = self.eval_epoch(split_name=split, cur_epoch=epoch)
@@ -219,6 +237,8 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                     self._save_checkpoint(epoch, is_best=True)
             if metrics is not None:
                 self.log_stats({**metrics, "epoch": epoch, "best_epoch": self.best_epoch}, split)
+                told.append(f"{split} {_in_words(metrics)}".rstrip())
+        return told
 
     def evaluate(self, cur_epoch="best", skip_reload: bool = False) -> dict:
         """Evaluate the test splits, with the best checkpoint's weights unless ``skip_reload``."""
@@ -257,7 +277,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         steps = len(self.train_loader) if "train" in self.dataloaders else 0
         by_epoch = str(self.config.run_cfg.lr_sched) in ("linear_warmup_step_lr", "linear_warmup_cosine_lr")
         if warmup_steps > steps > 0 and by_epoch:
-            logging.warning(
+            logger.warning(
                 "run.warmup_steps is %d, but LAVIS warms up within the first epoch alone, which has %d steps "
                 "here: the rate will jump at epoch 1. Lower warmup_steps to at most %d, or use run.lr_sched: "
                 "linear_warmup_cosine_steps.",
@@ -265,6 +285,14 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 steps,
                 steps,
             )
+
+    def _tell_unreadable(self) -> None:
+        """List what images could not be read since this was last called, in any process, and say how many there are."""
+        sets = [images for dataset in self.datasets.values() for images in unreadable_of(dataset)]
+        found = from_all_ranks({key: why for images in sets for key, why in images.take_untold().items()})
+        if is_main_process():
+            all_found = {key: why for part in found for key, why in part.items()}
+            tell(all_found, sum(images.num_images for images in sets), self.output_dir / LIST)
 
     def _wait_for_all(self) -> None:
         if is_dist_avail_and_initialized():
@@ -277,3 +305,12 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         box = [value if is_main_process() else None]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+
+def _in_words(figures: Mapping | None) -> str:
+    """``{"loss": "1.446", "cider": 0.548022}`` as ``loss 1.446, cider 0.548``; of a task without figures nothing."""
+    told = []
+    for name, value in (figures or {}).items():
+        if name != "agg_metrics":
+            told.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
+    return ", ".join(told)

@@ -3,7 +3,6 @@
 Shapes: N rows of encode's table, B of them at once, E width of BLIP's common space.
 """
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -37,8 +36,8 @@ def embed_images(context: Context, rows: pa.Table) -> np.ndarray:
     found = _of_images(context, rows, lambda images, _: context.blip.embed_images(images), width)
     if gone := int(np.isnan(found).any(1).sum()):
         raise ValueError(
-            f"{gone} images can't be read any more though they were encoded (see the warnings above): restore them, or "
-            "encode what is left with `--restart encode`."
+            f"{gone} images can't be read any more though they were encoded (the first are named above): restore them, "
+            "or encode what is left with `--restart encode`."
         )
     return found
 
@@ -46,7 +45,7 @@ def embed_images(context: Context, rows: pa.Table) -> np.ndarray:
 def _of_images(
     context: Context, rows: pa.Table, of_batch: Callable[[Tensor, list[int]], Tensor], width: int
 ) -> np.ndarray:
-    """Values of images, (N, width); NaN, with a warning, where one can't be read.
+    """Values of images, (N, width); NaN, counted in `Context.unreadable`, where one can't be read.
 
     Args:
         context: The run.
@@ -65,7 +64,7 @@ def _of_images(
         for image in batch:
             if image.error:
                 path = rows["image_path"][int(image.key)].as_py()
-                logging.warning("%s can't be read any more (%s): no value of BLIP for it.", path, image.error)
+                context.unreadable.add(path, image.error)
         good = [image for image in batch if not image.error]
         if good:
             places = [int(image.key) for image in good]

@@ -16,21 +16,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
-from tqdm import tqdm
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encoder_fingerprint
 from lavis_tldr.datasets.source_parts import SourceParts
+from lavis_tldr.datasets.unreadable import LIST, UnreadableTally, tell
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
-from lavis_tldr.models.collectives import barrier, from_rank_zero
+from lavis_tldr.models.collectives import barrier, from_all_ranks, from_rank_zero
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.progress import progress
 from lavis_tldr.runs.parts import read_part
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, variants_of
 from lavis_tldr.scoring.blip_matching import BlipMatching, load_blip
 from lavis_tldr.sources import Part
 from lavis_tldr.stages.reduce_config import ReduceConfig
+
+logger = logging.getLogger(__name__)
 
 _PATIENCE = 90  # seconds that a network file system may take to show another node's files
 
@@ -112,6 +115,11 @@ class Context:
     def blip(self) -> BlipMatching:
         """BLIP, that scores captions or embeds images."""
         return load_blip(self.config.blip_weights, self.config.blip_model_type)
+
+    @cached_property
+    def unreadable(self) -> UnreadableTally:
+        """The images that BLIP could not read any more."""
+        return UnreadableTally("BLIP gives no value for it")
 
     @cached_property
     def set_root(self) -> Path:
@@ -212,8 +220,7 @@ def run_parts(
         ValueError: If parts are missing when every process has come to its end.
     """
     started = part_started = time.monotonic()
-    bar = tqdm(parts, desc=stage.name, unit="part", disable=not is_main_process())
-    for part, table in zip(bar, tables, strict=True):
+    for part, table in zip(progress(parts, stage.name, "part"), tables, strict=True):
         counts = {"read": table.num_rows}
         if "error" in table.column_names:
             failed = pc.sum(pc.not_equal(table["error"], "")).as_py() or 0
@@ -221,6 +228,7 @@ def run_parts(
         seconds = round(time.monotonic() - part_started, 3)
         stage.write_part(part.name, partial(write or write_table, table), {**counts, "seconds": seconds})
         part_started = time.monotonic()
+    unreadable = from_all_ranks(context.unreadable.take_untold())
     barrier()
     if not is_main_process():
         return {}, 0.0
@@ -231,6 +239,7 @@ def run_parts(
     noted = stage.notes()
     notes = [noted[name] for name in context.part_names]
     counts = {name: sum(note[name] for note in notes) for name in ("read", "written", "failed") if name in notes[0]}
+    tell({key: why for found in unreadable for key, why in found.items()}, counts["read"], context.root / LIST)
     # After an interruption this call's time is only part of the story.
     seconds = max(time.monotonic() - started, sum(note["seconds"] for note in notes) / get_world_size())
     return counts, seconds
@@ -272,7 +281,7 @@ def finish_on_first(stage: Stage, counts: dict, seconds: float) -> None:
     barrier()
     if is_main_process():
         stage.finish(counts, seconds)
-        logging.info("%s: %s in %.1f s", stage.name, counts, seconds)
+        logger.debug("%s: %s in %.1f s", stage.name, counts, seconds)
     barrier()
 
 

@@ -1,5 +1,6 @@
 """Encode: the codes of every image (paper, sec. 3.2), part by part."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,15 @@ from PIL import Image
 from lavis_tldr.datasets.image_features import load_images
 from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.progress import progress
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
 from lavis_tldr.sources.record import METADATA
 from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts, share
+
+logger = logging.getLogger(__name__)
 
 _DIGEST_THREADS = 8
 
@@ -39,7 +43,8 @@ def _part_digests(context: Context) -> dict[str, str]:
     """Digests of the source's parts; each process reads its share of them."""
     mine = share(context.parts_by_name)
     with ThreadPoolExecutor(_DIGEST_THREADS) as pool:  # reading and hashing leave the interpreter's lock
-        digests = list(pool.map(context.parts.source.digest, mine))
+        digests = pool.map(context.parts.source.digest, mine)
+        digests = list(progress(digests, "digests of the source", "part", total=len(mine)))
     mine = [(f"part {part.name}", digest) for part, digest in zip(mine, digests, strict=True)]
     return dict(sorted(item for found in from_all_ranks(mine) for item in found))
 
@@ -60,6 +65,9 @@ def run(context: Context, stage: Stage) -> None:
             f"none of the {counts['read']} records can be used{_first_error(context, stage)}. Check the source's image "
             "files and captions, then run again with `--restart encode`."
         )
+    if counts.get("failed"):
+        told = f"{counts['failed']:,}", f"{counts['read']:,}", stage.folder
+        logger.warning("encode: %s of %s records can't be used; column error of %s says why", *told)
     if is_main_process():
         stage.scratch.mkdir(exist_ok=True)
         check_unique_keys(lambda: _keys_by_part(context, stage), stage.scratch)

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from lavis.common.dist_utils import is_main_process
-from tqdm import tqdm
 
 from lavis_tldr.exports.images import find_exported
 from lavis_tldr.exports.pairs import location_of
 from lavis_tldr.models.collectives import barrier, from_all_ranks
+from lavis_tldr.progress import progress
 from lavis_tldr.reduction.understudy import replace_lost
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.manifest import changes, normalise
@@ -24,6 +24,8 @@ from lavis_tldr.sources.image_bytes import image_problem
 from lavis_tldr.stages import build, score
 from lavis_tldr.stages.context import Context, share
 from lavis_tldr.stages.running import run_stages
+
+logger = logging.getLogger(__name__)
 
 AGAIN = ("repair", "ledger", "build")  # what a repair makes anew
 AS_MADE = tuple(name for name in STAGES if name not in AGAIN)  # what it takes as it is
@@ -120,7 +122,7 @@ def _look(context: Context, decode: bool) -> _Found:
     """Look for the images of all kept samples; what all processes found, on each."""
     mine = _Found()
     stage = context.stage("ledger")
-    for name in tqdm(share(context.part_names), desc="images", unit="part", disable=not is_main_process()):
+    for name in progress(share(context.part_names), "looking for images", "part"):
         (kept,) = iter_ledger(stage.part_path(name), ["key", "cluster", "image_key", *PLACE], only_kept=True)
         mine.checked += kept.num_rows
         for row in kept.to_pylist():
@@ -152,11 +154,9 @@ def _plan(context: Context, lost: dict[str, int], decode: bool, dry_run: bool) -
 
     replaced, passed_over = replace_lost(lost, ranked, is_there, num_gaps=len(before.replaced))
     for key in sorted(replaced)[:_TOLD]:
-        logging.info(
-            "%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other"
-        )
+        logger.info("%s is lost; %s", key, f"{replaced[key]} steps in" if replaced[key] else "its cluster has no other")
     if len(replaced) > _TOLD:
-        logging.info("... and %d more: %s", len(replaced) - _TOLD, context.set_root / REPAIR_PLAN)
+        logger.info("... and %d more: %s", len(replaced) - _TOLD, context.set_root / REPAIR_PLAN)
     if replaced and not dry_run:
         # First what was made from the set as it was: cut short after that, it is made again as it was.
         for name in reversed(AGAIN):

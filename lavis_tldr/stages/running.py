@@ -15,6 +15,8 @@ from lavis_tldr.stages import build, repair
 from lavis_tldr.stages.context import Context, stage_module
 from lavis_tldr.stages.summary import closing_summary
 
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
@@ -43,11 +45,10 @@ def run_stages(context: Context, names: Sequence[str]) -> dict:
     for name in names:
         if name == "repair" and not repair.load_plan(context):
             continue
-        if is_main_process():
-            logging.info("stage %s", name)
         stage = context.stage(name)
         stage.open()
         if not stage.is_done():
+            logger.info("stage %s", name)
             context.ran.append(name)
             # Jobs of other sets may run at the same time, once these are done.
             with alone(context.root) if name in SHARED_STAGES else nullcontext():

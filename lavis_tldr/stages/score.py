@@ -9,6 +9,7 @@ import torch
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.image_features import pooled_features
+from lavis_tldr.datasets.unreadable import LIST
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive
@@ -142,6 +143,7 @@ def _trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
         bf16=context.config.bf16,
         batch_size=context.config.batch_size_eval,
         num_workers=context.config.num_workers,
+        unreadable_list=context.root / LIST,
     )
     if not features:
         raise ValueError(

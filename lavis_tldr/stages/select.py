@@ -18,6 +18,8 @@ from lavis_tldr.sources import Part
 from lavis_tldr.stages.context import Context, finish_on_first, run_parts
 from lavis_tldr.stages.groups import Groups, count, rule_of, take_places, write_by_cluster
 
+logger = logging.getLogger(__name__)
+
 
 def run(context: Context, stage: Stage) -> None:
     """Write ``select/<part>.parquet``: as the table of stages has them."""
@@ -65,7 +67,7 @@ def _warn_of_shortage(context: Context, tier_totals: np.ndarray, num_kept: int) 
     config = context.config
     budget = keep_budget(int(tier_totals.sum()), config.keep_ratio)
     if num_kept < budget:
-        logging.warning(
+        logger.warning(
             "Only %d samples are left to keep, fewer than the %d that run.keep_ratio %s asks for: all are kept, "
             "whatever their score. Near duplicates: %d (raise run.duplicate_threshold); left out before: %d (raise "
             "run.prefilter_share, lower run.min_words). Or lower run.keep_ratio.",

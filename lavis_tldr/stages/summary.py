@@ -17,6 +17,8 @@ from lavis_tldr.runs.stages import OWN_STAGES, STAGES, used_stages
 from lavis_tldr.stages import encode
 from lavis_tldr.stages.context import Context
 
+logger = logging.getLogger(__name__)
+
 SUMMARY = "summary.json"
 _COUNTS = ("read", "written", "kept", "failed", "clusters", "empty")  # in the order they are told
 
@@ -42,7 +44,7 @@ def closing_summary(context: Context, asked: Collection[str]) -> dict:
         )
         (context.set_root / SUMMARY).write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     for line in summary_lines(figures, context):
-        logging.info(line)
+        logger.info(line)
     return figures
 
 

@@ -8,16 +8,19 @@ import torch
 from lavis.common.dist_utils import is_main_process
 from omegaconf import OmegaConf
 from torch import Tensor
-from tqdm import tqdm
 
 from lavis_tldr.codebook.initialization import lloyd, match_moments
 from lavis_tldr.codebook.keywords import find_keywords
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encode_images, encoder_fingerprint
+from lavis_tldr.datasets.unreadable import LIST
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.collectives import barrier
 from lavis_tldr.models.wordpiece_training import train_vocabulary
+from lavis_tldr.progress import progress
+
+logger = logging.getLogger(__name__)
 
 _FEATURES_PER_CODE = 64  # Lloyd's passes see about so many features a code
 _LLOYD_PASSES = 10
@@ -46,7 +49,7 @@ def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: in
         path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     barrier()
     OmegaConf.update(cfg, "vocabulary", str(path))
-    logging.info("Trained a vocabulary of %d tokens from the captions: %s", len(tokens), path)
+    logger.info("Trained a vocabulary of %d tokens from the captions: %s", len(tokens), path)
 
 
 def fill_feature_cache(model: CodebookCaptioner, datasets: dict, device: str, num_workers: int) -> None:
@@ -84,7 +87,8 @@ def _check_keys(datasets: list[CaptionPairs]) -> None:
 def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, num_workers: int) -> None:
     missing = set(cache.missing(key for key, _, _ in pairs.items))
     places = {key: place for key, place, _ in pairs.items if key in missing}
-    for keys, tokens in encode_images(model, places, pairs.vis_processor, bf16=True, num_workers=num_workers):
+    options = {"bf16": True, "num_workers": num_workers, "unreadable_list": cache.folder / LIST}
+    for keys, tokens in encode_images(model, places, pairs.vis_processor, **options):
         cache.add(keys, tokens.numpy())
 
 
@@ -123,7 +127,7 @@ def start_codebook(model: CodebookCaptioner, model_cfg, train_set: CaptionPairs,
             codes = features[torch.randperm(len(features), generator=generator)[: quantizer.num_codes]]
         quantizer.set_codes(lloyd(features, codes, _LLOYD_PASSES, generator=generator))
     model.codebook_started = True
-    logging.info("Started %d codes from %s.", quantizer.num_codes, kind)
+    logger.info("Started %d codes from %s.", quantizer.num_codes, kind)
 
 
 def embed_keywords(model: CodebookCaptioner, keywords: list[str]) -> Tensor:
@@ -164,7 +168,7 @@ def _sample_features(
     num_images = min(len(pairs), -(-wanted // per_image))
     drawn = torch.randperm(len(pairs), generator=generator)[:num_images].tolist()
     found = []
-    for start in tqdm(range(0, num_images, 64), desc="features for the codebook"):
+    for start in progress(range(0, num_images, 64), "features for the codebook", "block"):
         batch = pairs.collater([pairs[i] for i in drawn[start : start + 64]])
         features = model.quantizer.lookup_space(model.image_features(batch)).float().cpu()  # (B, L, D)
         for row in features:

@@ -14,6 +14,8 @@ from lavis_tldr.evaluation.caption_metrics import caption_metrics
 from lavis_tldr.models.generation import DecodingOptions
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary, fill_feature_cache, start_codebook
 
+logger = logging.getLogger(__name__)
+
 RUN_KEYS = ("vocab_size", "num_beams", "max_len", "min_len", "length_penalty")
 _CAPTIONS_AT_ONCE = 2**16
 _COLLAPSED = 0.02  # of K: a perplexity below this share means that a few codes stand for everything
@@ -123,9 +125,9 @@ class CodebookCaptioningTask(BaseTask):
             {row["image"]: row["caption"] for row in rows}, {row["image"]: row["references"] for row in rows}
         )
         metrics.update({f"codebook_{name}": value for name, value in self._val_codebook.items()})
-        logging.info("%s epoch %s: %s", split_name, epoch, metrics)
+        logger.debug("%s epoch %s: %s", split_name, epoch, metrics)
         for row in rows[:4]:
-            logging.info("  %s: %s", row["image"], row["caption"])
+            logger.debug("  %s: %s", row["image"], row["caption"])
         return {"agg_metrics": metrics["cider"], **metrics}
 
     def _log_codebook(self, model) -> dict:
@@ -134,9 +136,9 @@ class CodebookCaptioningTask(BaseTask):
             return {}
         stats = captioner.quantizer.usage_stats()
         mean = {name: round(total / self._num_steps, 4) for name, total in self._sums.items()}
-        logging.info("codebook: perplexity %.0f, %d dead codes; %s", stats["perplexity"], stats["dead_codes"], mean)
+        logger.debug("codebook: perplexity %.0f, %d dead codes; %s", stats["perplexity"], stats["dead_codes"], mean)
         if stats["perplexity"] < _COLLAPSED * captioner.quantizer.num_codes:
-            logging.warning(
+            logger.warning(
                 "The codebook has collapsed: perplexity %.1f of %d codes. Freeze the encoder (model.freeze_vit: True), "
                 "start the codes from data (model.codebook_init: keywords or kmeans) and let them follow averages "
                 "(model.code_decay: 0.99).",

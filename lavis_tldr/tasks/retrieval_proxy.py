@@ -26,6 +26,8 @@ from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.runs.ledger import read_ledger
 
+logger = logging.getLogger(__name__)
+
 RUN_KEYS = (
     "proxy_ledgers",
     "proxy_seeds",
@@ -95,7 +97,7 @@ class RetrievalProxyTask(BaseTask):
                 results.append(trial(pairs, options, seed))
             row = {"set": arm.name, "pairs": len(pairs), "seeds": len(results), **_spread(results)}
             rows.append(row)
-            logging.info("%-40s %s", arm.name, row)
+            logger.info("%-40s %s", arm.name, row)
         _write(rows, folder)
         return rows
 

@@ -182,9 +182,9 @@ def test_bad_image_gives_way_to_the_next_readable_one(tmp_path, caplog):
         first = served(dataset)
         again = served(dataset)
     assert first == again == [(10, "a both"), (30, "c both"), (30, "c both"), (10, "a both")]
-    warnings = [message for message in caplog.messages if "replaced" in message]
+    warnings = [message for message in caplog.messages if "replaces" in message]
     assert len(warnings) == 2  # once an image, not once an epoch
-    assert "b.png" in warnings[0] and "2 such image(s)" in warnings[1]
+    assert "b.png: unreadable image" in warnings[0] and "d.png: unreadable image" in warnings[1]
 
 
 def test_bad_image_can_end_the_run_from_a_worker(tmp_path):

@@ -5,7 +5,7 @@ import json
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from toy_slope import Line, Slope, make_runner
+from toy_slope import GappyLine, Line, Slope, make_runner
 
 
 def worker(rank: int, folder: str) -> None:
@@ -14,7 +14,7 @@ def worker(rank: int, folder: str) -> None:
     runner = make_runner(
         folder,
         model,
-        datasets={"line": {"train": Line(12), "val": Line(5)}},
+        datasets={"line": {"train": GappyLine(12, {0, 3, 4, 9, 11}), "val": Line(5)}},
         scores=[float(rank), float(rank)],  # rank 0's decides
         distributed=True,
         batch_size_train=3,
@@ -45,5 +45,7 @@ def test_two_processes_train_one_model(tmp_path):
     assert [report["best"] for report in reports] == [0.0, 0.0]
     saved = torch.load(tmp_path / "job/checkpoint_last.pth")
     assert saved["model"]["slope.weight"].item() == reports[0]["weight"]
+    told = (tmp_path / "job/unreadable.tsv").read_text().splitlines()
+    assert told == ["key\treason", *(f"line {index}\tbent" for index in (0, 11, 3, 4, 9))]  # in order of text
     lines = (tmp_path / "job/log.txt").read_text().splitlines()
     assert sum(line.startswith('{"train_loss"') or line.startswith('{"train_lr"') for line in lines) == 2

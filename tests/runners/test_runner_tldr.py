@@ -2,11 +2,12 @@
 
 import json
 import logging
+import re
 
 import pytest
 import torch
 from lavis.common.registry import registry
-from toy_slope import Line, MomentumSlope, Slope, make_runner
+from toy_slope import GappyLine, Line, MomentumSlope, Slope, make_runner
 
 from lavis_tldr.runners import RunnerCPU, RunnerTLDR
 
@@ -31,6 +32,33 @@ def test_trains_whole_batches_of_each_epoch_once(tmp_path):
     assert model.seen[:2] != model.seen[2:]
     assert model.slope.weight.item() > 0.1  # towards 2 from 0
     assert model.frozen.weight.item() == 1
+
+
+def test_each_epoch_is_a_line_with_its_figures(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "lavis_tldr"):
+        make_runner(tmp_path, scores=[0.5, 0.25], valid_splits=["val"], test_splits=["test"]).train()
+    told = [record.getMessage() for record in caplog.records if record.name == "lavis_tldr.runners.runner_tldr"]
+    assert [line.split(":")[0] for line in told] == ["epoch 0 (last", "epoch 1 (last", "test", "done in 0"]
+    assert re.fullmatch(r"epoch 1 \(last: 1\): lr \S+, loss \S+; val.*", told[1])
+    assert told[2] == "test: seen 5"
+    assert told[3].endswith(f"best epoch 0: {tmp_path / 'job'}")
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_unreadable_images_are_counted_once_and_listed(tmp_path, caplog, num_workers):
+    datasets = {"line": {"train": GappyLine(12, {1, 5, 6, 7}), "val": GappyLine(5, {2})}}
+    make_runner(
+        tmp_path, datasets=datasets, scores=[0.5, 0.25], valid_splits=["val"], test_splits=[], num_workers=num_workers
+    ).train()
+    path = tmp_path / "job/unreadable.tsv"
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    assert rows == [["key", "reason"], *([f"line {index}", "bent"] for index in (1, 2, 5, 6, 7))]
+    told = [record.getMessage() for record in caplog.records if record.name == "lavis_tldr.datasets.unreadable"]
+    named = [message for message in told if "it is given all the same" in message]
+    assert len(named) == 4  # three of the one set, one of the other
+    assert [message for message in told if message not in named] == [
+        f"5 images can't be read, in 17 samples; all are listed in {path}"
+    ]
 
 
 def test_relative_output_dir_counts_from_the_working_directory(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from lavis.tasks.base_task import BaseTask
 from omegaconf import OmegaConf
 from torch.utils.data import Dataset, default_collate
 
+from lavis_tldr.datasets.unreadable import UnreadableImages
 from lavis_tldr.runners import RunnerCPU
 
 
@@ -21,6 +22,20 @@ class Line(Dataset):
 
     def __getitem__(self, index):
         return {"x": torch.tensor([index / 10]), "index": index}
+
+
+class GappyLine(Line):
+    """Says of the samples of ``bad`` that they can't be read, and gives them all the same."""
+
+    def __init__(self, size, bad):
+        super().__init__(size)
+        self.bad = bad
+        self.unreadable = UnreadableImages(size, "it is given all the same")
+
+    def __getitem__(self, index):
+        if index in self.bad:
+            self.unreadable.meet(index, f"line {index}", "bent")
+        return super().__getitem__(index)
 
 
 class Slope(BaseModel):

@@ -76,7 +76,9 @@ def test_an_image_that_is_gone_has_no_score(reduced, album, blip, lose, tmp_path
     assert {key for key in scores if np.isnan(scores[key])} == {
         key for key in pairs if pairs[key]["image_path"] == gone
     }
-    assert f"{gone} can't be read any more" in caplog.text
+    assert f"{gone}: {gone}; BLIP gives no value for it" in caplog.text  # the reason is the stand-in's
+    told = (tmp_path / "out/unreadable.tsv").read_text().splitlines()
+    assert told == ["key\treason", f"{gone}\t{gone}"]
 
 
 def test_an_image_that_is_gone_can_not_be_clustered(reduced, album, blip, lose, tmp_path):

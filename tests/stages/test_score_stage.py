@@ -15,6 +15,7 @@ from lavis_tldr.stages import score
 def context(tmp_path):
     """As after a resumed run, whose encode stage was done: nobody has made the captioner ready."""
     return SimpleNamespace(
+        root=tmp_path,
         model=tiny_captioner(tmp_path, ["a red kite"]).train(),
         device="cpu",
         parts=SimpleNamespace(vis_processor=lambda image: torch.full((3, 32, 32), float(image.width))),
@@ -35,6 +36,8 @@ def test_every_caption_of_a_readable_image_is_a_pair(context, tmp_path):
     assert pairs.images.shape == (2, 64) and torch.equal(pairs.images[0], pairs.images[1])
     assert pairs.texts.tolist() == [[4.0], [6.0]]
     assert not context.model.training
+    listed = (tmp_path / "unreadable.tsv").read_text().splitlines()
+    assert len(listed) == 2 and listed[1].startswith("gone\tCannot read the image in ")
 
 
 def test_none_that_can_be_read_is_said(context, tmp_path):
