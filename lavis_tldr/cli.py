@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Sequence
 
 from lavis_tldr.commands import GROUPS
+from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.user_errors import PROGRAM, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2 for an error that is the user's to mend)."""
+    wait_asleep()
     args = build_parser().parse_args(argv)
     # LAVIS imports what newer versions of PyTorch deprecate; no user can do anything about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|fairscale)\.")

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
+from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.registration import register
 from lavis_tldr.user_errors import closest, run_command
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Older launchers (torch.distributed.launch) pass this; the rank is read from the environment.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    wait_asleep()
 
     def command() -> None:
         run(args.cfg_path, args.options)
