@@ -122,16 +122,16 @@ def check_cuda() -> Check:
 
 
 def check_hub() -> Check:
-    recipe = f"give local paths in the config; for stock LAVIS models: {OFFLINE_ROUTE}"
+    remedy = f"give local paths in the config; for stock LAVIS models: {OFFLINE_ROUTE}"
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     offline = [name for name in switches if os.environ.get(name, "0") != "0"]
     if offline:
-        return Check("hub", "note", f"{' and '.join(offline)} set: a model hub is not asked", recipe)
+        return Check("hub", "note", f"{' and '.join(offline)} set: a model hub is not asked", remedy)
     indirect = [name for name in ("HF_ENDPOINT", "HTTPS_PROXY", "https_proxy") if os.environ.get(name)]
     if indirect:
-        return Check("hub", "note", f"the way to the hub goes by {indirect[0]}, which was not tried", recipe)
+        return Check("hub", "note", f"the way to the hub goes by {indirect[0]}, which was not tried", remedy)
     if not _hub_answers():
-        return Check("hub", "note", "no model hub can be reached from here", recipe)
+        return Check("hub", "note", "no model hub can be reached from here", remedy)
     return Check("hub", "ok", "a model hub can be reached")
 
 
