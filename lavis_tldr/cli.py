@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from lavis_tldr import log
 from lavis_tldr.commands import GROUPS
 from lavis_tldr.environment.diagnosis import versions
+from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.user_errors import PROGRAM, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2 for an error that is the user's to mend)."""
+    wait_asleep()
     args = build_parser().parse_args(argv)
 
     def command() -> int | None:

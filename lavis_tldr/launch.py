@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.registration import register
 from lavis_tldr.user_errors import run_command
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if argv else 2
+    wait_asleep()
     status = run_command(lambda: prepare(argv[0]))
     if status == 0:
         # Outside run_command: the script's own errors are shown as Python shows them.

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from lavis_tldr import log
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
+from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.registration import register, require_lavis
 from lavis_tldr.user_errors import closest, run_command
 
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     log.add_options(parser)
     args = parser.parse_args(argv)
+    wait_asleep()
 
     def command() -> None:
         with log.to_stderr(getattr(args, "verbosity", None)):

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,11 +26,13 @@ from lavis_tldr.environment.diagnosis import (
     version_of,
     version_tuple,
 )
+from lavis_tldr.environment.interpreter import Interpreter
 
 LAVIS_VERSION = "1.0.2"
 PY312_ROUTE = "three pip commands, written at the top of requirements-py312.txt"
 OFFLINE_ROUTE = "lavis-tldr offline --vocab vocab.txt --dir DIR (prints HF_HOME and the like)"
 HUB = ("huggingface.co", 443)
+_PYTHON = Interpreter()  # one for all checks: what they import takes half a minute, over and over
 NLTK_DATA = ("taggers/averaged_perceptron_tagger_eng", "corpora/stopwords")
 
 
@@ -82,7 +83,7 @@ def check_torch() -> Check:
     versions = f"torch {version_of('torch')}, torchvision {version_of('torchvision')}"
     if version_of("torch") is None or version_of("torchvision") is None:
         return Check("torch", "problem", f"not both installed: {versions}", FULL_INSTALL)
-    # torch fails when it loads, not when it is installed; a process of its own keeps a crash out of this one.
+    # torch fails when it loads, not when it is installed; a process apart keeps a crash out of this one.
     error = _error_of("import torch, torchvision; torchvision.ops.nms")
     if error:
         return Check("torch", "problem", f"{versions} do not go together: {error}", TORCH_REMEDY)
@@ -111,7 +112,7 @@ def check_faiss() -> Check:
 
 
 def check_lavis_import() -> Check:
-    error = _error_of("import lavis", LAVIS_TLDR_NO_REGISTER="1")
+    error = _error_of("import lavis")
     if error:
         return Check("import lavis", "problem", error, "see the problems above; mend those first")
     return Check("import lavis", "ok", "import lavis works")
@@ -130,16 +131,16 @@ def check_cuda() -> Check:
 
 
 def check_hub() -> Check:
-    recipe = f"give local paths in the config; for stock LAVIS models: {OFFLINE_ROUTE}"
+    remedy = f"give local paths in the config; for stock LAVIS models: {OFFLINE_ROUTE}"
     switches = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     offline = [name for name in switches if os.environ.get(name, "0") != "0"]
     if offline:
-        return Check("hub", "note", f"{' and '.join(offline)} set: a model hub is not asked", recipe)
+        return Check("hub", "note", f"{' and '.join(offline)} set: a model hub is not asked", remedy)
     indirect = [name for name in ("HF_ENDPOINT", "HTTPS_PROXY", "https_proxy") if os.environ.get(name)]
     if indirect:
-        return Check("hub", "note", f"the way to the hub goes by {indirect[0]}, which was not tried", recipe)
+        return Check("hub", "note", f"the way to the hub goes by {indirect[0]}, which was not tried", remedy)
     if not _hub_answers():
-        return Check("hub", "note", "no model hub can be reached from here", recipe)
+        return Check("hub", "note", "no model hub can be reached from here", remedy)
     return Check("hub", "ok", "a model hub can be reached")
 
 
@@ -201,10 +202,13 @@ def examine(checks: Sequence[Callable[[], Check]] = CHECKS, *, as_json: bool = F
         Exit status: 0 if nothing is a problem, else 1.
     """
     findings = []
-    for check in checks:
-        findings.append(check())
-        if not as_json:
-            print(describe(findings[-1]), flush=True)
+    try:
+        for check in checks:
+            findings.append(check())
+            if not as_json:
+                print(describe(findings[-1]), flush=True)
+    finally:
+        _PYTHON.close()
     problems = sum(finding.status == "problem" for finding in findings)
     if as_json:
         print(json.dumps({"problems": problems, "checks": [asdict(finding) for finding in findings]}, indent=2))
@@ -219,26 +223,13 @@ def describe(finding: Check) -> str:
     return f"{line}\n          -> {finding.remedy}" if finding.remedy else line
 
 
-def _run(code: str, **environment: str) -> tuple[str, str]:
-    """Run Python code in a process of its own: what it printed, and the last line of its error or ""."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            env={**os.environ, **environment},
-        )
-    except subprocess.TimeoutExpired:
-        return "", "no answer after 180 s"
-    if done.returncode == 0:
-        return done.stdout.strip(), ""
-    lines = done.stderr.strip().splitlines()
-    return "", lines[-1] if lines else f"the interpreter died with exit status {done.returncode}"
+def _run(code: str) -> tuple[str, str]:
+    """Run Python code apart from this process: what it printed, and the last line of its error or ""."""
+    return _PYTHON.run(code)
 
 
-def _error_of(code: str, **environment: str) -> str:
-    return _run(code, **environment)[1]
+def _error_of(code: str) -> str:
+    return _run(code)[1]
 
 
 def _hub_answers(seconds: float = 3.0) -> bool:

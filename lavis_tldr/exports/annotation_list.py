@@ -70,11 +70,25 @@ def write_annotations(path: str | os.PathLike, rows: Iterable[Mapping]) -> int:
     Raises:
         ValueError: If an entry holds NaN or infinity, which JSON has no word for.
     """
+    return write_entries(path, map(entry_text, rows))
+
+
+def entry_text(row: Mapping) -> str:
+    """An entry of an annotation list as one line of ASCII JSON, without the line's end.
+
+    Raises:
+        ValueError: If it holds NaN or infinity, which JSON has no word for.
+    """
+    return json.dumps(dict(row), allow_nan=False)
+
+
+def write_entries(path: str | os.PathLike, entries: Iterable[str]) -> int:
+    """As :func:`write_annotations`, of entries that are text already, as :func:`entry_text` gives it."""
     count = 0
     with open_whole(path) as file:
         file.write(b"[")
-        for row in rows:
-            file.write((",\n" if count else "\n").encode() + json.dumps(dict(row), allow_nan=False).encode("ascii"))
+        for entry in entries:
+            file.write((",\n" if count else "\n").encode() + entry.encode("ascii"))
             count += 1
         file.write(b"\n]\n")
     return count

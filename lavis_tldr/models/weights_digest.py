@@ -8,7 +8,7 @@ from torch import nn
 
 
 def weights_digest(module: nn.Module, settings: dict) -> str:
-    """Digest of all that decides a module's output.
+    """Digest of all that decides a module's output; stages keep it, so its values must stay.
 
     Args:
         module: Its state dict, extra state included, is taken in.

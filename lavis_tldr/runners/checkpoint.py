@@ -31,8 +31,12 @@ def frozen_names(model: nn.Module) -> set[str]:
     return frozen - momentum_names(model)
 
 
-def weights_digest(model: nn.Module, names: set[str]) -> str:
-    """Digest of the named parameters' values and names; empty for no names."""
+def parameters_digest(model: nn.Module, names: set[str]) -> str:
+    """Digest of some parameters, by name and value in single precision; "" for no names.
+
+    Half-precision training may leave frozen weights in another type without a change. What decides a module's output,
+    buffers and types included, has :func:`lavis_tldr.models.weights_digest.weights_digest`.
+    """
     if not names:
         return ""
     digest = hashlib.blake2b(digest_size=16)
@@ -96,7 +100,7 @@ def load_state(model: nn.Module, checkpoint: dict, source: str | Path) -> list[s
         )
     left_out = {name for name in missing if name not in momentum}
     wanted = checkpoint.get("frozen_digest", "")
-    if left_out and wanted and weights_digest(model, left_out) != wanted:
+    if left_out and wanted and parameters_digest(model, left_out) != wanted:
         raise ValueError(
             f"{source} was trained over other frozen weights than this model has "
             f"({_count(left_out, 'frozen')}). "

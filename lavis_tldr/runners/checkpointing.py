@@ -26,7 +26,7 @@ class CheckpointMixin:
         """Note the frozen weights, to know at saving which of them changed all the same (moving averages)."""
         model = self.unwrap_dist_model(self.model)
         self._frozen_at_start = {
-            name: checkpoints.weights_digest(model, {name}) for name in checkpoints.frozen_names(model)
+            name: checkpoints.parameters_digest(model, {name}) for name in checkpoints.frozen_names(model)
         }
 
     def _left_out_names(self, model: torch.nn.Module) -> set[str]:
@@ -36,7 +36,7 @@ class CheckpointMixin:
         return {
             name
             for name in checkpoints.frozen_names(model)
-            if checkpoints.weights_digest(model, {name}) == self._frozen_at_start.get(name)
+            if checkpoints.parameters_digest(model, {name}) == self._frozen_at_start.get(name)
         }
 
     @main_process
@@ -49,7 +49,7 @@ class CheckpointMixin:
             "config": self.config.to_dict(),
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "epoch": cur_epoch,
-            "frozen_digest": checkpoints.weights_digest(model, left_out),
+            "frozen_digest": checkpoints.parameters_digest(model, left_out),
             "best_epoch": self.best_epoch,
             "best_agg_metrics": self.best_agg_metrics,
         }

@@ -1,9 +1,8 @@
 """Build: the reduced set that LAVIS trains on, part by part, from the ledger."""
 
-import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -11,13 +10,14 @@ from typing import TextIO
 import pyarrow as pa
 from lavis.common.dist_utils import is_main_process
 
-from lavis_tldr.exports.annotation_list import annotation_rows, write_annotations
+from lavis_tldr.exports.annotation_list import annotation_rows, entry_text, write_entries
 from lavis_tldr.exports.images import export_images, find_exported
+from lavis_tldr.exports.pairs import location_of
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.collectives import barrier
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.sources import ImageLocation
+from lavis_tldr.runs.stages import PLACE
 from lavis_tldr.stages.context import Context, finish_on_first, share_missing
 
 ANNOTATIONS, KEYS, IMAGES = "annotations.json", "keys.txt", "images"
@@ -40,7 +40,7 @@ def run(context: Context, stage: Stage) -> None:
     counts = {}
     if is_main_process():
         with stage.write(ANNOTATIONS) as path, stage.write(KEYS) as keys, open(keys, "w", encoding="utf-8") as file:
-            written = write_annotations(path, _listed(_all_rows(context, stage), file))
+            written = write_entries(path, _entries(context, stage, file))
         counts = {"read": context.stage("ledger").manifest["counts"]["read"], "written": written}
     finish_on_first(stage, counts, time.monotonic() - started)
 
@@ -56,13 +56,12 @@ def _write_rows(context: Context, stage: Stage, part_name: str) -> None:
     if context.config.images == "export":
         files = _export(kept, stage.folder / IMAGES, part_name)
     with write_whole(_rows_path(stage, part_name)) as path, open(path, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in annotation_rows(kept, files))
+        file.writelines(entry_text(row) + "\n" for row in annotation_rows(kept, files))
 
 
 def _export(kept: pa.Table, images: Path, part_name: str) -> dict[str, str]:
     """Write a part's images into a folder of their own; the path below ``images`` of each, by image key."""
-    columns = ("image_key", "image_path", "image_offset", "image_size")
-    places = ((key, ImageLocation(*place)) for key, *place in zip(*(kept[c].to_pylist() for c in columns), strict=True))
+    places = ((row["image_key"], location_of(row)) for row in kept.select(["image_key", *PLACE]).to_pylist())
     exported = export_images(places, images / part_name)
     # The copy of an image that the source has lost is as good.
     files = exported.files | {key: find_exported(images / part_name, key) for key in exported.errors}
@@ -84,17 +83,13 @@ def _remove_others(folder: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def _all_rows(context: Context, stage: Stage) -> Iterator[dict]:
+def _entries(context: Context, stage: Stage, keys: TextIO) -> Iterator[str]:
+    """The annotation entries of all parts as they were written, each part's keys written to a file on the way."""
     for name in context.part_names:
-        with open(_rows_path(stage, name), encoding="utf-8") as file:
-            yield from map(json.loads, file)
-
-
-def _listed(rows: Iterable[dict], keys: TextIO) -> Iterator[dict]:
-    """The rows, each key written to a file on the way."""
-    for row in rows:
-        keys.write(row["key"] + "\n")
-        yield row
+        (kept,) = iter_ledger(context.stage("ledger").part_path(name), ["key"], only_kept=True)
+        keys.writelines(f"{key}\n" for key in kept["key"].to_pylist())
+        with open(_rows_path(stage, name), encoding="ascii") as file:
+            yield from (line.rstrip("\n") for line in file)
 
 
 def forget_images(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lavis_tldr.environment import doctor
 from lavis_tldr.environment.doctor import Check
+from lavis_tldr.environment.interpreter import Interpreter
 
 
 @pytest.fixture
@@ -196,6 +197,19 @@ def test_report_and_exit_status(capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["problems"] == 1
     assert [check["status"] for check in report["checks"]] == ["ok", "note", "problem"]
+
+
+def test_one_interpreter_serves_the_checks(monkeypatch):
+    """A new one goes on after the check that killed it."""
+    started, start = [], Interpreter._start
+    monkeypatch.setattr(Interpreter, "_start", lambda self: started.append(1) or start(self))
+    codes = ["import fractions", "import sys; print('fractions' in sys.modules)", "import os; os.abort()", "print(2)"]
+    found = []
+    checks = [lambda code=code: found.append(doctor._run(code)) or Check("c", "ok", "fine") for code in codes]
+    assert doctor.examine(checks) == 0
+    assert found == [("", ""), ("True", ""), ("", "the interpreter died with exit status -6"), ("2", "")]
+    assert len(started) == 2
+    assert doctor._PYTHON._process is None
 
 
 def test_errors_in_the_other_process_are_reported():

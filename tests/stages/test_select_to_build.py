@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_selection import naive_outcome
@@ -204,3 +205,36 @@ def test_every_selection_equals_the_naive_one(rows, config, group_rows):
         assert (row["alignment_refined"] == 0.5) == row["kept"]
         for name in ("distance", "prototype_distance"):
             assert row[name] == usable[key][name] if key in usable else math.isnan(row[name])
+
+
+ODD_KEYS = ['a "b"', "c\\n", "d\u2028e", "f\rg", "\x7f", "é 🎈", "plain"]  # in the order of the ledger
+
+
+def test_annotations_and_keys_byte_for_byte_and_from_the_rows_of_a_job_cut_short(tmp_path):
+    """Annotations as `json` writes them, an entry a line; what an earlier job wrote of a part is taken as it is."""
+    record = {"cluster": 0, "error": "", "alignment": 0.5, "distance": 0.0, "prototype_distance": 0.0, "gradient": 0.0}
+    rows = [record | {"key": key, "part": i // 3, "code": 0, "words": 1} for i, key in enumerate(ODD_KEYS)]
+    context = context_of(tmp_path, {"selection": "random", "keep_ratio": 1.0})
+    write_records(context, rows)
+    run_stages(context, "select")
+    write_refined(context)
+    run_stages(context, "ledger")
+    with patch("lavis_tldr.stages.build.write_entries", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        run_stages(context, "build")
+    build = context.set_root / "build"
+    written = [path.read_text() for path in sorted((build / "scratch").glob("*.jsonl"))]
+    entries = [json.loads(line) for text in written for line in text.splitlines()]
+    assert [entry["key"] for entry in entries] == ODD_KEYS
+    assert entries[0] == {
+        "image": f"{ODD_KEYS[0]}.jpg",
+        **{"key": ODD_KEYS[0], "caption": ODD_KEYS[0], "caption_original": "two", "caption_generated": ODD_KEYS[0]},
+        **{"tar": "00000.tar", "offset": 0, "size": 1},
+    }
+
+    entries[-1]["caption"] = "of the earlier job: é"
+    (build / "scratch/00002.jsonl").write_text(json.dumps(entries[-1]) + "\n")
+    (build / "scratch/00000.jsonl").unlink()
+    run_stages(context, "build")
+    expected = "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
+    assert (build / "annotations.json").read_bytes() == expected.encode("ascii")
+    assert (build / "keys.txt").read_bytes() == "".join(key + "\n" for key in ODD_KEYS).encode()
