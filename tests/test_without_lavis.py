@@ -21,7 +21,8 @@ def test_a_finished_run_is_of_use_without_lavis_and_torch(tmp_path):
         f"sys.argv = ['without_lavis.py', {str(tmp_path)!r}]\n"
         f"runpy.run_path({str(TESTS / 'helpers/without_lavis.py')!r}, run_name='__main__')"
     )
-    path = os.pathsep.join(map(str, (TESTS / "exports", TESTS / "report", Path(lavis_tldr.__file__).parents[1])))
+    folders = [TESTS / "helpers", TESTS / "exports", TESTS / "report", Path(lavis_tldr.__file__).parents[1]]
+    path = os.pathsep.join(map(str, folders))
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path},

@@ -36,6 +36,7 @@ def ledger_row(key: str, location: ImageLocation, **fields) -> dict:
     }
     row |= {"caption": f"{key} both", "caption_from": "original_generated", **BLANK, **dict.fromkeys(NUMBERS, 0.25)}
     row |= {"image_path": location.path, "image_offset": location.offset, "image_size": location.size}
+    # What img2dataset tells of an image is null in sources that do not have it.
     return {name: (row | fields).get(name) for name in SCHEMA.names}
 
 

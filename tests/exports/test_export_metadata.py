@@ -25,12 +25,12 @@ EXPECTED = [
 
 
 def tell(run, told):
-    """Give the run's ledger columns of metadata, null where nothing is told of a key."""
+    """Fill the ledger's columns of metadata, null where nothing is told of a key."""
     for path in (run / "best/ledger").glob("*.parquet"):
         table = pq.read_table(path)
         for name, kind in METADATA.items():
             values = [told.get(key, {}).get(name) for key in table["key"].to_pylist()]
-            table = table.append_column(name, pa.array(values, kind))
+            table = table.set_column(table.column_names.index(name), name, pa.array(values, kind))
         pq.write_table(table, path)
     return run
 

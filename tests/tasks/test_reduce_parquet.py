@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lavis_tldr.repair import repair
 from omegaconf import OmegaConf
 from reductions import ledger_rows, reduce_set
 
+from lavis_tldr.api import open_run
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder
 from lavis_tldr.sources import build_source, decode_image
 
@@ -62,7 +62,7 @@ def test_kept_images_are_written_out_and_a_lost_table_is_repaired(tables, config
     images = images_by_key(tables.source)
     rows = json.loads((build / "annotations.json").read_text())
     assert rows and all((build / "images" / row["image"]).read_bytes() == images[row["key"]] for row in rows)
-    assert repair(tmp_path / "out", dry_run=True)["lost"] == 0
+    assert open_run(tmp_path / "out").repair(dry_run=True)["lost"] == 0
 
 
 def test_samples_of_a_lost_table_are_replaced(tables, configure, tmp_path):
@@ -71,7 +71,7 @@ def test_samples_of_a_lost_table_are_replaced(tables, configure, tmp_path):
     part = kept[0]["part"]
     lost = {row["key"] for row in kept if row["part"] == part}
     (tables.folder / f"{part}.parquet").unlink()
-    counts = repair(tmp_path / "out")
+    counts = open_run(tmp_path / "out").repair()
     assert (counts["checked"], counts["lost"]) == (len(kept), len(lost))
     after = {row["key"] for row in ledger_rows(tmp_path / "out/reduced").values() if row["kept"]}
     assert not after & lost and len(after) == len(kept) - counts["without_stand_in"]
