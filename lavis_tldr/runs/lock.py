@@ -16,8 +16,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lavis_tldr.files import create_whole
-
 HOLDER = "running.json"
 LOCK = "running.lock"
 
@@ -67,8 +65,14 @@ def _take_over(holder: Path) -> None:
     if found and found[0] != socket.gethostname():
         raise ValueError(f"{_refusal(holder)} If it no longer runs there, delete {holder}.")
     holder.unlink(missing_ok=True)  # of a job that is dead, or cut short by a crash
-    if not create_whole(holder, json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n"):
-        raise ValueError(_refusal(holder))
+    own = json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n"
+    try:
+        with open(
+            holder, "x", encoding="utf-8"
+        ) as file:  # cut short by a kill it names nobody, and leaves nothing else
+            file.write(own)
+    except FileExistsError:
+        raise ValueError(_refusal(holder)) from None
 
 
 def _refusal(holder: Path) -> str:

@@ -7,6 +7,7 @@ same bytes, and one of them (rank 0) finishes the stage when all parts are there
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from lavis_tldr.runs.manifest import changes, digest_of, normalise, package_vers
 
 MANIFEST = "manifest.json"
 _NOTE_SUFFIX = ".note.json"
+_RESTARTING = TEMPORARY_PREFIX + "restarting"  # the manifest while the stage is deleted
 _OUTPUT = ("bytes", "digest")
 
 
@@ -195,14 +197,26 @@ class Stage:
         return digest_of({"config": manifest["config"], "inputs": manifest["inputs"], "outputs": outputs})
 
     def restart(self) -> None:
-        """Delete the stage's files, so that ``open`` starts anew. No other process may be at work on it."""
-        # The manifest goes first: cut short here, `open` refuses the rest rather than take it for its own.
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                if path.is_file() or path.is_symlink():
-                    path.unlink(missing_ok=True)
+        """Delete the stage's files, so that ``open`` starts anew. No other process may be at work on it.
+
+        Cut short, it is ended by ``end_restart``.
+        """
+        if not self.folder.is_dir():
+            return
+        # The manifest goes first, so that nobody takes the rest for whole; what it becomes says why there is none.
+        marker = self.folder / _RESTARTING
+        if (self.folder / MANIFEST).is_file():
+            os.replace(self.folder / MANIFEST, marker)
+        for path in self.folder.iterdir():
+            if path != marker and (path.is_file() or path.is_symlink()):
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.scratch, ignore_errors=True)
+        marker.unlink(missing_ok=True)
+
+    def end_restart(self) -> None:
+        """Delete what a ``restart`` that was cut short has left; nothing where there was none. As alone as that."""
+        if (self.folder / _RESTARTING).is_file() and not (self.folder / MANIFEST).is_file():
+            self.restart()
 
     def _files(self) -> list[Path]:
         """The stage's whole files, in order of name; not the manifest."""

@@ -10,7 +10,7 @@ from lavis.common.dist_utils import is_main_process
 from lavis_tldr.models.collectives import barrier, from_rank_zero
 from lavis_tldr.runs.lock import clear_dead_lock, run_lock
 from lavis_tldr.runs.repairs import REPAIR_PLAN
-from lavis_tldr.runs.stages import SHARED_STAGES, dependents
+from lavis_tldr.runs.stages import OWN_STAGES, SHARED_STAGES, dependents
 from lavis_tldr.stages import build, repair
 from lavis_tldr.stages.context import Context, stage_module
 from lavis_tldr.stages.summary import closing_summary
@@ -42,6 +42,9 @@ def run_stages(context: Context, names: Sequence[str]) -> dict:
     """
     if is_main_process():
         clear_dead_lock(context.root)  # if its shared stages are done, no job takes that lock any more
+        for name in set(names).intersection(OWN_STAGES):  # a shared one may be another job's at this moment
+            context.closed_stage(name).end_restart()
+    barrier()
     for name in names:
         if name == "repair" and not repair.load_plan(context):
             continue

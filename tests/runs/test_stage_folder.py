@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,27 @@ def test_a_broken_manifest_is_told(tmp_path):
         stage.open()
     stage.restart()
     stage.open()
+
+
+def test_a_restart_that_was_cut_short_is_ended(tmp_path, monkeypatch):
+    stage = opened(tmp_path)
+    write_part(stage, "00000", "zero")
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "unlink", killed)
+        stage.restart()
+    assert not (stage.folder / "manifest.json").exists()
+    assert list(stage.folder.glob("*.parquet"))
+    with pytest.raises(ValueError, match="holds files but no manifest"):
+        stage.open()
+    stage.end_restart()
+    assert list(stage.folder.iterdir()) == []
+    stage.open()
+    stage.end_restart()  # nothing to end: what is open stays
+    assert (stage.folder / "manifest.json").is_file()
 
 
 def test_restart_forgets_the_stage_and_only_it(tmp_path):
