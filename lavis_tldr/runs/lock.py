@@ -67,9 +67,7 @@ def _take_over(holder: Path) -> None:
     holder.unlink(missing_ok=True)  # of a job that is dead, or cut short by a crash
     own = json.dumps({"host": socket.gethostname(), "process": os.getpid()}) + "\n"
     try:
-        with open(
-            holder, "x", encoding="utf-8"
-        ) as file:  # cut short by a kill it names nobody, and leaves nothing else
+        with open(holder, "x", encoding="utf-8") as file:  # cut short by a kill, it names nobody
             file.write(own)
     except FileExistsError:
         raise ValueError(_refusal(holder)) from None

@@ -11,6 +11,7 @@ from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
+from lavis_tldr.sources.record import METADATA
 from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
@@ -97,7 +98,7 @@ def _write_part(context: Context, name: str, keys: list[str], codes: np.ndarray,
     columns = {column: keys for column in ("key", "image_key", "caption_original", "image_path")}
     columns |= {column: [0] * len(keys) for column in ("image_offset", "image_size")}
     columns |= {"codes": list_column(codes, usable), "feature": list_column(features, usable)}
-    columns["error"] = [""] * len(keys)
+    columns |= {"error": [""] * len(keys), **dict.fromkeys(METADATA, [None] * len(keys))}
     encoded = pa.table(
         {column: columns[column] for column in STAGES["encode"].column_names}, schema=STAGES["encode"].schema
     )

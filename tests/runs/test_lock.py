@@ -3,6 +3,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,8 +112,12 @@ def test_a_forked_process_that_outlives_the_job_keeps_nothing(tmp_path, job):
     assert other.stdout.readline() == "forked\n"
     other.kill()
     other.wait()
-    with run_lock(tmp_path):
-        assert json.loads((tmp_path / HOLDER).read_text())["process"] == os.getpid()
+    for _ in range(100):  # on a busy machine the fork may not have let go yet
+        with suppress(ValueError), run_lock(tmp_path):
+            assert json.loads((tmp_path / HOLDER).read_text())["process"] == os.getpid()
+            return
+        time.sleep(0.1)
+    pytest.fail("the fork has kept the lock")
 
 
 def test_a_job_elsewhere_may_still_run(tmp_path):

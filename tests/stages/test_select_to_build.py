@@ -19,6 +19,7 @@ from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.ledger import check_ledger, read_ledger
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
+from lavis_tldr.sources.record import METADATA
 from lavis_tldr.stages import groups
 from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
@@ -79,6 +80,7 @@ def write_records(context, rows):
             "image_size": [1] * len(mine),
             "codes": list_column(codes, usable),
             "feature": list_column(FEATURES[[row["code"] for row in good]].reshape(-1, 2 * WIDTH), usable),
+            **dict.fromkeys(METADATA, [None] * len(mine)),
         }
         encoded[part.name] = with_code_statistics(pa.table(columns, schema=STAGES["encode"].schema), codes, NUM_CODES)
         keys = pa.array([row["key"] for row in good], pa.string())

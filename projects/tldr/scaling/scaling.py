@@ -32,6 +32,7 @@ from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import Part
+from lavis_tldr.sources.record import METADATA
 from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
@@ -162,6 +163,7 @@ def draw(context: Context, num_samples: int, part_size: int) -> None:
                 "codes": list_column(codes[~failed], ~failed),
                 # Read by the contrastive scorer alone, which does not run here.
                 "feature": list_column(np.zeros((n - failed.sum(), 0), np.float16), ~failed),
+                **dict.fromkeys(METADATA, pa.nulls(n)),
             },
             schema=STAGES["encode"].schema,
         )
