@@ -83,7 +83,8 @@ def train_proxy(image_features: Tensor, text_features: Tensor, options: ProxyOpt
     """
     if len(image_features) < options.batch_size:
         raise ValueError(
-            f"{len(image_features)} pairs don't fill a batch of {options.batch_size}; lower run.proxy_batch_size."
+            f"{len(image_features)} pairs don't fill a batch of {options.batch_size}: lower batch_size (an ablation's "
+            "proxy.batch_size), or train on more pairs."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -63,5 +63,5 @@ def test_proxy_leaves_the_global_generator_alone():
 
 def test_too_few_pairs_say_what_to_lower():
     images, texts = planted(10)
-    with pytest.raises(ValueError, match="proxy_batch_size"):
+    with pytest.raises(ValueError, match="don.t fill a batch of .*lower batch_size"):
         train_proxy(images, texts, QUICK, seed=0)

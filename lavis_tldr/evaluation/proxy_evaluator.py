@@ -35,7 +35,7 @@ class TextFeatures:
         return torch.stack([self._known[caption] for caption in captions])
 
 
-class ProxyTrial:
+class ProxyEvaluator:
     """Trains the proxy on one set after another and scores it on the same pairs; features are computed once.
 
     Args:
