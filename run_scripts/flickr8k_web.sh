@@ -37,5 +37,5 @@ without captioner2_finetune_cpu nocode2_finetune model.pretrained=runs/flickr8k_
 
 train captioner_dev dev
 without captioner_dev nocode_dev model.finetuned=runs/flickr8k_web/nocode2_finetune/checkpoint_best.pth
-lavis-tldr train --cfg-path $configs/proxy.yaml
+lavis-tldr ablate --cfg-path $configs/proxy.yaml
 python $configs/collect_results.py

@@ -8,15 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lavis_tldr.ablation.configs import fill_in
+from lavis_tldr.ablation.plan import Plan, Result, Trial, check_arm_names
 from lavis_tldr.ablation.proxy import ProxyScorer
 from lavis_tldr.ablation.reductions import LoadedOnce, ledger_digest, reduce_set
-from lavis_tldr.ablation.report import write_report
-from lavis_tldr.ablation.results import Result
+from lavis_tldr.ablation.report import summarize, write_report
 from lavis_tldr.ablation.settings import Ablation, load_ablation
-from lavis_tldr.ablation.steps import read_metric
-from lavis_tldr.ablation.summary import summarize
-from lavis_tldr.ablation.trials import Plan, Trial, check_arm_names
+from lavis_tldr.ablation.steps import fill_in, read_metric
 from lavis_tldr.log import to_file
 from lavis_tldr.report.wording import duration
 from lavis_tldr.user_errors import is_user_error
@@ -157,7 +154,7 @@ class _Runner:
             self._loaded.forget()  # a captioner may be another now
         runner = reduce_set(trial.config, self._loaded, restart=trial.arm.name in self._restart)
         if plan.ablation.proxy:
-            return self._scorer(plan.ablation)(trial.recipe, runner, trial.seed)
+            return self._scorer(plan.ablation)(trial.folder, runner, trial.seed)
         return self._evaluated(plan, trial), runner.result["counts"]["kept"]
 
     def _scorer(self, ablation: Ablation) -> ProxyScorer:

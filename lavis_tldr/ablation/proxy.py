@@ -10,10 +10,17 @@ from torch import Tensor
 from lavis_tldr.ablation.settings import ProxySettings
 from lavis_tldr.datasets.caption_pairs import read_items
 from lavis_tldr.datasets.image_features import encoder_fingerprint
-from lavis_tldr.evaluation.proxy_trial import PLACE, ProxyTrial, TextFeatures, feature_cache, image_features, kept_pairs
+from lavis_tldr.evaluation.proxy_evaluator import (
+    ProxyEvaluator,
+    TextFeatures,
+    feature_cache,
+    image_features,
+    kept_pairs,
+)
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.manifest import digest_of
+from lavis_tldr.runs.stages import PLACE
 
 _KEPT = ("kept", "image_key", "caption", "caption_from", "caption_original", "caption_generated")
 
@@ -39,27 +46,27 @@ class ProxyScorer:
         self._images_of = ""
         self._texts: TextFeatures | None = None
 
-    def __call__(self, recipe: Path, runner, seed: int) -> tuple[dict[str, float], int]:
-        """Metrics (`retrieval_recall`), and the number of pairs trained on.
+    def __call__(self, reduced_set: Path, runner, seed: int) -> tuple[dict[str, float], int]:
+        """Metrics (`retrieval_metrics`), and the number of pairs trained on.
 
         Args:
-            recipe: Folder of the reduction.
+            reduced_set: Its folder.
             runner: That made it, or found it done.
             seed: Of the proxy.
         """
-        trial = ProxyTrial(self._image_features(recipe, runner), self._text_features(runner), self._val)
-        tables = iter_ledger(recipe, _KEPT, only_kept=True)
+        evaluate = ProxyEvaluator(self._image_features(reduced_set, runner), self._text_features(runner), self._val)
+        tables = iter_ledger(reduced_set, _KEPT, only_kept=True)
         pairs = [pair for table in tables for pair in kept_pairs(table)]
-        return trial(pairs, self.settings.options, seed), len(pairs)
+        return evaluate(pairs, self.settings.options, seed), len(pairs)
 
-    def _image_features(self, recipe: Path, runner) -> dict[str, Tensor]:
+    def _image_features(self, reduced_set: Path, runner) -> dict[str, Tensor]:
         source = OmegaConf.to_container(runner.config.config.datasets.tldr_source, resolve=True)
         model = runner.model
         made_of = digest_of({"encoder": encoder_fingerprint(model), "source": source})
         if made_of != self._images_of:
             self._images = image_features(
                 model.to(runner.config.run_cfg.device).eval(),
-                iter_ledger(recipe, ["image_key", "error", *PLACE]),
+                iter_ledger(reduced_set, ["image_key", "error", *PLACE]),
                 self._val,
                 vis_processor=runner.datasets["tldr_source"]["train"].vis_processor,
                 cached=feature_cache(self.settings.feature_cache, model),

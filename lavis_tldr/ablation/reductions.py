@@ -1,4 +1,4 @@
-"""Reductions one after the other in one process, model and data loaded once."""
+"""An arm's reduction with one seed: its config, running it with model and data loaded once, and what it has made."""
 
 from __future__ import annotations
 
@@ -6,12 +6,49 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from lavis_tldr.ablation.settings import Ablation, Arm
+from lavis_tldr.ablation.steps import override
 from lavis_tldr.files import file_digest
 from lavis_tldr.runs.manifest import digest_of
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, used_stages, variants_of
 from lavis_tldr.stages.reduce_config import ReduceConfig
-from lavis_tldr.train import build_parts, run_config
+from lavis_tldr.train import build_parts, load_user_config, run_config
+
+# Where a reduction lies does not change what is kept.
+_NOT_DECIDING = ("name", "output_dir")
+
+
+def set_name(ablation: Ablation, arm: Arm, seed: int) -> str:
+    """Name of the reduced set in its run folder, which several ablations may share."""
+    return f"{ablation.name}-{arm.slug}-seed{seed}"
+
+
+def reduction_config(ablation: Ablation, arm: Arm, seed: int) -> DictConfig:
+    """The config of one reduction.
+
+    Images stay where they are and every image is captioned once, for all arms, unless the ablation says otherwise.
+
+    Raises:
+        ValueError: If the base is no reduction's config.
+    """
+    config = load_user_config(arm.base)
+    for overrides in ({"run.images": "in_place", "run.caption_all": True}, *arm.overrides):
+        override(config, overrides, {"arm": arm.slug, "seed": seed})
+    if config.run.get("task") != "tldr_reduce":
+        raise ValueError(
+            f"arm {arm.name!r}: its base {arm.base} has run.task {config.run.get('task')}; an arm is a reduction, "
+            "tldr_reduce."
+        )
+    override(config, {"run.seed": seed, "run.name": set_name(ablation, arm, seed)}, {})
+    return config
+
+
+def deciding(config: DictConfig) -> dict:
+    """What a reduction's config says of its outcome, as plain values; variables of the environment stay names."""
+    content = OmegaConf.to_container(config, resolve=False)
+    content["run"] = {key: value for key, value in content["run"].items() if key not in _NOT_DECIDING}
+    return content
 
 
 class LoadedOnce:

@@ -20,7 +20,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
+from lavis_tldr.evaluation.retrieval_proxy import METRICS, ProxyOptions
 from lavis_tldr.train import load_yaml
 from lavis_tldr.user_errors import closest
 
@@ -40,7 +40,6 @@ _KEYS = (
     "output_dir",
 )
 _SECTIONS = ("run", "model", "datasets")
-PROXY_METRICS = ("mean_recall", *(f"{way}_r{k}" for way in ("tr", "ir") for k in (1, 5, 10)))
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def load_ablation(path: str | Path) -> Ablation:
     )
     _check_arms(arms, where)
     proxy, evaluate, metrics = _evaluation(content, where)
-    known = PROXY_METRICS if proxy else tuple(metrics)
+    known = METRICS if proxy else tuple(metrics)
     report = tuple(content.get("report") or (("mean_recall", "tr_r1", "ir_r1") if proxy else known))
     for name in report:
         if name not in known:
@@ -209,7 +208,7 @@ def _evaluation(content: dict, where: str) -> tuple[ProxySettings | None, tuple[
         raise ValueError(f"{where} needs either proxy or evaluate (with metrics): what arms are scored by.")
     if content.get("proxy"):
         if content.get("metrics"):
-            raise ValueError(f"{where}: metrics belong to evaluate; the proxy's are {', '.join(PROXY_METRICS)}.")
+            raise ValueError(f"{where}: metrics belong to evaluate; the proxy's are {', '.join(METRICS)}.")
         return _proxy(_mapping(content["proxy"], f"{where}: proxy"), f"{where}: proxy"), (), {}
     metrics = {}
     for name, spec in _mapping(content.get("metrics") or {}, f"{where}: metrics").items():

@@ -1,4 +1,4 @@
-"""LAVIS runs around the reductions: each once, however often the ablation is started."""
+"""LAVIS runs around the reductions: their configs, and each run once, however often the ablation is started."""
 
 from __future__ import annotations
 
@@ -7,13 +7,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from lavis_tldr.ablation.configs import step_config
 from lavis_tldr.ablation.settings import Metric, Step
 from lavis_tldr.files import write_whole
 from lavis_tldr.runs.manifest import digest_of, normalise
-from lavis_tldr.train import run_config
+from lavis_tldr.train import load_user_config, run_config
+
+
+def step_config(step: Step, places: Mapping[str, Any]) -> DictConfig:
+    """The config of a run, its options set; ``places`` fills in {build} and the like."""
+    config = load_user_config(fill_in(step.cfg_path, places))
+    override(config, step.options, places)
+    return config
+
+
+def override(config: DictConfig, overrides: Mapping[str, Any], places: Mapping[str, Any]) -> None:
+    """Set keys, dotted or nested, in place."""
+    for key, value in overrides.items():
+        OmegaConf.update(config, str(key), fill_in(value, places), merge=True)
+
+
+def fill_in(value: Any, places: Mapping[str, Any]) -> Any:
+    """Put ``places`` for {build} and the like in all texts of a value; other braces stay, as of tar patterns."""
+    if isinstance(value, Mapping):
+        return {key: fill_in(inner, places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [fill_in(inner, places) for inner in value]
+    if isinstance(value, str):
+        for name, filling in places.items():
+            value = value.replace("{" + name + "}", str(filling))
+    return value
 
 
 class StepsDone:

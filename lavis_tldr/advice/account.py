@@ -1,13 +1,18 @@
-"""The advice put down: in words, as a table, as a plot."""
+"""The advice put down: in words, with what it rests on, as a table, as a plot."""
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from lavis_tldr.advice.pool import Pool
 from lavis_tldr.advice.recommendation import WHOLE
+from lavis_tldr.advice.trainings import TrainingOptions, Trainings
 from lavis_tldr.files import write_whole
+from lavis_tldr.report.plots import draw_curve, new_figure, save_png, tick_at
+from lavis_tldr.report.spread import with_error
+from lavis_tldr.report.tables import markdown_table, write_csv
 from lavis_tldr.report.wording import count, number, share
 
 # Heading -> the share of a row that stands below it.
@@ -23,8 +28,7 @@ def table_lines(advice: dict) -> list[str]:
     """The trade-off as a Markdown table, without what nothing is known of."""
     rows = [_cells(row) for row in (advice["whole"], *advice["ratios"])]
     headings = [heading for heading in rows[0] if any(row[heading] for row in rows)]
-    lines = [headings, ["---"] * len(headings), *([row[heading] for heading in headings] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    return markdown_table(headings, ([row[heading] for heading in headings] for row in rows))
 
 
 def _cells(row: dict) -> dict[str, str]:
@@ -32,7 +36,7 @@ def _cells(row: dict) -> dict[str, str]:
     return {
         "keep ratio": "whole set" if row["ratio"] is None else f"{row['ratio']:g}",
         "pairs": count(row["pairs"]),
-        "mean recall": f"{row['mean_recall']:.2f}{_error(row['recall_error'], '.2f')}",
+        "mean recall": with_error(f"{row['mean_recall']:.2f}", row["recall_error"]),
         "quality": "" if row["quality"] is None else _gives(row),
         "clusters": count(row["clusters"]),
         "effective": f"{row['effective_clusters']:.1f}",
@@ -43,11 +47,7 @@ def _cells(row: dict) -> dict[str, str]:
 
 def _gives(row: dict) -> str:
     error = row["quality_error"]
-    return share(row["quality"]) + ("" if error is None else _error(100 * error, ".1f"))
-
-
-def _error(error: float | None, format: str) -> str:
-    return "" if error is None else f" ± {error:{format}}"
+    return with_error(share(row["quality"]), None if error is None else 100 * error, ".1f")
 
 
 def words(advice: dict) -> list[str]:
@@ -86,6 +86,53 @@ def _doubts(advice: dict) -> list[str]:
     return [f"{text} More seeds alone would hardly tell: more pairs to score on would (--held-out, --validate-on)."]
 
 
+def notes(
+    pool: Pool, trainings: Trainings, options: TrainingOptions, exhausted: Sequence[float], *, is_apart: bool
+) -> list[str]:
+    """What an advice rests on: sentences, each to stand for itself.
+
+    Args:
+        pool: Drawn pairs.
+        trainings: What came of them.
+        options: How they were made.
+        exhausted: Ratios left out, which keep no more than smaller ones.
+        is_apart: Whether they were scored on a validation set apart.
+    """
+    told = [_scored_on_apart(trainings) if is_apart else _scored_on_pool(pool, trainings, options)]
+    if options.trusted_share < 1 and not is_apart:
+        told.append(
+            "The scores that choose what is scored on may choose what is kept as well: small ratios then look better "
+            "than they are."
+        )
+    told.append("Among more pairs to score on the right one is harder to find, and sets differ more.")
+    told += [
+        f"Every training is {count(trainings.num_steps)} steps of a small retrieval model over frozen features, "
+        f"{options.epochs:g} passes over the whole set; a longer training asks for more pairs.",
+        "Original captions: what refining adds is not in the curve.",
+        f"Near duplicates: of one cluster, cosine of their centred features {options.twin_threshold:g} or more.",
+    ]
+    told += _left_out(exhausted, "keep no more than a smaller one: near duplicates and what is filtered are never kept")
+    return told + _left_out(trainings.too_small, f"keep fewer drawn pairs than a batch of {options.batch_size} takes")
+
+
+def _scored_on_apart(trainings: Trainings) -> str:
+    return f"Scored on the {count(trainings.num_held_out)} captions of the set given by --validate-on."
+
+
+def _scored_on_pool(pool: Pool, trainings: Trainings, options: TrainingOptions) -> str:
+    best = options.trusted_share
+    where = f"the {best:.0%} with the best alignment" if best < 1 else "all, right or wrong"
+    same = f"images nearly the same (cosine {options.twin_threshold:g})"
+    return (
+        f"Scored on {count(trainings.num_held_out)} pairs held out of {count(len(pool))} drawn ones, others for every "
+        f"seed, from {where}; nothing trains on them, nor on {same}."
+    )
+
+
+def _left_out(ratios: Sequence[float], why: str) -> list[str]:
+    return [f"Left out: {', '.join(f'{ratio:g}' for ratio in ratios)}, which {why}."] if ratios else []
+
+
 def write_account(advice: dict, folder: Path) -> list[Path]:
     """Write ``advice.md``, ``advice.csv``, ``advice.json`` and ``advice.png``; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,27 +140,20 @@ def write_account(advice: dict, folder: Path) -> list[Path]:
     paths = {name: folder / f"advice.{name}" for name in ("md", "csv", "json", "png")}
     with write_whole(paths["md"]) as path:
         path.write_text("\n".join([*table_lines(advice), "", *words(advice)]) + "\n", encoding="utf-8")
-    with write_whole(paths["csv"]) as path, open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(paths["csv"], rows)
     with write_whole(paths["json"]) as path:
         path.write_text(json.dumps(advice, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    with write_whole(paths["png"]) as path:
-        _plot(advice, path)
+    _plot(advice, paths["png"])
     return list(paths.values())
 
 
 def _plot(advice: dict, path: Path) -> None:
     """Recall by ratio with error bars, above what the ratios cover."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    figure = new_figure(7, 7)
     recall, cover = figure.subplots(2, 1, sharex=True)
     rows, whole, told = advice["ratios"], advice["whole"], advice["recommendation"]
     ratios = [row["ratio"] for row in rows]
-    errors = [row["recall_error"] or 0 for row in rows]
-    recall.errorbar(ratios, [row["mean_recall"] for row in rows], errors, marker="o", capsize=3, label="kept")
+    draw_curve(recall, ratios, [row["mean_recall"] for row in rows], [row["recall_error"] for row in rows], "kept")
     recall.axhline(whole["mean_recall"], color="black", linestyle="--", label="whole set")
     if whole["recall_error"]:
         ends = [whole["mean_recall"] + sign * whole["recall_error"] for sign in (-1, 1)]
@@ -128,9 +168,8 @@ def _plot(advice: dict, path: Path) -> None:
             cover.plot(ratios, values, marker=".", label=heading)
     cover.plot(ratios, [row["clusters"] / whole["clusters"] for row in rows], marker=".", label="clusters")
     cover.set_xscale("log")
-    cover.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
-    cover.set_xticks([], minor=True)
+    tick_at(cover, ratios)
     cover.set_xlabel("keep ratio")
     cover.set_ylabel("share")
     cover.legend()
-    figure.savefig(path, dpi=120)
+    save_png(figure, path)

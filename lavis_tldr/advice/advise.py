@@ -6,17 +6,18 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from lavis_tldr.advice.account import notes
+from lavis_tldr.advice.coverage import coverage_by_ratio
 from lavis_tldr.advice.finished import FinishedSet
-from lavis_tldr.advice.notes import notes
 from lavis_tldr.advice.pool import draw_pool, encoded_pairs
-from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend, standard_error
+from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend
 from lavis_tldr.advice.selections import check_kept, rule_of, stand_all
-from lavis_tldr.advice.statistics import statistics
-from lavis_tldr.advice.trials import TrialOptions, Trials, run_trials
-from lavis_tldr.evaluation.proxy_trial import TextFeatures
+from lavis_tldr.advice.trainings import TrainingOptions, Trainings, run_trainings
+from lavis_tldr.evaluation.proxy_evaluator import TextFeatures
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.selection import Standings
+from lavis_tldr.report.spread import Spread
 
 RATIOS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75)
 
@@ -28,80 +29,78 @@ def advise(
     target: float = 1.0,
     against: str = WHOLE,
     ratios: Sequence[float] = RATIOS,
-    options: TrialOptions | None = None,
+    options: TrainingOptions | None = None,
     sample: int = 50_000,
     validate_on: Path | None = None,
     text_weights: str = "",
     device: str = "cpu",
 ) -> dict:
-    """Say which keep ratio of a finished recipe to take.
+    """Say which keep ratio of a finished set to take.
 
     Args:
-        run: The run folder, or the recipe's in it.
-        name: The recipe, where the run has several.
+        run: The run folder, or the reduced set's folder in it.
+        name: The reduced set, where the run has several.
         target: Share of the reference's quality asked for.
         against: The reference: the ``whole`` set, or the ``best`` of all that were tried.
-        ratios: To try, besides the recipe's own.
+        ratios: To try, besides the set's own.
         options: Of the trainings.
         sample: Pairs drawn from the pool for the trainings at most.
         validate_on: Run folder that has encoded pairs known to fit, by the same captioner; None holds out pairs of
             the pool.
-        text_weights: A BERT sentence encoder; "" takes the one that the recipe's config names.
+        text_weights: A BERT sentence encoder; "" takes the one that the set's config names.
         device: Where the sentence encoder runs.
 
     Returns:
-        - ``run``, ``recipe``, ``selection`` (config of the stage select)
-        - ``whole`` and ``ratios``: facts of the whole set and of each ratio: ``ratio``; the `statistics`;
+        - ``run``, ``set`` (its name), ``selection`` (config of the stage select)
+        - ``whole`` and ``ratios``: facts of the whole set and of each ratio: ``ratio``; those of `coverage_by_ratio`;
           ``mean_recall``, ``quality`` and their standard errors ``recall_error``, ``quality_error``
         - ``recommendation``: `Recommendation.facts`
         - ``trainings``: ``num_steps``, ``num_seeds``, ``num_pairs``, ``num_held_out``
         - ``notes``: what the advice rests on, in words
 
     Raises:
-        ValueError: If the recipe is not finished, another version made it, there is no sentence encoder, there are too
+        ValueError: If the set is not finished, another version made it, there is no sentence encoder, there are too
             few pairs, or a setting is out of range.
     """
-    options = options or TrialOptions()
+    options = options or TrainingOptions()
     _check(target, ratios, options, sample)
-    recipe = FinishedSet(run, name)
-    weights = text_weights or recipe.sentence_weights()
+    finished = FinishedSet(run, name)
+    weights = text_weights or finished.sentence_weights()
     if not weights:
         raise ValueError(
-            "the trainings embed captions with a sentence encoder, and the recipe's config names none "
+            "the trainings embed captions with a sentence encoder, and the set's config names none "
             "(run.similarity_weights): give a BERT's folder or hub name by --text-weights."
         )
-    rule = rule_of(recipe)
-    standings = stand_all(recipe, rule)
-    check_kept(recipe, standings)
-    validation = None if validate_on is None else encoded_pairs(validate_on, recipe.model_digest)
-    tried, exhausted = _tried(standings, [*ratios, recipe.selection["keep_ratio"]])
-    pool = draw_pool(recipe, sample, options.seed)
+    rule = rule_of(finished)
+    standings = stand_all(finished, rule)
+    check_kept(finished, standings)
+    validation = None if validate_on is None else encoded_pairs(validate_on, finished.model_digest)
+    tried, exhausted = _tried(standings, [*ratios, finished.selection["keep_ratio"]])
+    pool = draw_pool(finished, sample, options.seed)
     texts = TextFeatures(SentenceEncoder(weights).to(device))
-    trials = run_trials(pool, rule, tried, texts, options, validation)
-    found = recommend(trials.recalls, trials.whole, target=target, against=against, overlap=trials.overlap)
-    arms = [None, *trials.recalls]
-    covered = statistics(recipe, standings, arms, options.twin_threshold)
-    rows = [
-        {"ratio": ratio, **facts, **_results(ratio, trials, found)} for ratio, facts in zip(arms, covered, strict=True)
-    ]
+    trainings = run_trainings(pool, rule, tried, texts, options, validation)
+    found = recommend(trainings.recalls, trainings.whole, target=target, against=against, overlap=trainings.overlap)
+    arms = [None, *trainings.recalls]
+    covered = zip(arms, coverage_by_ratio(finished, standings, arms, options.twin_threshold), strict=True)
+    rows = [{"ratio": ratio, **facts, **_results(ratio, trainings, found)} for ratio, facts in covered]
     return {
         "run": str(run),
-        "recipe": recipe.folder.name,
-        "selection": recipe.selection,
+        "set": finished.folder.name,
+        "selection": finished.selection,
         "whole": rows[0],
         "ratios": rows[1:],
         "recommendation": found.facts(),
         "trainings": {
-            "num_steps": trials.num_steps,
+            "num_steps": trainings.num_steps,
             "num_seeds": options.num_seeds,
             "num_pairs": len(pool),
-            "num_held_out": trials.num_held_out,
+            "num_held_out": trainings.num_held_out,
         },
-        "notes": notes(pool, trials, options, exhausted, is_apart=validation is not None),
+        "notes": notes(pool, trainings, options, exhausted, is_apart=validation is not None),
     }
 
 
-def _check(target: float, ratios: Sequence[float], options: TrialOptions, sample: int) -> None:
+def _check(target: float, ratios: Sequence[float], options: TrainingOptions, sample: int) -> None:
     if not 0 < target < math.inf:
         raise ValueError(f"--target is {target}; it must be above 0, such as 0.95 for 95% of what the whole set gives.")
     for ratio in ratios:
@@ -125,12 +124,13 @@ def _tried(standings: Standings, ratios: Sequence[float]) -> tuple[list[float], 
     return tried, exhausted
 
 
-def _results(ratio: float | None, trials: Trials, found: Recommendation) -> dict:
-    recalls = trials.whole if ratio is None else trials.recalls[ratio]
+def _results(ratio: float | None, trainings: Trainings, found: Recommendation) -> dict:
+    recalls = trainings.whole if ratio is None else trainings.recalls[ratio]
     quality = None if ratio is None else found.qualities[ratio]
+    recall = Spread.of(recalls)
     return {
-        "mean_recall": sum(recalls) / len(recalls),
-        "recall_error": standard_error(recalls, trials.overlap),
+        "mean_recall": recall.mean,
+        "recall_error": recall.standard_error(trainings.overlap),
         "quality": None if quality is None else quality.mean,
         "quality_error": None if quality is None else quality.error,
     }

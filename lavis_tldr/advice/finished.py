@@ -1,4 +1,4 @@
-"""A finished recipe as the advisor reads it: its ledger beside what was encoded, part by part."""
+"""A finished set as the advisor reads it: its ledger beside what was encoded, part by part."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lavis_tldr.runs.stage_folder import Stage
 
 
 class FinishedSet:
-    """A recipe whose ledger is finished.
+    """A reduced set whose ledger is finished.
 
     Args:
-        run: The run folder, or the recipe's in it.
-        name: The recipe, where the run has several.
+        run: The run folder, or the set's folder in it.
+        name: The set, where the run has several.
 
     Attributes:
-        folder: The recipe's.
+        folder: The set's.
         part_names: Of the ledger, in order.
         selection: Config of the stage select.
         clusters: Folder of the stage cluster.
@@ -37,7 +37,7 @@ class FinishedSet:
         aligned_from: Alignment from which a caption counts as fitting; None where nothing says so.
 
     Raises:
-        ValueError: If there is no such recipe, or it is not finished.
+        ValueError: If there is no such set, or it is not finished.
     """
 
     def __init__(self, run: Path | str, name: str | None = None):
@@ -70,7 +70,7 @@ class FinishedSet:
         return self._encode / f"{part_name}.parquet"
 
     def sentence_weights(self) -> str:
-        """The sentence encoder that the recipe's config names; "" where it names none."""
+        """The sentence encoder that the set's config names; "" where it names none."""
         path = self.folder / CONFIG
         settings = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return settings.get("run", {}).get("similarity_weights") or ""

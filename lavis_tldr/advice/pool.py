@@ -1,4 +1,4 @@
-"""A drawn sample of a finished recipe's pool: features, captions and standing of each pair, small enough for memory.
+"""A drawn sample of a finished set's pool: features, captions and standing of each pair, small enough for memory.
 
 Shapes: n drawn samples, D and W feature widths.
 """
@@ -40,17 +40,17 @@ class Pool:
         return len(self.captions)
 
 
-def draw_pool(recipe: FinishedSet, size: int, seed: int) -> Pool:
+def draw_pool(finished: FinishedSet, size: int, seed: int) -> Pool:
     """At most ``size`` pairs of the pool, drawn by their keys."""
-    keys_by_part = (recipe.samples(name, ["key"])["key"].to_pylist() for name in recipe.part_names)
+    keys_by_part = (finished.samples(name, ["key"])["key"].to_pylist() for name in finished.part_names)
     part, row, keys = draw_rows(keys_by_part, size, seed=seed)
     tables, features = [], []
     for number in np.unique(part):
-        name = recipe.part_names[number]
+        name = finished.part_names[number]
         columns = [*COLUMNS, "image_key", "caption_original", "alignment"]
-        drawn = recipe.samples(name, columns).take(row[part == number])
+        drawn = finished.samples(name, columns).take(row[part == number])
         tables.append(drawn)
-        features.append(recipe.features(name, drawn["key"]))
+        features.append(finished.features(name, drawn["key"]))
     table = pa.concat_tables(tables).append_column("row", pa.array(np.arange(len(keys)))).sort_by("key")
     order = table["row"].to_numpy()
     return Pool(

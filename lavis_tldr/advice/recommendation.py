@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
+
+from lavis_tldr.report.spread import Spread
 
 WHOLE, BEST = "whole", "best"
 
@@ -87,9 +89,8 @@ def recommend(
         whole: That of the whole set, (S,).
         target: Share of the reference's quality, above 0.
         against: The reference: the ``whole`` set, or the ``best`` of all that were tried.
-        overlap: Held-out pairs over pairs trained on, where every seed holds out others of one pool: as the training
-            sets overlap, seeds are no independent trials (Nadeau and Bengio, Machine Learning 52, 2003: the variance
-            of the mean is the seeds' variance times 1/S plus this). 0 for a validation set apart.
+        overlap: Held-out pairs over pairs trained on, where every seed holds out others of one pool, as
+            `Spread.standard_error` takes it. 0 for a validation set apart.
 
     Raises:
         ValueError: If there are no ratios, numbers of seeds differ, or a setting is out of range; if the reference
@@ -123,13 +124,9 @@ def recommend(
     )
 
 
-def standard_error(values: np.ndarray, overlap: float = 0.0) -> float | None:
-    """Of the mean of (S,) values; None for a single one. ``overlap`` is that of ``recommend``."""
-    return None if len(values) < 2 else float(np.std(values, ddof=1)) * sqrt(1 / len(values) + overlap)
-
-
 def _quality(values: np.ndarray, overlap: float) -> Quality:
-    return Quality(float(values.mean()), standard_error(values, overlap))
+    spread = Spread.of(values)
+    return Quality(spread.mean, spread.standard_error(overlap))
 
 
 def _seeds_needed(quality: Quality, target: float, num_seeds: int, overlap: float) -> int | None:

@@ -10,18 +10,18 @@ def add_commands(commands) -> None:
     parser = commands.add_parser(
         "advise",
         help="recommend a keep ratio for a quality target",
-        description="Say how much of a set to keep: what each ratio of a finished recipe would keep is trained on in "
+        description="Say how much of a set to keep: what each ratio of a finished set would keep is trained on in "
         "small, several times, and compared with the whole set.",
     )
-    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one recipe's folder in it")
-    parser.add_argument("--name", metavar="NAME", help="the recipe (run.name), where the run has several")
+    parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one reduced set's folder in it")
+    parser.add_argument("--name", metavar="NAME", help="the reduced set (run.name), where the run has several")
     parser.add_argument(
         "--target", type=float, default=1.0, metavar="SHARE", help="quality asked for: 1 is as good as the reference"
     )
     parser.add_argument(
         "--against", choices=("whole", "best"), default="whole", help="the reference: the whole set, or the best ratio"
     )
-    parser.add_argument("--ratios", type=float, nargs="+", metavar="RATIO", help="to try, besides the recipe's own")
+    parser.add_argument("--ratios", type=float, nargs="+", metavar="RATIO", help="to try, besides the set's own")
     parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each ratio (default: 5)")
     parser.add_argument("--epochs", type=float, metavar="E", help="passes over the whole set (default: 10)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="pairs a step (default: 128)")
@@ -50,7 +50,7 @@ def _advise(args: argparse.Namespace) -> None:
 
     from lavis_tldr.advice.account import table_lines, words, write_account
     from lavis_tldr.advice.advise import advise
-    from lavis_tldr.advice.trials import TrialOptions
+    from lavis_tldr.advice.trainings import TrainingOptions
 
     given = {
         "num_seeds": args.seeds,
@@ -71,7 +71,7 @@ def _advise(args: argparse.Namespace) -> None:
         name=args.name,
         target=args.target,
         against=args.against,
-        options=TrialOptions(**_stated(given)),
+        options=TrainingOptions(**_stated(given)),
         device=device,
         **_stated(more),
     )

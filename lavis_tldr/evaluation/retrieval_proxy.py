@@ -6,8 +6,9 @@ arXiv:2103.00020, fig. 3) and scored by recall. Every training set gets the same
 Shapes: N pairs, I images, T captions, D and W feature widths.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -83,7 +84,8 @@ def train_proxy(image_features: Tensor, text_features: Tensor, options: ProxyOpt
     """
     if len(image_features) < options.batch_size:
         raise ValueError(
-            f"{len(image_features)} pairs don't fill a batch of {options.batch_size}; lower run.proxy_batch_size."
+            f"{len(image_features)} pairs don't fill a batch of {options.batch_size}: lower batch_size (an ablation's "
+            "proxy.batch_size), or train on more pairs."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -104,16 +106,28 @@ def _texts_of(text_features: Tensor, rows: Tensor, generator: torch.Generator) -
     return text_features[rows, torch.randint(text_features.shape[1], (len(rows),), generator=generator)]
 
 
-def retrieval_recall(similarity: np.ndarray, image_of: Sequence[int]) -> dict[str, float]:
-    """Recall at 1, 5 and 10 in percent, both ways.
+def recall_at(ranks: np.ndarray, k: int) -> float:
+    """Share of the queries whose own is among the first k, in percent; ranks count from 0."""
+    return 100 * float((ranks < k).mean())
+
+
+_WAYS = ("tr", "ir")  # image to text, text to image
+_RECALLS = ("r1", "r5", "r10")
+# What is told of the ranks of a way's queries, (n,), from 0.
+MEASURES: dict[str, Callable[[np.ndarray], float]] = {name: partial(recall_at, k=int(name[1:])) for name in _RECALLS}
+METRICS = ("mean_recall", *(f"{way}_{name}" for way in _WAYS for name in MEASURES))
+
+
+def retrieval_metrics(similarity: np.ndarray, image_of: Sequence[int]) -> dict[str, float]:
+    """`METRICS` of a retrieval, both ways.
 
     Args:
         similarity: Of images and captions, (I, T).
         image_of: Row of each caption's image, (T,).
 
     Returns:
-        ``tr_r1`` ... (image to text: one of the image's captions is among the first k), ``ir_r1`` ... (text to image)
-        and ``mean_recall``, the mean of the six. An equally similar other counts as ahead.
+        By name: `MEASURES` as ``tr_r1`` ... (image to text, by the image's best-placed caption) and ``ir_r1`` ... (text
+        to image), and ``mean_recall``, the mean of the six recalls. An equally similar other counts as ahead.
     """
     image_of = np.asarray(image_of)
     own = similarity[image_of, np.arange(len(image_of))]  # (T,)
@@ -122,6 +136,7 @@ def retrieval_recall(similarity: np.ndarray, image_of: Sequence[int]) -> dict[st
     for caption, image in enumerate(image_of):  # an image counts by its best-placed caption
         others = similarity[image][image_of != image]
         best[image] = min(best[image], float((others >= own[caption]).sum()))
-    ranks = {"tr": best, "ir": ahead_of_caption}
-    found = {f"{way}_r{k}": 100 * float((rank < k).mean()) for way, rank in ranks.items() for k in (1, 5, 10)}
-    return {**found, "mean_recall": float(np.mean(list(found.values())))}
+    ranks = dict(zip(_WAYS, (best, ahead_of_caption), strict=True))
+    found = {f"{way}_{name}": measure(ranks[way]) for way in _WAYS for name, measure in MEASURES.items()}
+    recalls = [found[f"{way}_{name}"] for way in _WAYS for name in _RECALLS]
+    return {**found, "mean_recall": float(np.mean(recalls))}

@@ -3,7 +3,6 @@
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, ScoreTask
 from lavis_tldr.tasks.repair import RepairTask
-from lavis_tldr.tasks.retrieval_proxy import RetrievalProxyTask
 
 __all__ = [
     "CodebookCaptioningTask",
@@ -11,6 +10,5 @@ __all__ = [
     "ReduceTask",
     "RefineTask",
     "RepairTask",
-    "RetrievalProxyTask",
     "ScoreTask",
 ]

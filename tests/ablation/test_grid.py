@@ -3,13 +3,15 @@
 import json
 
 import pytest
+import reductions
+import yaml
 from toy_evaluation import KEY, write_evaluation
 from toy_lavis import write_toy_run
 
 from lavis_tldr.ablation import grid as grid_module
 from lavis_tldr.ablation.settings import Metric
 from lavis_tldr.ablation.steps import read_metric
-from lavis_tldr.evaluation import proxy_trial
+from lavis_tldr.evaluation import proxy_evaluator
 from lavis_tldr.runs.ledger import read_ledger
 
 USABLE = 43  # of the drawn pool's 48 pairs
@@ -280,18 +282,69 @@ def test_runs_around_a_reduction_are_run_once(grid, tmp_path):
 
 
 def test_a_drawn_caption_is_one_of_two(grid, monkeypatch):
-    shapes, train = [], proxy_trial.train_proxy
+    shapes, train = [], proxy_evaluator.train_proxy
 
     def record(images, texts, *rest):
         shapes.append(tuple(texts.shape[:-1]))
         return train(images, texts, *rest)
 
-    monkeypatch.setattr(proxy_trial, "train_proxy", record)
+    monkeypatch.setattr(proxy_evaluator, "train_proxy", record)
     arms = {"drawn": {"run.recipe": "drawn"}, "joined": {"run.recipe": "original_generated"}}
     grid.write(arms=arms, reference={}, seeds=1, overrides={})
     assert grid.run()
     assert (grid.root / "caption/manifest.json").is_file()  # every image is captioned once, for both
     assert shapes == [(22, 2), (22,)]
+
+
+def test_what_the_arms_train_on(grid, monkeypatch):
+    """The whole set, a drawn share of it, and one selection with its original and its refined captions."""
+    calls, evaluate = [], proxy_evaluator.ProxyEvaluator.__call__
+
+    def record(self, pairs, options, seed):
+        calls.append(dict(pairs))
+        return evaluate(self, pairs, options, seed)
+
+    monkeypatch.setattr(proxy_evaluator.ProxyEvaluator, "__call__", record)
+    arms = {
+        "random": {"run.selection": "random"},
+        "original": {},
+        "refined": {"run.recipe": "original_generated", "run.joiner": " / "},
+    }
+    grid.write(arms=arms, overrides={})
+    assert grid.run()
+    for seed in (0, 1):
+        whole, random, original, refined = calls[seed::2]
+        assert len(whole) == USABLE
+        assert len(random) == len(original) == 22  # half of 43, rounded up
+        assert random.items() < whole.items() and original.items() < whole.items()
+        assert refined.keys() == original.keys()
+        ledger = read_ledger(
+            grid.root / f"tiny-refined-seed{seed}", ["image_key", "caption_original", "caption_generated"]
+        )
+        said = {row["image_key"]: (row["caption_original"], row["caption_generated"]) for row in ledger.to_pylist()}
+        assert {key: captions for key, (captions,) in original.items()} == {key: said[key][0] for key in original}
+        assert {key: captions for key, (captions,) in refined.items()} == {
+            key: " / ".join(filter(None, said[key])) for key in refined
+        }
+        assert any(captions != original[key] for key, captions in refined.items())
+    # Whole, random, original, refined: each with seed 0, then 1. Another seed draws other samples.
+    assert calls[0] == calls[1] and calls[2].keys() != calls[3].keys()
+
+
+def test_arms_may_lie_beside_sets_that_are_finished(grid):
+    """The stages that both share are made once, whatever becomes of images and captions, and the set stays as it is."""
+    config = yaml.safe_load(grid.base.read_text())
+    config["run"] |= {"name": "finished", "images": "export", "recipe": "original_generated"}
+    finished = grid.base.with_name("finished.yaml")
+    finished.write_text(yaml.safe_dump(config))
+    reductions.reduce_set(finished)
+    before = {
+        path: path.read_bytes() for path in grid.root.rglob("*") if path.is_file() and path.parent.name != "caption"
+    }
+    grid.write(base=str(finished), arms={"original": {"run.recipe": "original"}, "refined": {}}, seeds=1, overrides={})
+    assert grid.run()
+    assert {path: path.read_bytes() for path in before} == before
+    assert kept(grid, "original-seed0") == kept(grid, "refined-seed0")
 
 
 def test_arms_of_one_file_name_are_refused(grid):

@@ -1,15 +1,20 @@
 """The ablations of the repository: every arm of each is a reduction that could start."""
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
-from lavis_tldr.ablation.settings import load_ablation
-from lavis_tldr.ablation.trials import Plan
+from lavis_tldr.ablation.plan import Plan, Result
+from lavis_tldr.ablation.report import summarize, write_report
+from lavis_tldr.ablation.settings import PROXY_METRICS, load_ablation
 from lavis_tldr.stages.reduce_config import ReduceConfig
+from lavis_tldr.train import load_user_config
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "projects/tldr/ablations").glob("*.yaml"))
+FLICKR8K_WEB = ROOT / "projects/tldr/flickr8k_web"
+CONFIGS = [*sorted((ROOT / "projects/tldr/ablations").glob("*.yaml")), FLICKR8K_WEB / "proxy.yaml"]
 
 
 def test_there_is_one_for_each_table_of_the_paper():
@@ -31,3 +36,61 @@ def test_every_arm_is_a_reduction(path, monkeypatch):
     made = [(str(trial.config.model.finetuned), vars(settings[trial.arm.name])) for trial in trials if not trial.seed]
     told = [str((captioner, {**keys, "name": ""})) for captioner, keys in made]
     assert len(set(told)) == len(told)
+
+
+def test_the_sets_of_real_photos_are_compared_with_the_whole_pool_and_a_random_quarter(monkeypatch):
+    """In the run folder that they lie in, so that nothing is encoded again."""
+    monkeypatch.chdir(ROOT)
+    ablation = load_ablation(FLICKR8K_WEB / "proxy.yaml")
+    assert (len(ablation.seeds), ablation.proxy.options.num_steps) == (5, 600)
+    trials = [trial for trial in Plan(ablation).trials if trial.seed == 0]
+    assert {trial.config.run.output_dir for trial in trials} == {"runs/flickr8k_web/reduction"}
+
+    def deciding(run, **changes):
+        settings = vars(ReduceConfig.from_run(run)) | {"name": "", "seed": 0, "images": "", "caption_all": True}
+        return settings | changes
+
+    paper, best = (load_user_config(FLICKR8K_WEB / name).run for name in ("reduce_paper.yaml", "reduce.yaml"))
+    assert [(trial.arm.name, deciding(trial.config.run)) for trial in trials] == [
+        ("whole pool", deciding(paper, selection="random", keep_ratio=1.0, recipe="original")),
+        ("random quarter", deciding(paper, selection="random", recipe="original")),
+        ("paper, original captions", deciding(paper, recipe="original")),
+        ("paper, refined captions", deciding(paper)),
+        ("recommended", deciding(best)),
+    ]
+
+
+def test_what_the_comparison_writes_is_collected(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ablation = load_ablation(FLICKR8K_WEB / "proxy.yaml")
+    metrics = dict.fromkeys(PROXY_METRICS, 25.0)
+    found = {arm.name: {seed: Result({}, metrics, 1790) for seed in ablation.seeds} for arm in ablation.arms}
+    runs, results = tmp_path / "flickr8k_web", tmp_path / "results"
+    folder = runs / ablation.output_dir.relative_to("runs/flickr8k_web")
+    folder.mkdir(parents=True)
+    write_report(ablation, summarize(ablation, found), folder)
+    for name in ("paper", "best"):
+        (runs / "reduction" / name / "build").mkdir(parents=True)
+        (runs / "reduction" / name / "build/annotations.json").write_text("[]")
+        (runs / "reduction" / name / "summary.json").write_text(json.dumps({"set": name}))
+    captioners = [
+        f"{kind}{stage}" for kind in ("captioner", "nocode") for stage in ("1_pretrain", "2_pretrain", "2_finetune")
+    ]
+    for name in ("dev", "nocode_dev", *captioners):
+        (runs / name / "result").mkdir(parents=True)
+        (runs / name / "log.txt").write_text('{\n  "run": {}\n}\n{"val_cider": 0.5}\n')
+        (runs / name / "result/val_epoch0.json").write_text("[]")
+    spec = importlib.util.spec_from_file_location("collect_results", FLICKR8K_WEB / "collect_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "RESULTS", results)
+    monkeypatch.setattr("sys.argv", ["collect_results.py", "--runs", str(runs)])
+    module.main()
+    written = {path.name for path in results.iterdir()}
+    committed = {path.name for path in (FLICKR8K_WEB / "results").iterdir()}
+    assert written == committed | {"proxy_seeds.csv"}
+    assert "| recommended | 1,790 | 25.00 ± 0.00 |" in (results / "proxy.md").read_text()
+    assert json.loads((results / "metrics.json").read_text())["reduction"] == {
+        "paper": {"set": "paper"},
+        "best": {"set": "best"},
+    }

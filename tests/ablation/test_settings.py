@@ -4,8 +4,9 @@ import pytest
 import yaml
 from reductions import write_config
 
-from lavis_tldr.ablation.configs import deciding, fill_in, override, reduction_config, step_config
+from lavis_tldr.ablation.reductions import deciding, reduction_config
 from lavis_tldr.ablation.settings import Step, load_ablation
+from lavis_tldr.ablation.steps import fill_in, override, step_config
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 
 PROXY = {"val": {"format": "lavis_json", "annotations": "dev.json"}, "similarity_weights": "bert"}
@@ -124,7 +125,7 @@ def test_what_is_wrong_is_told(write, content, told):
 
 
 def test_an_unknown_key_of_a_reduction_is_refused_before_any_arm_runs(write):
-    from lavis_tldr.ablation.trials import Plan
+    from lavis_tldr.ablation.plan import Plan
 
     ablation = load_ablation(write(arms={"a": {"run.keep_ration": 0.5}}))
     with pytest.raises(ValueError, match=r"table9, arm 'a': .*keep_ration \(did you mean 'keep_ratio'"):
@@ -132,8 +133,8 @@ def test_an_unknown_key_of_a_reduction_is_refused_before_any_arm_runs(write):
 
 
 def test_a_base_that_is_no_reduction_is_refused(write):
-    found = load_ablation(write(overrides={"run.task": "tldr_proxy"}))
-    with pytest.raises(ValueError, match="has run.task tldr_proxy; an arm is a reduction"):
+    found = load_ablation(write(overrides={"run.task": "tldr_score"}))
+    with pytest.raises(ValueError, match="has run.task tldr_score; an arm is a reduction"):
         reduction_config(found, found.arms[0], 0)
 
 

@@ -7,9 +7,9 @@ from planted import NUM_CLUSTERS, draw_pairs, write_bert, write_encode, write_ru
 
 from lavis_tldr import cli
 from lavis_tldr.advice.advise import advise
-from lavis_tldr.advice.trials import TrialOptions
+from lavis_tldr.advice.trainings import TrainingOptions
 
-QUICK = TrialOptions(num_seeds=3, epochs=10, num_held_out=90, batch_size=32, learning_rate=1e-2)
+QUICK = TrainingOptions(num_seeds=3, epochs=10, num_held_out=90, batch_size=32, learning_rate=1e-2)
 RATIOS = (0.1, 0.25, 0.4, 0.7, 1.0)
 
 
@@ -70,7 +70,7 @@ def test_files_and_json(run, tmp_path, capsys):
     assert cli.main([*command, "--held-out", "90", "--out", str(tmp_path / "out"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert json.loads((tmp_path / "out/advice.json").read_text()) == printed
-    assert [row["ratio"] for row in printed["ratios"]] == [0.1, 0.25, 0.4]  # the recipe's own as well
+    assert [row["ratio"] for row in printed["ratios"]] == [0.1, 0.25, 0.4]  # the set's own as well
     table = (tmp_path / "out/advice.md").read_text().splitlines()
     assert table[0].startswith("| keep ratio | pairs | mean recall |")
     assert table[2].startswith("| whole set | 1,000 |") and table[4].startswith("| 0.25 | 250 |")
@@ -118,7 +118,7 @@ class TestRefusals:
 
     def test_no_ratio_fills_a_batch(self, run):
         with pytest.raises(ValueError, match="a batch of 128"):
-            advise(run, ratios=[0.01], options=TrialOptions(num_held_out=1000), sample=500)
+            advise(run, ratios=[0.01], options=TrainingOptions(num_held_out=1000), sample=500)
 
     def test_a_ledger_of_an_older_version(self, bert, tmp_path):
         run = write_run(tmp_path, draw_pairs(60, 0.5), bert)
@@ -145,9 +145,9 @@ class TestRefusals:
             ({"target": float("nan")}, "--target"),
             ({"ratios": [25]}, "write 0.25"),
             ({"sample": 0}, "--sample"),
-            ({"options": TrialOptions(trusted_share=0)}, "--trusted"),
-            ({"options": TrialOptions(num_seeds=0)}, "--seeds"),
-            ({"options": TrialOptions(epochs=0)}, "--epochs"),
+            ({"options": TrainingOptions(trusted_share=0)}, "--trusted"),
+            ({"options": TrainingOptions(num_seeds=0)}, "--seeds"),
+            ({"options": TrainingOptions(epochs=0)}, "--epochs"),
         ],
     )
     def test_settings(self, run, settings, message):

@@ -3,9 +3,9 @@
 import pytest
 from reductions import ledger_rows
 
+from lavis_tldr.advice.coverage import coverage_by_ratio
 from lavis_tldr.advice.finished import FinishedSet
 from lavis_tldr.advice.selections import check_kept, rule_of, stand_all
-from lavis_tldr.advice.statistics import statistics
 
 RECIPES = {
     "uniform": {},
@@ -27,6 +27,6 @@ def test_its_own_ratio_keeps_what_select_has_kept(reduced, tmp_path, monkeypatch
     rows = ledger_rows(tmp_path / "out/reduced")
     flags = standings.kept(0.4)
     assert {key for key, kept in zip(keys, flags, strict=True) if kept} == {key for key in rows if rows[key]["kept"]}
-    whole, own = statistics(finished, standings, [None, 0.4], 0.97)
+    whole, own = coverage_by_ratio(finished, standings, [None, 0.4], 0.97)
     assert whole["pairs"] == 43 and own["pairs"] == flags.sum() > 10
     assert whole["clusters"] == 3 and own["codes_seen"] <= whole["codes_seen"] <= 1

@@ -17,8 +17,8 @@ def main() -> None:
     args = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     reduction = args.runs / "reduction"
-    for recipe, name in (("paper", "annotations_paper.json"), ("best", "annotations.json")):
-        shutil.copyfile(reduction / recipe / "build" / "annotations.json", RESULTS / name)
+    for reduced_set, name in (("paper", "annotations_paper.json"), ("best", "annotations.json")):
+        shutil.copyfile(reduction / reduced_set / "build" / "annotations.json", RESULTS / name)
     captions = read_captions(args.runs / "dev")
     (RESULTS / "dev_captions.json").write_text(json.dumps(captions, indent=1) + "\n")
     metrics = {
@@ -38,12 +38,10 @@ def main() -> None:
                 "nocode2_finetune",
             )
         },
-        "reduction": {
-            recipe: json.loads((reduction / recipe / "summary.json").read_text()) for recipe in ("paper", "best")
-        },
+        "reduction": {name: json.loads((reduction / name / "summary.json").read_text()) for name in ("paper", "best")},
     }
     (RESULTS / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
-    for name in ("proxy.csv", "proxy.md"):
+    for name in ("proxy.csv", "proxy.md", "proxy_seeds.csv"):  # of lavis-tldr ablate
         shutil.copyfile(args.runs / "proxy" / name, RESULTS / name)
 
 

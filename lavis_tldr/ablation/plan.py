@@ -1,22 +1,91 @@
-"""What an ablation has to do: a trial for each arm and seed, with what is there already."""
+"""What an ablation has to do: a trial for each arm and seed, with the results that are there already, on disk."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lavis_tldr.ablation.configs import deciding, reduction_config, step_config
-from lavis_tldr.ablation.reductions import captioner_digest, ledger_digest, set_folder, shared_stages
-from lavis_tldr.ablation.results import Result, ResultFolder
+from lavis_tldr.ablation.reductions import (
+    captioner_digest,
+    deciding,
+    ledger_digest,
+    reduction_config,
+    set_folder,
+    shared_stages,
+)
 from lavis_tldr.ablation.settings import Ablation, Arm, Step
-from lavis_tldr.ablation.steps import StepsDone
+from lavis_tldr.ablation.steps import StepsDone, step_config
+from lavis_tldr.files import write_whole
 from lavis_tldr.registration import register
+from lavis_tldr.runs.manifest import changes, digest_of, normalise
 from lavis_tldr.train import check_names
 from lavis_tldr.user_errors import closest
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one arm and seed.
+
+    Attributes:
+        made_from: Config and settings that decide it.
+        metrics: By name; empty where it failed.
+        pairs: How many the reduced set has.
+        ledger: Digest of its ledger.
+        seconds: That reducing and scoring took.
+        error: Why it failed, or "".
+    """
+
+    made_from: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    pairs: int = 0
+    ledger: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+    def changes_to(self, made_from: dict) -> list[str]:
+        """A line for each setting that has changed since; none where nothing has."""
+        return changes(self.made_from, normalise(made_from))
+
+
+class ResultFolder:
+    """``<folder>/<arm>-seed<seed>.json``, each written whole."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def path(self, slug: str, seed: int) -> Path:
+        return self.folder / f"{slug}-seed{seed}.json"
+
+    def load(self, slug: str, seed: int) -> Result | None:
+        """The result, or None where there is none yet.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        path = self.path(slug, seed)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content.pop("digest")
+            return Result(**content)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} holds no result ({error}): delete it, and it is made anew.") from error
+
+    def save(self, slug: str, seed: int, result: Result) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = normalise(vars(result))
+        content["digest"] = digest_of(content["made_from"])
+        with write_whole(self.path(slug, seed)) as path:
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def forget(self, slug: str, seed: int) -> None:
+        self.path(slug, seed).unlink(missing_ok=True)
 
 
 @dataclass
@@ -38,7 +107,8 @@ class Trial:
     result: Result | None
 
     @property
-    def recipe(self) -> Path:
+    def folder(self) -> Path:
+        """Of the reduced set."""
         return set_folder(self.config)
 
     @property
@@ -63,7 +133,7 @@ class Trial:
         lines = self.result.changes_to(self.made_from)
         ledger = ledger_digest(self.config)
         if ledger and ledger != self.result.ledger:
-            lines.append(f"{self.recipe} was reduced anew since")
+            lines.append(f"{self.folder} was reduced anew since")
         return lines
 
     @property
@@ -73,7 +143,7 @@ class Trial:
     def places(self, ablation: Ablation) -> dict[str, Any]:
         """What stands for {arm} and the like in the runs around the reduction."""
         output = ablation.output_dir / "runs" / f"{self.arm.slug}-seed{self.seed}"
-        return {"arm": self.arm.slug, "seed": self.seed, "build": self.recipe / "build", "output": output}
+        return {"arm": self.arm.slug, "seed": self.seed, "build": self.folder / "build", "output": output}
 
     def prepare_places(self) -> dict[str, Any]:
         """As `places`, for the runs before, which all seeds share."""

@@ -9,12 +9,10 @@ from torch import Tensor
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encoder_fingerprint, pooled_features
 from lavis_tldr.datasets.pair_index import PairIndex
-from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_recall, train_proxy
+from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_metrics, train_proxy
+from lavis_tldr.exports.pairs import location_of
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.refinement import DRAWN
-from lavis_tldr.sources import ImageLocation
-
-PLACE = ("image_path", "image_offset", "image_size")
 
 # An image's key and its captions: one, or several of which training draws one at every epoch.
 TrainingPair = tuple[str, Sequence[str]]
@@ -35,7 +33,7 @@ class TextFeatures:
         return torch.stack([self._known[caption] for caption in captions])
 
 
-class ProxyTrial:
+class ProxyEvaluator:
     """Trains the proxy on one set after another and scores it on the same pairs; features are computed once.
 
     Args:
@@ -51,7 +49,7 @@ class ProxyTrial:
         self._image_of = [i for i, (_, _, captions) in enumerate(scored) for _ in captions]
 
     def __call__(self, pairs: Sequence[TrainingPair], options: ProxyOptions, seed: int) -> dict[str, float]:
-        """Recall in percent after training on these pairs (`retrieval_recall`).
+        """Recall in percent after training on these pairs (`retrieval_metrics`).
 
         Raises:
             ValueError: If there are fewer pairs than a batch takes, or an image has no feature.
@@ -80,7 +78,7 @@ class ProxyTrial:
     def _score(self, proxy: RetrievalProxy) -> dict[str, float]:
         images = proxy.embed_images(self._image_features(self._keys))
         texts = proxy.embed_texts(self.texts(self._captions))
-        return retrieval_recall((images @ texts.T).numpy(), self._image_of)
+        return retrieval_metrics((images @ texts.T).numpy(), self._image_of)
 
 
 def kept_pairs(ledger: pa.Table) -> list[TrainingPair]:
@@ -128,7 +126,7 @@ def image_features(
     for table in tables:
         for row in table.to_pylist():
             if not row["error"]:
-                places.setdefault(row["image_key"], ImageLocation(*(row[name] for name in PLACE)))
+                places.setdefault(row["image_key"], location_of(row))
     found = pooled_features(model, places, vis_processor, cached, bf16=False, num_workers=num_workers)
     stacked = torch.stack(list(found.values()))
     stacked = (stacked - stacked.mean(0)) / stacked.std(0).clamp(min=1e-6)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lavis_tldr.ablation.report import arm_records, label, markdown_lines, seed_records, write_report
-from lavis_tldr.ablation.results import Result
+from lavis_tldr.ablation.plan import Result
+from lavis_tldr.ablation.report import arm_records, label, markdown_lines, seed_records, summarize, write_report
 from lavis_tldr.ablation.settings import Ablation, Arm, Plot
-from lavis_tldr.ablation.summary import summarize
+from lavis_tldr.report.spread import Spread
 
 
 def arm(name, **keys):
@@ -37,14 +37,14 @@ RESULTS = {
 
 def test_means_deviations_and_differences():
     whole, random, broken, later, one = summarize(ablation(*ARMS), RESULTS)
-    assert whole.means == {"mean_recall": 12.0, "tr_r1": 3.0}
-    assert whole.deviations == {"mean_recall": 2.0, "tr_r1": 2.0}  # of 10, 12, 14: squares 4 + 0 + 4, over 2
+    # Deviation of 10, 12, 14: squares 4 + 0 + 4, over 2.
+    assert whole.spreads == {"mean_recall": Spread(12.0, 2.0, 3), "tr_r1": Spread(3.0, 2.0, 3)}
     assert whole.difference is None
-    assert (random.means["mean_recall"], random.deviations["mean_recall"], random.difference) == (23.0, 3.0, 11.0)
+    assert (random.spreads["mean_recall"], random.difference) == (Spread(23.0, 3.0, 3), 11.0)
     assert (random.pairs, one.pairs) == (10, 10)
-    assert (broken.note, broken.means, broken.difference) == ("failed: no | such\nweights", {}, None)
+    assert (broken.note, broken.spreads, broken.difference) == ("failed: no | such\nweights", {}, None)
     assert (later.note, later.results) == ("not run", {})
-    assert (one.means["mean_recall"], one.deviations, one.difference) == (8.5, {}, -3.5)
+    assert (one.spreads["mean_recall"], one.difference) == (Spread(8.5, None, 1), -3.5)
 
 
 def test_without_a_reference_there_is_no_difference():

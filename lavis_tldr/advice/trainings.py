@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lavis_tldr.advice.pool import Pool, Validation
-from lavis_tldr.evaluation.proxy_trial import ProxyTrial, TextFeatures
+from lavis_tldr.evaluation.proxy_evaluator import ProxyEvaluator, TextFeatures
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 from lavis_tldr.progress import progress
 from lavis_tldr.reduction.draw import draw_priority
@@ -28,7 +28,7 @@ _BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class TrialOptions:
+class TrainingOptions:
     """How the trainings are made.
 
     Attributes:
@@ -54,7 +54,7 @@ class TrialOptions:
 
 
 @dataclass(frozen=True)
-class Trials:
+class Trainings:
     """What came of the trainings; 100 is the best mean recall.
 
     Attributes:
@@ -76,22 +76,22 @@ class Trials:
     too_small: list[float]
 
 
-def run_trials(
+def run_trainings(
     pool: Pool,
     rule: SelectionRule,
     ratios: Sequence[float],
     texts: TextFeatures,
-    options: TrialOptions,
+    options: TrainingOptions,
     validation: Validation | None = None,
-) -> Trials:
+) -> Trainings:
     """Train and score on the whole set and on what each ratio keeps, with every seed.
 
-    Without a validation set every seed holds out other pairs of the pool, and the recipe is applied to the rest, so
+    Without a validation set every seed holds out other pairs of the pool, and the rule is applied to the rest, so
     that all sets lose alike.
 
     Args:
         pool: Drawn pairs.
-        rule: Of the recipe.
+        rule: By which each ratio keeps.
         ratios: To try.
         texts: Embeds captions.
         options: How.
@@ -118,20 +118,20 @@ def run_trials(
     recalls: dict[float | None, list[float]] = {arm: [] for arm in (None, *sets)}
     images = _standardized(pool.features)
     tries = (
-        (number, split, trial, arm)
+        (number, split, evaluate, arm)
         for number, split in enumerate(splits)
-        for trial in [_trial(pool, images, texts, split, validation)]
+        for evaluate in [_evaluator(pool, images, texts, split, validation)]
         for arm in recalls
     )
-    for number, split, trial, arm in progress(tries, "trainings", "training", total=len(splits) * len(recalls)):
+    for number, split, evaluate, arm in progress(tries, "trainings", "training", total=len(splits) * len(recalls)):
         rows = split.rest if arm is None else sets[arm][number]
         pairs = [(pool.image_keys[row], (pool.captions[row],)) for row in rows]
-        recalls[arm].append(trial(pairs, proxy, options.seed + number)["mean_recall"])
+        recalls[arm].append(evaluate(pairs, proxy, options.seed + number)["mean_recall"])
         logger.debug("seed %d, ratio %s: %s", options.seed + number, arm, recalls[arm][-1])
     whole = recalls.pop(None)
     num_whole = float(np.mean([len(split.rest) for split in splits]))
     num_held_out = len(splits[0].held_out) if validation is None else len(validation.captions)
-    return Trials(
+    return Trainings(
         recalls=recalls,
         whole=whole,
         num_whole=num_whole,
@@ -150,7 +150,7 @@ class _Split:
     rest: np.ndarray
 
 
-def _split(pool: Pool, options: TrialOptions, seed: int, validation: Validation | None) -> _Split:
+def _split(pool: Pool, options: TrainingOptions, seed: int, validation: Validation | None) -> _Split:
     """Held out are pairs drawn by image; nobody trains on these images or near twins."""
     if validation is not None:
         held, scored_on = np.zeros(0, np.int64), validation.features
@@ -179,7 +179,7 @@ def hold_out(pool: Pool, at_most: int, seed: int, trusted_share: float = 1.0) ->
     if trusted_share < 1:
         scored = ~np.isnan(pool.alignment)
         if not scored.any():
-            raise ValueError(f"--trusted is {trusted_share}, but the recipe has scored no captions: leave it out.")
+            raise ValueError(f"--trusted is {trusted_share}, but the reduced set has scored no captions: leave it out.")
         trusted = np.flatnonzero(scored & (pool.alignment >= np.quantile(pool.alignment[scored], 1 - trusted_share)))
     if number < FEWEST_HELD_OUT or len(trusted) < number:
         raise ValueError(
@@ -190,9 +190,9 @@ def hold_out(pool: Pool, at_most: int, seed: int, trusted_share: float = 1.0) ->
     return np.sort(trusted[np.lexsort((trusted, priority))[:number]])
 
 
-def _trial(
+def _evaluator(
     pool: Pool, images: np.ndarray, texts: TextFeatures, split: _Split, validation: Validation | None
-) -> ProxyTrial:
+) -> ProxyEvaluator:
     features = dict(zip(pool.image_keys, torch.from_numpy(images), strict=True))
     if validation is None:
         rows = [(pool.image_keys[row], pool.captions[row]) for row in split.held_out]
@@ -203,7 +203,7 @@ def _trial(
     captions: dict[str, list[str]] = {}
     for key, caption in rows:
         captions.setdefault(key, []).append(caption)
-    return ProxyTrial(features, texts, [(key, None, found) for key, found in captions.items()])
+    return ProxyEvaluator(features, texts, [(key, None, found) for key, found in captions.items()])
 
 
 def _standardized(features: np.ndarray, by: np.ndarray | None = None) -> np.ndarray:

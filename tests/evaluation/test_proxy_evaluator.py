@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lavis_tldr.evaluation import retrieval_proxy
-from lavis_tldr.evaluation.proxy_trial import ProxyTrial, TextFeatures, kept_pairs
+from lavis_tldr.evaluation.proxy_evaluator import ProxyEvaluator, TextFeatures, kept_pairs
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 
 WORDS = {"one": 0, "two": 1, "three": 2, "four": 3}
@@ -28,7 +28,7 @@ def trial():
     """Images a to d show "one" to "four"."""
     images = dict(zip("abcd", torch.eye(4), strict=True))
     scored = [(key, None, [word]) for key, word in zip("abcd", WORDS, strict=True)]
-    return ProxyTrial(images, TextFeatures(Sentences()), scored)
+    return ProxyEvaluator(images, TextFeatures(Sentences()), scored)
 
 
 def test_right_pairs_are_learned_and_wrong_ones_too(trial):
