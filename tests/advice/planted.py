@@ -16,6 +16,7 @@ from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.ledger import ledger_of, write_ledger
 from lavis_tldr.runs.reduced_sets import note_variants
 from lavis_tldr.runs.stage_folder import Stage
+from lavis_tldr.sources.record import METADATA
 
 NUM_KINDS, NUM_CLUSTERS, NUM_CODES, SEED = 40, 4, 124, 7
 _NAMES = [first + vowel for first in "bdfgklmnprst" for vowel in "aeiu"][:NUM_KINDS]
@@ -130,6 +131,7 @@ def write_encode(run: Path, pairs: Pairs, num_parts: int = 1, model: str = MODEL
                 columns[name].append(value)
         columns["codes"] = list_column(pairs.codes[rows], usable)
         columns["feature"] = list_column(pairs.features[rows], usable)
+        columns |= {name: pa.nulls(len(usable), kind) for name, kind in METADATA.items()}
         tables[f"{number:05}"] = with_code_statistics(pa.table(columns), pairs.codes[rows], NUM_CODES)
     write_stage(run, "encode", {}, tables, {"model": model})
 
