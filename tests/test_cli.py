@@ -7,6 +7,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -197,7 +198,7 @@ def test_why(tmp_path, capsys):
     ("arguments", "told"),
     [
         (["inspect", "{run}/nowhere"], "there is no run folder {run}/nowhere"),
-        (["inspect", "{run}", "--name", "best"], "{run} holds no recipe"),
+        (["inspect", "{run}", "--name", "best"], "{run} holds no reduced set"),
         (["why", "{run}/nowhere", "a"], "there is no run folder {run}/nowhere"),
         (["why", "{run}", "a"], "{run} has no sample with key 'a'"),
     ],
@@ -321,6 +322,7 @@ def test_what_others_deprecate_is_not_told(monkeypatch, recwarn):
     def run(*_):
         for module in ("torch.jit._script", "fairscale.experimental.nn.offload", "lavis_tldr.train"):
             warnings.warn_explicit(module, FutureWarning, "file.py", 1, module=module)
+        return SimpleNamespace(output_dir="out")
 
     monkeypatch.setattr("lavis_tldr.train.run", run)
     cli.main(["reduce", "--cfg-path", "a.yaml"])

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from lavis_tldr.runs.stages import OWN_STAGES, SHARED_STAGES
-
-_STAGES = [name for name in (*SHARED_STAGES, *OWN_STAGES) if name != "repair"]  # which has a command of its own
-
 
 def add_commands(commands) -> None:
     parser = commands.add_parser("reduce", help="run all stages of a reduction, or one")
     _add_config_arguments(parser)
-    parser.add_argument("--stage", metavar="NAME", help=f"run this stage alone: {', '.join(_STAGES)}")
+    parser.add_argument("--stage", metavar="NAME", help="run this stage alone, such as encode (the README lists them)")
     parser.add_argument("--restart", metavar="NAME", help="forget this stage's files and later ones' first")
     parser.set_defaults(command=_reduce)
     parser = commands.add_parser("train", help="run any LAVIS config, as python -m lavis_tldr.train does")

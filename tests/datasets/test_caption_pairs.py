@@ -231,7 +231,10 @@ def test_workers_read_what_the_process_reads(source):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"caption_per_image": 2}, "unknown key datasets.tldr_captions.caption_per_image; known are"),
+        (
+            {"caption_per_image": 2},
+            "unknown key datasets.*caption_per_image .did you mean 'captions_per_image'",
+        ),
         ({"captions_per_image": 0}, "captions_per_image is 0"),
     ],
 )

@@ -5,7 +5,6 @@ import json
 import pytest
 from reductions import files_of, ledger_rows, reduce_set, write_bert
 
-from lavis_tldr.api import open_run
 from lavis_tldr.report.inspection import inspect_run
 from lavis_tldr.report.why import why
 
@@ -133,20 +132,6 @@ def test_clusters_alone_are_no_business_of_the_recipe(configure, tmp_path):
     reduce_set(config, "run.num_clusters=3", "run.stages=cluster")
     assert rewritten(before, times(tmp_path / "out")) == {"cluster/histogram-tfidf-3-seed42"}
     assert inspect_run(tmp_path / "out")["sets"]["reduced"]["uses"] == ["encode", CLUSTERS]
-
-
-@pytest.mark.parametrize("old", ["score", "reduced/cluster"])
-def test_a_run_of_an_earlier_version_is_taken_up_as_the_error_says(configure, tmp_path, old):
-    config = configure(**ALIGNED)
-    figures = reduce_set(config)
-    folder = tmp_path / "out" / old
-    folder.mkdir(exist_ok=True)
-    (folder / "manifest.json").write_text("{}")
-    for go_on in (lambda: reduce_set(config), lambda: open_run(tmp_path / "out").repair()):
-        with pytest.raises(ValueError, match=rf"earlier version.*\({folder}\).*delete these.*--restart select"):
-            go_on()
-    (folder / "manifest.json").unlink()
-    assert reduce_set(config, "run.restart=select")["counts"] == figures["counts"]
 
 
 def test_other_histograms_to_tell_twins_by_are_another_selection(configure, tmp_path):

@@ -12,6 +12,7 @@ from reductions import ledger_rows, reduce_set
 from lavis_tldr.api import open_run
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder
 from lavis_tldr.sources import build_source, decode_image
+from lavis_tldr.sources.record import METADATA
 
 PLACE = ("image_path", "image_offset", "image_size")
 
@@ -38,7 +39,7 @@ def images_by_key(source):
 
 
 def rest_of(rows):
-    return json.dumps([{name: row[name] for name in row if name not in PLACE} for row in rows.values()])
+    return json.dumps([{name: row[name] for name in row if name not in (*PLACE, *METADATA)} for row in rows.values()])
 
 
 def test_same_ledger_and_same_images(pool, tables, configure, tmp_path):

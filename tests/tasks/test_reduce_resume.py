@@ -93,7 +93,7 @@ def test_changed_setting_is_named_and_restart_takes_it(configure, tmp_path):
     reduce_set(config)
     changed = ["run.keep_ratio=0.5", "run.num_clusters=3"]
     changes = r"\n  cluster: histogram-tfidf-4-seed42 -> histogram-tfidf-3-seed42\n.*--restart select"
-    with pytest.raises(ValueError, match=f"recipe 'reduced' in .*out was made from other shared stages.*:{changes}"):
+    with pytest.raises(ValueError, match=f"set 'reduced' in .*out was made from other shared stages.*:{changes}"):
         reduce_set(config, *changed)
     assert len(list((tmp_path / "out/cluster").iterdir())) == 1  # nothing was clustered in vain
     with pytest.raises(ValueError, match=r"stage select.*\n.*config\.keep_ratio: 0\.25 -> 0\.5\n.*--restart select"):

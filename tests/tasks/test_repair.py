@@ -243,7 +243,7 @@ def test_command_line_says_what_it_did(in_place, gallery, tmp_path, capsys):
 def test_an_unfinished_reduction_or_another_captioner_is_refused(configure, gallery, tmp_path, pool):
     config = configure(of=gallery, images="in_place", num_clusters=2)
     reduce_set(config, "run.stages=[encode,cluster]")
-    with pytest.raises(ValueError, match="holds no recipe"):
+    with pytest.raises(ValueError, match="holds no reduced set"):
         open_run(tmp_path / "out").repair()
     reduce_set(config, "run.stages=[select]")
     with pytest.raises(ValueError, match="is not finished: run `lavis-tldr reduce` first"):
