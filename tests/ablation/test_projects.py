@@ -9,7 +9,7 @@ import pytest
 
 from lavis_tldr.ablation.plan import Plan, Result
 from lavis_tldr.ablation.report import summarize, write_report
-from lavis_tldr.ablation.settings import PROXY_METRICS, load_ablation
+from lavis_tldr.ablation.settings import load_ablation
 from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.train import load_user_config
 
@@ -65,7 +65,7 @@ def test_the_sets_of_real_photos_are_compared_with_the_whole_pool_and_a_random_q
 def test_what_the_comparison_writes_is_collected(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     ablation = load_ablation(FLICKR8K_WEB / "proxy.yaml")
-    metrics = dict.fromkeys(PROXY_METRICS, 25.0)
+    metrics = dict.fromkeys(ablation.report, 25.0)
     found = {arm.name: {seed: Result({}, metrics, 1790) for seed in ablation.seeds} for arm in ablation.arms}
     runs, results = tmp_path / "flickr8k_web", tmp_path / "results"
     folder = runs / ablation.output_dir.relative_to("runs/flickr8k_web")
