@@ -29,7 +29,7 @@ from lavis_tldr.user_errors import closest
 
 @dataclass(frozen=True)
 class Result:
-    """Of one arm and seed.
+    """What one arm gave with one seed.
 
     Attributes:
         made_from: Config and settings that decide it.
@@ -59,6 +59,7 @@ class ResultFolder:
         self.folder = folder
 
     def path(self, slug: str, seed: int) -> Path:
+        """Where the result of an arm (`Arm.slug`) and seed lies."""
         return self.folder / f"{slug}-seed{seed}.json"
 
     def load(self, slug: str, seed: int) -> Result | None:
@@ -78,6 +79,7 @@ class ResultFolder:
             raise ValueError(f"{path} holds no result ({error}): delete it, and it is made anew.") from error
 
     def save(self, slug: str, seed: int, result: Result) -> None:
+        """Write a result, in place of an earlier one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = normalise(vars(result))
         content["digest"] = digest_of(content["made_from"])
@@ -85,6 +87,7 @@ class ResultFolder:
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def forget(self, slug: str, seed: int) -> None:
+        """Delete a result, if there is one."""
         self.path(slug, seed).unlink(missing_ok=True)
 
 
@@ -138,6 +141,7 @@ class Trial:
 
     @property
     def is_done(self) -> bool:
+        """Whether there is a result that counts: no failure, and nothing has changed since."""
         return self.result is not None and not self.failure and not self.changes
 
     def places(self, ablation: Ablation) -> dict[str, Any]:
@@ -171,6 +175,7 @@ class Plan:
         self.trials = [self._trial(arm, seed) for arm in ablation.arms for seed in ablation.seeds]
 
     def of(self, arm: Arm) -> list[Trial]:
+        """An arm's trials, one a seed."""
         return [trial for trial in self.trials if trial.arm is arm]
 
     def pending(self) -> list[Trial]:

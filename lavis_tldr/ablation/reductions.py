@@ -89,6 +89,7 @@ def reduce_set(config: DictConfig, loaded: LoadedOnce, restart: bool = False):
 
 
 def set_folder(config: DictConfig) -> Path:
+    """Folder of the reduced set that the config makes, RUN/NAME."""
     return Path(config.run.output_dir) / config.run.name
 
 

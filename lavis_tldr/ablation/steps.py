@@ -69,6 +69,7 @@ class StepsDone:
             path.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")
 
     def forget(self, step: Step, places: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> None:
+        """Have it run again, although it is done."""
         self._marker(step, places, inputs)[0].unlink(missing_ok=True)
 
     def _marker(self, step: Step, places: Mapping[str, Any], inputs: Mapping[str, str] | None) -> tuple[Path, dict]:

@@ -93,7 +93,7 @@ def notes(
 
     Args:
         pool: Drawn pairs.
-        trainings: What came of them.
+        trainings: What came of the trainings.
         options: How they were made.
         exhausted: Ratios left out, which keep no more than smaller ones.
         is_apart: Whether they were scored on a validation set apart.

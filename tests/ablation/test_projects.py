@@ -1,5 +1,6 @@
 """The ablations of the repository: every arm of each is a reduction that could start."""
 
+import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -9,13 +10,13 @@ import pytest
 from lavis_tldr.ablation.plan import Plan, Result
 from lavis_tldr.ablation.report import summarize, write_report
 from lavis_tldr.ablation.settings import load_ablation
-from lavis_tldr.evaluation.retrieval_proxy import METRICS
 from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.train import load_user_config
 
 ROOT = Path(__file__).parents[2]
 FLICKR8K_WEB = ROOT / "projects/tldr/flickr8k_web"
-CONFIGS = [*sorted((ROOT / "projects/tldr/ablations").glob("*.yaml")), FLICKR8K_WEB / "proxy.yaml"]
+ABLATIONS = sorted((ROOT / "projects/tldr/ablations").glob("*.yaml"))
+CONFIGS = [*ABLATIONS, FLICKR8K_WEB / "proxy.yaml"]
 
 
 def test_there_is_one_for_each_table_of_the_paper():
@@ -64,7 +65,7 @@ def test_the_sets_of_real_photos_are_compared_with_the_whole_pool_and_a_random_q
 def test_what_the_comparison_writes_is_collected(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     ablation = load_ablation(FLICKR8K_WEB / "proxy.yaml")
-    metrics = dict.fromkeys(METRICS, 25.0)
+    metrics = dict.fromkeys(ablation.report, 25.0)
     found = {arm.name: {seed: Result({}, metrics, 1790) for seed in ablation.seeds} for arm in ablation.arms}
     runs, results = tmp_path / "flickr8k_web", tmp_path / "results"
     folder = runs / ablation.output_dir.relative_to("runs/flickr8k_web")
@@ -95,3 +96,32 @@ def test_what_the_comparison_writes_is_collected(tmp_path, monkeypatch):
         "paper": {"set": "paper"},
         "best": {"set": "best"},
     }
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_the_results_kept_are_the_tables_of_their_seeds(path, tmp_path, monkeypatch):
+    """Markdown and CSV as they lie there are what the report writes of the numbers of each arm and seed."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("BLIP_WEIGHTS", raising=False)
+    ablation, kept = load_ablation(path), path.parent / "results"
+    found: dict[str, dict[int, Result]] = {}
+    for row in read_csv(kept / f"{path.stem}_seeds.csv"):
+        arm, seed, pairs = (row.pop(name) for name in ("arm", "seed", "pairs"))
+        metrics = {name: float(value) for name, value in row.items()}
+        found.setdefault(arm, {})[int(seed)] = Result({}, metrics, int(pairs))
+    write_report(ablation, summarize(ablation, found), tmp_path)
+    for name in (f"{path.stem}.md", f"{path.stem}_seeds.csv"):
+        assert (tmp_path / name).read_bytes() == (kept / name).read_bytes()
+    now, then = (read_csv(folder / f"{path.stem}.csv") for folder in (tmp_path, kept))
+    assert [list(row) for row in now] == [list(row) for row in then]
+    # The seeds' numbers have four digits: their mean may differ in the last one.
+    assert [numbers(row) for row in now] == [pytest.approx(numbers(row), abs=1.5e-4) for row in then]
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(row):
+    return {name: float(value) for name, value in row.items() if name not in ("arm", "note") and value}

@@ -79,13 +79,13 @@ def write_bert(folder: Path) -> Path:
 
 
 def write_run(run: Path, pairs: Pairs, bert: Path | str, *, ratio: float = 0.25, num_parts: int = 3) -> Path:
-    """The run folder of a recipe ``best`` that has kept the best aligned; its path."""
+    """The run folder of a set ``best`` that has kept the best aligned; its path."""
     write_encode(run, pairs, num_parts)
-    recipe, count = run / "best", len(pairs.keys)
+    best, count = run / "best", len(pairs.keys)
     write_stage(run, "cluster", {"num_clusters": NUM_CLUSTERS}, {}, variant="index-4")
     config = {"selection": "aligned", "keep_ratio": ratio, "seed": SEED, "alignment": "contrastive", "balance": 1.0}
-    write_stage(recipe, "select", config, {})
-    write_stage(recipe, "refine", {"recipe": "original"}, {})
+    write_stage(best, "select", config, {})
+    write_stage(best, "refine", {"recipe": "original"}, {})
     kept = select(pairs.keys, pairs.clusters, ratio, seed=SEED, score=pairs.alignment)
     selection = {
         "key": pairs.keys,
@@ -105,9 +105,9 @@ def write_run(run: Path, pairs: Pairs, bert: Path | str, *, ratio: float = 0.25,
         chosen = pa.table(selection).take(rows)
         refined = _refined(chosen.filter(chosen["kept"])["key"], pairs)
         tables[f"{number:05}"] = ledger_of(f"{number:05}", records, chosen, refined, criterion="aligned")
-    write_stage(recipe, "ledger", {}, tables, write=write_ledger)
-    note_variants(recipe, {"cluster": "index-4"})
-    (recipe / "config.yaml").write_text(yaml.safe_dump({"run": {"similarity_weights": str(bert)}}))
+    write_stage(best, "ledger", {}, tables, write=write_ledger)
+    note_variants(best, {"cluster": "index-4"})
+    (best / "config.yaml").write_text(yaml.safe_dump({"run": {"similarity_weights": str(bert)}}))
     return run
 
 
