@@ -3,7 +3,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from lavis_tldr.sources import LavisJsonSource, WebDatasetSource, build_source
+from lavis_tldr.sources import FORMATS, LavisJsonSource, WebDatasetSource, build_source
 
 
 def test_formats_are_built_from_plain_and_omegaconf_mappings(tmp_path, make_tar, encoded):
@@ -28,8 +28,8 @@ def test_formats_are_built_from_plain_and_omegaconf_mappings(tmp_path, make_tar,
 @pytest.mark.parametrize(
     "config, message",
     [
-        ({}, "has no 'format'; the formats are webdataset, lavis_json, parquet"),
-        ({"format": "csv"}, "has format 'csv'; the formats are webdataset, lavis_json, parquet"),
+        ({}, f"has no 'format'; the formats are {', '.join(FORMATS)}"),
+        ({"format": "xml"}, f"has format 'xml'; the formats are {', '.join(FORMATS)}"),
         ({"format": "parquet", "image_root": "."}, "lacks 'tables'"),
         ({"format": "parquet", "images": "x"}, "Unknown key 'images' .*did you mean 'image"),
         ({"format": "webdataset"}, "lacks 'tars'"),
