@@ -7,7 +7,7 @@ where LAVIS is not installed, and does not import it where it is.
 
 from lavis_tldr.registration import register, register_when_needed
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__", "register"]
 
 register_when_needed()

@@ -19,6 +19,7 @@ from lavis_tldr.runs.outcomes import (
     SHORTCOMINGS,
     STANDS_IN,
 )
+from lavis_tldr.sources.record import COLUMN_MARK
 
 
 def why_lines(facts: dict) -> list[str]:
@@ -46,7 +47,8 @@ def _place(source: dict) -> str:
         return "no image"
     if source["image_offset"] is None or source["image_offset"] < 0:
         return printable(path)
-    return f"{printable(path)}, {size(source['image_size'])} at byte {count(source['image_offset'])}"
+    where = "row" if COLUMN_MARK in path else "byte"
+    return f"{printable(path)}, {size(source['image_size'])} at {where} {count(source['image_offset'])}"
 
 
 def _set_lines(name: str, account: dict) -> list[str]:

@@ -21,7 +21,7 @@ METADATA = {
     "original_height": pa.int32(),
 }
 _MAX_NUMBER = 2**31 - 1
-_COLUMN_MARK = "#parquet:"
+COLUMN_MARK = "#parquet:"
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class ImageLocation:
     @classmethod
     def in_table(cls, table: str, column: str, row: int, size: int) -> ImageLocation:
         """Place of the ``size`` bytes that a row of a Parquet table has in a column."""
-        return cls(f"{table}{_COLUMN_MARK}{column}", row, size)
+        return cls(f"{table}{COLUMN_MARK}{column}", row, size)
 
     @property
     def file(self) -> str:
         """Path of the file that the bytes are in."""
-        return self.path.rpartition(_COLUMN_MARK)[0] if self.column else self.path
+        return self.path.rpartition(COLUMN_MARK)[0] if self.column else self.path
 
     @property
     def column(self) -> str:
         """Column of the Parquet table that the bytes are in; "" where they are in no table."""
-        return self.path.rpartition(_COLUMN_MARK)[2] if self.offset >= 0 and _COLUMN_MARK in self.path else ""
+        return self.path.rpartition(COLUMN_MARK)[2] if self.offset >= 0 and COLUMN_MARK in self.path else ""
 
 
 @dataclass(frozen=True)

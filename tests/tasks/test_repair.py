@@ -30,7 +30,7 @@ def gallery(tmp_path, album):
 
 @pytest.fixture
 def in_place(configure, gallery, tmp_path):
-    """A finished reduction that keeps half of the gallery where it lies; its recipe's folder."""
+    """A finished reduction that keeps half of the gallery where it lies; the folder of its set."""
     reduce_set(configure(of=gallery, images="in_place", num_clusters=2, keep_ratio=0.5))
     return tmp_path / "out/reduced"
 
