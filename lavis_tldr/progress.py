@@ -22,7 +22,7 @@ def progress(items: Iterable[T], what: str, unit: str, total: int | None = None)
     Args:
         items: To go through.
         what: What is done with them, such as a stage's name.
-        unit: What one of them is called; its plural has an s more.
+        unit: What one of them is called, a regular noun.
         total: How many there are, where ``items`` does not say.
     """
     total = len(items) if total is None else total
@@ -54,7 +54,8 @@ def _in_lines(items: Iterable[T], what: str, unit: str, total: int, clock: Calla
 def _state(done: int, total: int, unit: str, seconds: float) -> str:
     rate = done / max(seconds, 1e-9)
     pace = f"{rate:,.1f} a second" if rate >= 1 else f"{1 / rate:,.1f} s each"
-    return f"{done:,} of {total:,} {unit}s, {pace}"
+    plural = f"{unit}es" if unit.endswith(("ch", "s")) else f"{unit}s"
+    return f"{done:,} of {total:,} {plural}, {pace}"
 
 
 def _rounded(seconds: float) -> timedelta:

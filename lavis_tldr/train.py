@@ -21,6 +21,7 @@ from lavis_tldr import log
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
 from lavis_tldr.environment.openmp import wait_asleep
+from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.registration import register, require_lavis
 from lavis_tldr.user_errors import closest, run_command
 
@@ -116,6 +117,7 @@ def _run(user_config, build: Callable[..., tuple], name: str):
         folder = Path(run_cfg.output_dir) / ("" if run_cfg.runner == "runner_stages" else job_id)
         where = f"{run_cfg.device}, {run_cfg.world_size} process{'es' if run_cfg.world_size > 1 else ''}"
         logger.info("%s: output in %s, on %s", name, folder, where)
+        _warn_of_emulated_bf16(run_cfg)
         cfg.pretty_print()  # LAVIS logs it to the root logger, which tells it where news of others are wanted
         task = setup_task(cfg)
         datasets, model = build(task, cfg)
@@ -125,6 +127,16 @@ def _run(user_config, build: Callable[..., tuple], name: str):
         runner = runner_class(cfg=cfg, job_id=job_id, task=task, model=model, datasets=datasets)
         runner.train()
     return runner
+
+
+def _warn_of_emulated_bf16(run_cfg) -> None:
+    asked = [name for name in ("bf16", "bf16_eval") if run_cfg.get(name)]
+    if asked and str(run_cfg.device) == "cpu" and emulates_bfloat16():
+        logger.warning(
+            "this processor has no bfloat16 and emulates it, many times slower than float32: set %s. A few near ties "
+            "between codes fall otherwise then.",
+            " and ".join(f"run.{name}: False" for name in asked),
+        )
 
 
 def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):

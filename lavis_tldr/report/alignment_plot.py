@@ -76,7 +76,10 @@ def plot_alignments(run: Path | str, path: Path | str, name: str | None = None, 
         ValueError: If the reduction is not finished, if its refined captions have no scores, or if the format is
             unknown.
     """
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ValueError("a plot is drawn by matplotlib, which is not installed: pip install matplotlib.") from error
 
     ledger, folder = FinishedLedger(Path(run), name), find_set(run, name)
     edges, counts = alignment_histograms(partial(iter_ledger, ledger.folder))

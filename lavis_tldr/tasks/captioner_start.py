@@ -15,6 +15,7 @@ from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encode_images, encoder_fingerprint
 from lavis_tldr.datasets.unreadable import LIST
+from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.collectives import barrier
 from lavis_tldr.models.wordpiece_training import train_vocabulary
@@ -87,7 +88,9 @@ def _check_keys(datasets: list[CaptionPairs]) -> None:
 def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, num_workers: int) -> None:
     missing = set(cache.missing(key for key, _, _ in pairs.items))
     places = {key: place for key, place, _ in pairs.items if key in missing}
-    options = {"bf16": True, "num_workers": num_workers, "unreadable_list": cache.folder / LIST}
+    # Emulated, a minute of float32 would take ten; stored in float16 the two hardly differ.
+    in_bf16 = not (model.device.type == "cpu" and emulates_bfloat16())
+    options = {"bf16": in_bf16, "num_workers": num_workers, "unreadable_list": cache.folder / LIST}
     for keys, tokens in encode_images(model, places, pairs.vis_processor, **options):
         cache.add(keys, tokens.numpy())
 

@@ -1,8 +1,10 @@
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from lavis_tldr.report.alignment_plot import alignment_histograms
+from lavis_tldr.report.alignment_plot import alignment_histograms, plot_alignments
 
 NAN = float("nan")
 # alignment, alignment_refined, kept
@@ -44,3 +46,9 @@ def test_one_score_and_none():
     assert np.isfinite(edges).all() and all(found.sum() == 1 for found in counts.values())
     with pytest.raises(ValueError, match="no caption has a score.*score_refined"):
         alignment_histograms(reader([ROWS[4]], []))
+
+
+def test_without_matplotlib_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ValueError, match="pip install matplotlib"):
+        plot_alignments(tmp_path, tmp_path / "a.png")

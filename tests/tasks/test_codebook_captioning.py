@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.scenes import draw_clean_set, draw_scenes
+from lavis_tldr.tasks import captioner_start
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary
 from lavis_tldr.train import run
 
@@ -132,6 +133,21 @@ def test_features_of_another_encoder_are_refused(drawn, tmp_path):
     run(write_config(drawn, tmp_path, run={**short, "job_id": "first"}, **cache))
     with pytest.raises(ValueError, match="features of another encoder"):
         run(write_config(drawn, tmp_path, run={**short, "seed": 43, "job_id": "second"}, **cache))
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_features_are_cached_in_bfloat16_unless_the_processor_emulates_it(drawn, tmp_path, monkeypatch, emulated):
+    asked, encode = [], captioner_start.encode_images
+
+    def watched(*args, bf16, **options):
+        asked.append(bf16)
+        return encode(*args, bf16=bf16, **options)
+
+    monkeypatch.setattr(captioner_start, "encode_images", watched)
+    monkeypatch.setattr(captioner_start, "emulates_bfloat16", lambda: emulated)
+    cache = {"datasets": {"tldr_captions": {"feature_cache": str(tmp_path / "cache")}}}
+    run(write_config(drawn, tmp_path, run={"max_epoch": 1, "valid_splits": []}, **cache))
+    assert asked and set(asked) == {not emulated}
 
 
 def test_a_cache_for_two_images_of_one_key_is_refused(drawn, tmp_path):
