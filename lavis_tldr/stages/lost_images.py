@@ -41,7 +41,7 @@ def repair_set(context: Context, *, decode: bool, dry_run: bool) -> dict:
         dry_run: Change nothing.
 
     Returns:
-        As `lavis_tldr.tasks.repair.RepairTask.run`.
+        As `lavis_tldr.tasks.reduce.RepairTask.run`.
     """
     run_stages(context, ["repair", "ledger"])  # of an earlier repair that was cut short
     found = _look(context, decode)
