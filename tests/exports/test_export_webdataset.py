@@ -71,7 +71,9 @@ def test_hostile_keys_stay_inside_and_come_back(tmp_path):
     captions = {json.loads(s["json"])["key"]: s["txt"].decode() for s in found}
     assert captions == {key: f"{key} both" for key in greys}
     with tarfile.open(tmp_path / "out/00000.tar") as tar:
-        tar.extractall(tmp_path / "deep/unpacked", filter="data")  # refuses what leads out of the folder
+        # Refuses what leads out of the folder; Python before 3.10.12 and 3.11.4 has no such filter.
+        careful = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(tmp_path / "deep/unpacked", **careful)
         num_members = len(tar.getmembers())
     assert len(files_in(tmp_path / "deep/unpacked")) == num_members == 3 * len(greys)
     assert not [path for path in (tmp_path / "deep").iterdir() if path.name != "unpacked"]
