@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +38,6 @@ def changes(old: dict, new: dict) -> list[str]:
 def digest_of(value: Any) -> str:
     """BLAKE2b digest of a normalised value, 32 hexadecimal digits; the order of keys doesn't matter."""
     return hashlib.blake2b(_canonical(value).encode(), digest_size=16).hexdigest()
-
-
-def package_version() -> str:
-    try:
-        return version("lavis_tldr")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def _plain(value: Any) -> Any:

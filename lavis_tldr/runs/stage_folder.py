@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lavis_tldr import __version__
 from lavis_tldr.files import TEMPORARY_PREFIX, create_whole, file_digest, write_whole
-from lavis_tldr.runs.manifest import changes, digest_of, normalise, package_version
+from lavis_tldr.runs.manifest import changes, digest_of, normalise
 
 MANIFEST = "manifest.json"
 _NOTE_SUFFIX = ".note.json"
@@ -230,7 +231,7 @@ class Stage:
         # No time and no host: processes that open a stage together write the same bytes.
         return {
             "stage": self.name,
-            "package_version": package_version(),
+            "package_version": __version__,
             "config": self.config,
             "inputs": self.inputs,
             "done": False,

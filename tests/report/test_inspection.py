@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from run_folders import BEST, PARTS, SEED, begin_set, write_cluster, write_encode, write_select, write_stage
 
+from lavis_tldr import __version__
 from lavis_tldr.report.inspection import inspect_run, resume_command, verify_run
 from lavis_tldr.report.inspection_text import inspection_lines, verification_lines
-from lavis_tldr.runs.manifest import package_version
 from lavis_tldr.runs.stage_folder import Stage
 
 
@@ -21,12 +21,12 @@ def told(run, name=None, **options):
 
 def test_a_whole_run(run):
     facts, text = told(run)
-    assert facts["package_versions"] == [package_version()]
+    assert facts["package_versions"] == [__version__]
     encode = facts["stages"]["encode"]
     size = sum(path.stat().st_size for path in (run / "encode").glob("*.parquet"))
     assert encode == {
         "state": "done",
-        "package_version": package_version(),
+        "package_version": __version__,
         "config": {"bf16": True},
         "inputs": {
             "model": "0123456789abcdef0123456789abcdef",
