@@ -11,7 +11,7 @@ from lavis_tldr.ablation.steps import override
 from lavis_tldr.files import file_digest
 from lavis_tldr.runs.manifest import digest_of
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.runs.stages import SHARED_STAGES, used_stages, variants_of
+from lavis_tldr.runs.stages import shared_variants
 from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.train import build_parts, load_user_config, run_config
 
@@ -115,8 +115,8 @@ def shared_stages(config: DictConfig) -> dict[Path, bool]:
     """
     settings = ReduceConfig.from_run(config.run)
     root = Path(config.run.output_dir)
-    variants = {name: variants_of(settings).get(name, "") for name in used_stages(settings) if name in SHARED_STAGES}
-    return {root / name / variant: _is_done(root, name, variant) for name, variant in variants.items()}
+    used = shared_variants(settings).items()
+    return {root / name / variant: _is_done(root, name, variant) for name, variant in used}
 
 
 def _is_done(root: Path, name: str, variant: str) -> bool:

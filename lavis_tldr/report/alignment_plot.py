@@ -11,6 +11,7 @@ import numpy as np
 from lavis_tldr.exports.finished_ledger import FinishedLedger
 from lavis_tldr.reduction.caption_measures import LedgerReader
 from lavis_tldr.report.captions import alignment_of
+from lavis_tldr.report.plots import new_figure
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.reduced_sets import find_set
 
@@ -73,19 +74,14 @@ def plot_alignments(run: Path | str, path: Path | str, name: str | None = None, 
         threshold: Alignment from which on a caption fits; drawn as a line unless None.
 
     Raises:
-        ValueError: If the reduction is not finished, if its refined captions have no scores, or if the format is
-            unknown.
+        ValueError: If matplotlib is missing, if the reduction is not finished, if its refined captions have no scores,
+            or if the format is unknown.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ValueError("a plot is drawn by matplotlib, which is not installed: pip install matplotlib.") from error
-
+    figure = new_figure(7, 4)  # before the ledger is read: it may say that nothing can be drawn here
     ledger, folder = FinishedLedger(Path(run), name), find_set(run, name)
     edges, counts = alignment_histograms(partial(iter_ledger, ledger.folder))
     if not counts["refined captions of kept pairs"].any():
         raise ValueError(f"{folder} has no alignment of its refined captions: {_ADVICE}")
-    figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(
         xlabel=f"alignment of caption and image ({alignment_of(folder) or 'unknown'})", ylabel="share of the captions"
     )

@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, of a size in inches."""
+    """An empty figure, of a size in inches.
+
+    Raises:
+        ValueError: If matplotlib is not installed.
+    """
     # Matplotlib takes half a second to import, which only who draws should wait for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ValueError("a plot is drawn by matplotlib, which is not installed: pip install matplotlib.") from error
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)

@@ -482,3 +482,9 @@ def used_stages(config: Any) -> list[str]:
 def variants_of(config: Any) -> dict[str, str]:
     """Which variant of the stages that have several a run's set uses, by stage."""
     return {name: STAGES[name].variant(config) for name in VARIED_STAGES}
+
+
+def shared_variants(config: Any) -> dict[str, str]:
+    """The shared stages that a run's set is made from, in order, with its variant of each ("" where it has none)."""
+    variants = variants_of(config)
+    return {name: variants.get(name, "") for name in used_stages(config) if name in SHARED_STAGES}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lavis_tldr.datasets.image_features import load_images
+from lavis_tldr.exports.pairs import location_of
 from lavis_tldr.runs.stages import PLACE
-from lavis_tldr.sources import ImageLocation
 from lavis_tldr.stages.context import Context
 
 
@@ -55,9 +55,8 @@ def _of_images(
     """
     context.blip.model.to(context.device)
     found = np.full((len(rows), width), np.nan, np.float32)
-    located = zip(*(rows[column].to_pylist() for column in PLACE), strict=True)
     # An image's place stands for its key: it comes back with the pixels.
-    wanted = [(str(place), ImageLocation(*where)) for place, where in enumerate(located)]
+    wanted = [(str(place), location_of(row)) for place, row in enumerate(rows.select(PLACE).to_pylist())]
     size = context.config.batch_size_eval
     batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     for batch in load_images(batches, context.blip.vis_processor, context.config.num_workers):

@@ -9,7 +9,7 @@ from lavis_tldr.files import write_whole
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.runs.reduced_sets import CONFIG, note_variants, noted_variants, open_stage
 from lavis_tldr.runs.stage_folder import Stage
-from lavis_tldr.runs.stages import OWN_STAGES, SHARED_STAGES, STAGES, dependents, used_stages
+from lavis_tldr.runs.stages import OWN_STAGES, STAGES, dependents, shared_variants
 from lavis_tldr.stages.context import Context
 
 _OF_ONE_CALL = ("stages", "restart")  # settings that are not of the set
@@ -35,8 +35,7 @@ def note_set(context: Context, config: DictConfig) -> None:
         return
     folder = context.set_root
     folder.mkdir(parents=True, exist_ok=True)
-    used = [name for name in used_stages(context.config) if name in SHARED_STAGES]
-    note_variants(folder, {name: context.variants.get(name, "") for name in used})
+    note_variants(folder, shared_variants(context.config))
     config = OmegaConf.masked_copy(config, list(config))
     for name in _OF_ONE_CALL:
         config.run.pop(name, None)

@@ -13,7 +13,7 @@ from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.outcomes import summarise
 from lavis_tldr.runs.stage_folder import MANIFEST
-from lavis_tldr.runs.stages import OWN_STAGES, STAGES, used_stages
+from lavis_tldr.runs.stages import STAGES, used_stages
 from lavis_tldr.stages import encode
 from lavis_tldr.stages.context import Context
 
@@ -30,7 +30,7 @@ def closing_summary(context: Context, asked: Collection[str]) -> dict:
         context: The run.
         asked: Stages that were to be run. What other recipes have made is not told, unless this one uses it, too.
     """
-    told = {*asked, *used_stages(context.config), *OWN_STAGES}
+    told = {*asked, *used_stages(context.config)}
     figures: dict = {"stages": {name: stage_figures(context, name) for name in STAGES if name in told}}
     figures["stages"] = {name: value for name, value in figures["stages"].items() if value}
     if "encode" in figures["stages"]:

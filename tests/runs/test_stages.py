@@ -8,7 +8,15 @@ import pytest
 import lavis_tldr
 from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.runs.formats import formats_markdown
-from lavis_tldr.runs.stages import OWN_STAGES, SHARED_STAGES, STAGES, VARIED_STAGES, dependents, used_stages
+from lavis_tldr.runs.stages import (
+    OWN_STAGES,
+    SHARED_STAGES,
+    STAGES,
+    VARIED_STAGES,
+    dependents,
+    shared_variants,
+    used_stages,
+)
 
 ROOT = Path(lavis_tldr.__file__).parents[1]
 
@@ -69,6 +77,13 @@ def test_what_a_restart_takes_along(restarted, asked, found):
 def test_used_stages():
     assert used_stages(config()) == ["encode", "cluster", *OWN_STAGES]
     assert used_stages(config(needs_scores=True, needs_gradients=True, captions_all=True)) == list(STAGES)
+
+
+def test_shared_stages_with_their_variants():
+    clusters = "histogram-tfidf-3000-seed42"
+    assert shared_variants(config()) == {"encode": "", "cluster": clusters}
+    found = shared_variants(config(needs_scores=True, captions_all=True))
+    assert found == {"encode": "", "caption": "", "score": "contrastive", "cluster": clusters}
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
