@@ -36,7 +36,7 @@ SPLITS = ("train", "val", "test")
 class CaptionPairs(Dataset):
     """Images with their captions, by index.
 
-    A sample is ``{"image": (3, H, W) or "image_features": (L, D), "image_id": key, "captions": [str]}``; `collater`
+    A sample is ``{"image": (3, H, W) or "image_tokens": (1 + L, D), "image_id": key, "captions": [str]}``; `collater`
     makes the batches that `CodebookCaptioner` takes.
 
     Args:
@@ -93,8 +93,7 @@ class CaptionPairs(Dataset):
             key, _, captions = self.items[candidate % len(self)]
             try:
                 if self.features is not None:
-                    patches = self.features[key][1:]  # [CLS] is no patch
-                    image = {"image_features": torch.from_numpy(patches.astype(np.float32))}
+                    image = {"image_tokens": torch.from_numpy(self.features[key].astype(np.float32))}
                 else:
                     image = {"image": self.load_image(candidate % len(self))}
             except (ValueError, OSError) as error:
@@ -104,7 +103,7 @@ class CaptionPairs(Dataset):
         raise ValueError(f"none of the {len(self)} images can be read; check the source's image_root or tars.")
 
     def collater(self, samples: list[dict]) -> dict:
-        kind = "image_features" if "image_features" in samples[0] else "image"
+        kind = "image_tokens" if "image_tokens" in samples[0] else "image"
         batch = {
             kind: torch.stack([sample[kind] for sample in samples]),
             "image_id": [sample["image_id"] for sample in samples],

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages
 from lavis_tldr.datasets.unreadable import UnreadableTally, tell
-from lavis_tldr.models.codebook_captioner import CodebookCaptioner, pool_tokens
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.image_encoding import pool_tokens
 from lavis_tldr.progress import progress
 from lavis_tldr.sources import ImageLocation
 

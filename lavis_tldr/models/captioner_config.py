@@ -50,6 +50,7 @@ def build_captioner_parts(cfg) -> tuple[dict, dict, dict | None]:
         "num_patches": (cfg["image_size"] // cfg["patch_size"]) ** 2,
         "encoder_width": cfg["vit_width"],
         "freeze_encoder": cfg["freeze_vit"],
+        "pooled_tokens": cfg["pooled_tokens"],
         "max_text_length": cfg["max_text_length"],
         "label_smoothing": cfg["label_smoothing"],
         "commitment_weight": cfg["commitment_weight"],

@@ -16,6 +16,7 @@ from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.models.captioner_config import build_captioner_parts
 from lavis_tldr.models.collectives import all_reduce, broadcast
 from lavis_tldr.models.generation import DecodingOptions, generate
+from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
 from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 
@@ -23,25 +24,16 @@ _CONFIGS = Path(__file__).parent.parent / "configs" / "models"
 _IGNORED = -100  # target of a token that is not trained on
 
 
-def pool_tokens(tokens: Tensor) -> Tensor:
-    """One feature of each image: the mean of its patch features, and its [CLS] feature, (B, 1 + L, D) -> (B, 2 D).
-
-    What the two say differs: pairs are told right from wrong better by both than by either.
-    """
-    tokens = tokens.float()
-    return torch.cat([tokens[:, 1:].mean(1), tokens[:, 0]], dim=1)
-
-
 @registry.register_model("codebook_captioner")
 class CodebookCaptioner(BaseModel):
-    """Captions an image from the codes of its patches.
+    """Captions an image from the codes of its patches and its pooled feature.
 
     Model types: ``base`` (ViT-B/16 and BERT-base, the paper's), ``small`` (ViT-S/14 and a 6-layer BERT of width 384),
     ``tiny`` (for tests; seconds on a CPU).
 
     Samples, as `forward` takes them:
         image: (B, 3, H, W), or instead of it
-        image_features: (B, L, D), of a still encoder, computed once;
+        image_tokens: (B, 1 + L, D), [CLS] first, of a still encoder, computed once;
         text_input: B n captions: those of the first image, those of the second, ...
 
     Args:
@@ -51,6 +43,9 @@ class CodebookCaptioner(BaseModel):
         tokenizer: Its vocabulary.
         num_patches: L.
         freeze_encoder: Keep the encoder still (and in eval mode).
+        pooled_tokens: Give the decoder two tokens more than the patches': their mean before quantizing, and [CLS].
+            Differs from the paper, whose decoder has the codes alone: what quantizing loses is what the image is
+            about as a whole, and these say it in 4 D bytes an image, which `encode` stores anyway.
         max_text_length: Longest caption in training, in tokens.
         label_smoothing: Of the language-modelling loss.
         commitment_weight: Weight of the commitment loss.
@@ -70,6 +65,7 @@ class CodebookCaptioner(BaseModel):
         num_patches: int,
         encoder_width: int,
         freeze_encoder: bool = True,
+        pooled_tokens: bool = True,
         max_text_length: int = 30,
         label_smoothing: float = 0.1,
         commitment_weight: float = 1.0,
@@ -82,6 +78,7 @@ class CodebookCaptioner(BaseModel):
         self.num_patches, self.encoder_width = num_patches, encoder_width
         # A code says what is in a patch, not where; the decoder is told where by this.
         self.patch_position = nn.Parameter(torch.randn(num_patches, encoder_width) * 0.02)  # (L, D)
+        self.pooled_position = nn.Parameter(torch.randn(2, encoder_width) * 0.02) if pooled_tokens else None  # (2, D)
         self.freeze_encoder = freeze_encoder
         self.max_text_length, self.label_smoothing = max_text_length, label_smoothing
         self.commitment_weight = commitment_weight
@@ -139,7 +136,8 @@ class CodebookCaptioner(BaseModel):
             raise ValueError(
                 f"{where} does not fit this model: {len(missing)} weights missing (first: {missing[:1]}), "
                 f"{len(result.unexpected_keys)} left over (first: {result.unexpected_keys[:1]}). "
-                "Use the model_type, num_codes and quantize that it was trained with."
+                "Use the model_type, num_codes, quantize and pooled_tokens that it was trained with: captioners of "
+                "version 0.1 had model.pooled_tokens: False, model.context_weight: 2.0 and model.learn_offsets: True."
             )
         if absent and state["_extra_state"].get("encoder_digest") != self.encoder_digest():
             raise ValueError(
@@ -199,34 +197,51 @@ class CodebookCaptioner(BaseModel):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
             return self.visual_encoder(image)
 
-    def encode_image(self, image: Tensor) -> Tensor:
-        """Patch features, [CLS] left out, (B, 3, H, W) -> (B, L, D)."""
-        return self.encode_tokens(image)[:, 1:]
-
     @property
     def pooled_width(self) -> int:
         """2 D, the width of what `pool_tokens` gives."""
         return 2 * self.encoder_width
 
-    def image_features(self, samples: dict) -> Tensor:
-        """Features of a batch, from its images or as they come with it, (B, L, D)."""
-        if "image_features" in samples:
-            return samples["image_features"].to(self.device).float()
-        return self.encode_image(samples["image"].to(self.device))
+    def image_tokens(self, samples: dict) -> Tensor:
+        """The encoder's output of a batch, from its images or as it comes with it, (B, 1 + L, D)."""
+        if "image_tokens" in samples:
+            return samples["image_tokens"].to(self.device).float()
+        return self.encode_tokens(samples["image"].to(self.device))
 
-    def image_codes(self, samples: dict) -> Tensor:
-        """Code indices, (B, L), int64.
+    def quantize_tokens(self, tokens: Tensor) -> ImageEncoding:
+        """What is kept of images, (B, 1 + L, D).
 
         Raises:
             ValueError: If the model was built without a codebook.
         """
         if self.quantizer is None:
             raise ValueError("this captioner has no codebook (quantize: False), so images have no codes.")
-        return self.quantizer.encode(self.image_features(samples))
+        return ImageEncoding(self.quantizer.encode(tokens[:, 1:]), pool_tokens(tokens))
 
-    def memory_of_codes(self, codes: Tensor) -> Tensor:
-        """What the decoder attends to, from codes alone, (B, L) -> (B, L, D)."""
-        return self.quantizer.decode(codes) + self.patch_position
+    def encode_images(self, samples: dict) -> ImageEncoding:
+        """`quantize_tokens` of a batch as `forward` takes it."""
+        return self.quantize_tokens(self.image_tokens(samples))
+
+    def memory(self, patches: Tensor, pooled: Tensor) -> Tensor:
+        """What the decoder attends to.
+
+        Args:
+            patches: Quantized patch features, or unquantized without a codebook, (B, L, D).
+            pooled: Of `pool_tokens`, (B, 2 D).
+
+        Returns:
+            (B, L, D), or (B, L + 2, D) with ``pooled_tokens``.
+        """
+        patches = patches + self.patch_position
+        if self.pooled_position is None:
+            return patches
+        # In the precision that it is stored in, so that training sees what refining will.
+        pooled = pooled.half().to(patches.dtype).unflatten(1, (2, -1))  # (B, 2, D)
+        return torch.cat([patches, pooled + self.pooled_position], 1)
+
+    def memory_of(self, images: ImageEncoding) -> Tensor:
+        """`memory` of B images by what is kept of them."""
+        return self.memory(self.quantizer.decode(images.codes), images.pooled)
 
     # Text side
 
@@ -244,14 +259,13 @@ class CodebookCaptioner(BaseModel):
         Returns:
             ``loss`` and, detached, ``loss_lm`` and ``loss_commitment``.
         """
-        features = self.image_features(samples)
-        if self.quantizer is None:
-            memory, commitment = features, features.new_zeros(())
-        else:
-            quantized = self.quantizer(features)
-            memory, commitment = quantized.features, quantized.commitment_loss
+        tokens = self.image_tokens(samples)
+        patches, commitment = tokens[:, 1:], tokens.new_zeros(())
+        if self.quantizer is not None:
+            quantized = self.quantizer(patches)
+            patches, commitment = quantized.features, quantized.commitment_loss
         ids = self.token_ids(samples["text_input"])
-        hidden = self.decoder(ids[:, :-1], memory + self.patch_position)
+        hidden = self.decoder(ids[:, :-1], self.memory(patches, pool_tokens(tokens)))
         target = ids[:, 1:]
         counted = target != self.tokenizer.pad
         rows = self._output_rows()
@@ -266,17 +280,18 @@ class CodebookCaptioner(BaseModel):
         return {"loss": loss, "loss_lm": loss_lm.detach(), "loss_commitment": commitment.detach()}
 
     @torch.no_grad()
-    def generate_from_codes(self, codes: Tensor, options: DecodingOptions) -> list[str]:
-        """Captions of images given by their codes, (B, L)."""
-        return self._generate(self.memory_of_codes(codes), options)
+    def generate_from(self, images: ImageEncoding, options: DecodingOptions) -> list[str]:
+        """Captions of B images by what is kept of them."""
+        return self._generate(self.memory_of(images), options)
 
     @torch.no_grad()
     def generate(self, samples: dict, options: DecodingOptions | None = None) -> list[str]:
         """Captions of a batch of images; greedy without ``options``."""
         options = options or DecodingOptions()
+        tokens = self.image_tokens(samples)
         if self.quantizer is not None:
-            return self.generate_from_codes(self.image_codes(samples), options)
-        return self._generate(self.image_features(samples) + self.patch_position, options)
+            return self.generate_from(self.quantize_tokens(tokens), options)
+        return self._generate(self.memory(tokens[:, 1:], pool_tokens(tokens)), options)
 
     def _generate(self, memory: Tensor, options: DecodingOptions) -> list[str]:
         t, rows = self.tokenizer, self._output_rows()
@@ -286,11 +301,11 @@ class CodebookCaptioner(BaseModel):
         return [t.decode(ids) for ids in found]
 
     @torch.no_grad()
-    def caption_log_likelihood(self, codes: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
+    def caption_log_likelihood(self, images: ImageEncoding, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Log-probability of captions given their images.
 
         Args:
-            codes: (M, L); the number of captions is a multiple of M, ordered as in `forward`.
+            images: M images; the number of captions is a multiple of M, ordered as in `forward`.
             captions: N captions.
 
         Returns:
@@ -298,7 +313,7 @@ class CodebookCaptioner(BaseModel):
             tokens that captions were never trained to use.
         """
         ids = self.token_ids(captions)
-        hidden = self.decoder(ids[:, :-1], self.memory_of_codes(codes))
+        hidden = self.decoder(ids[:, :-1], self.memory_of(images))
         target = ids[:, 1:]
         counted = target != self.tokenizer.pad
         rows = self._output_rows()

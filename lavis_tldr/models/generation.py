@@ -71,12 +71,7 @@ def generate(
     for length in range(1, options.max_length + 1):
         hidden, past = decoder.step(tokens[:, -1:], length - 1, past, memory_kv)
         log_p = decoder.logits(hidden[:, -1], rows).float().log_softmax(-1)  # (N b, V or R)
-        if rows is not None:
-            log_p = _spread(log_p, rows, vocab_size)
-        log_p[:, [bos, pad]] = float("-inf")
-        if length <= options.min_length:
-            log_p[:, eos] = float("-inf")
-        _ban_repeated_ngrams(log_p, tokens, options.no_repeat_ngram)
+        log_p = rule_out(log_p, tokens, length, bos, eos, pad, options, rows, vocab_size)
         total = (scores.view(-1, 1) + log_p).view(n, b * vocab_size)
         # 2b candidates hold at least b that go on, even if every beam could end here.
         top, index = total.topk(2 * b, dim=1)  # (N, 2b), best first
@@ -102,6 +97,38 @@ def generate(
         past = [(k[parents], v[parents]) for k, v in past]
     # `max` takes the first of equals: the one that finished earlier.
     return [max(f, key=lambda item: item[0])[1] if f else [] for f in finished]
+
+
+def rule_out(
+    log_p: Tensor,
+    tokens: Tensor,
+    length: int,
+    bos: int,
+    eos: int,
+    pad: int,
+    options: DecodingOptions,
+    rows: Tensor | None,
+    vocab_size: int,
+) -> Tensor:
+    """Log-probabilities of the next token without those that may not come next.
+
+    Args:
+        log_p: (N, V), or (N, R) over ``rows``.
+        tokens: The tokens so far, [CLS] first, (N, T).
+        length: Place of the next token, 1 for the first.
+        bos, eos, pad, options, rows: As `generate` has them.
+        vocab_size: V.
+
+    Returns:
+        (N, V); -inf for what is ruled out.
+    """
+    if rows is not None:
+        log_p = _spread(log_p, rows, vocab_size)
+    log_p[:, [bos, pad]] = float("-inf")
+    if length <= options.min_length:
+        log_p[:, eos] = float("-inf")
+    _ban_repeated_ngrams(log_p, tokens, options.no_repeat_ngram)
+    return log_p
 
 
 def _spread(log_p: Tensor, rows: Tensor, vocab_size: int) -> Tensor:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
+from lavis_tldr.models.image_encoding import ImageEncoding
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import join_by_key
@@ -28,20 +27,19 @@ def run(context: Context, stage: Stage) -> None:
 
 def _captioned(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
     for part in parts:
-        table = context.load_part(context.stage("encode"), part.name, ["key", "codes"])
-        codes = encode.codes_of(table, context.model.num_patches)
+        table = context.load_part(context.stage("encode"), part.name, ["key", "codes", "feature"])
+        images = encode.images_of(table, context.model)
         keys = table["key"].filter(table["codes"].is_valid())
-        yield pa.table({"key": keys, "caption_generated": caption(context, codes)}, schema=STAGES["caption"].schema)
+        yield pa.table({"key": keys, "caption_generated": caption(context, images)}, schema=STAGES["caption"].schema)
 
 
-def caption(context: Context, codes: np.ndarray) -> list[str]:
-    """Captions of images by their codes, (N, L)."""
+def caption(context: Context, images: ImageEncoding) -> list[str]:
+    """Captions of N images."""
     context.model.to(context.device).eval()
     captions = []
-    for block in torch.from_numpy(codes.astype(np.int64)).split(context.config.batch_size_eval):
-        if len(block):
-            with context.autocast():
-                captions += context.model.generate_from_codes(block.to(context.device), context.config.decoding)
+    for block in images.split(context.config.batch_size_eval):
+        with context.autocast():
+            captions += context.model.generate_from(block.to(context.device), context.config.decoding)
     return captions
 
 

@@ -14,8 +14,8 @@ from lavis.common.dist_utils import is_main_process
 from PIL import Image
 
 from lavis_tldr.datasets.image_features import load_images
-from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.models.image_encoding import ImageEncoding
 from lavis_tldr.progress import progress
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
@@ -170,10 +170,9 @@ def _storable(record: Record) -> Record:
 def _take_codes(context: Context, keys: list[str], tokens: torch.Tensor, work: _PartWork) -> None:
     """Codes and pooled features of B images, from their tokens (B, 1 + L, D)."""
     with context.autocast():
-        found = context.model.quantizer.encode(tokens[:, 1:]).cpu().numpy().astype(np.uint16)
-        pooled = pool_tokens(tokens).cpu().numpy().astype(np.float16)
-    work.codes.update(zip(keys, found, strict=True))
-    work.pooled.update(zip(keys, pooled, strict=True))
+        images = context.model.quantize_tokens(tokens).to("cpu")
+    work.codes.update(zip(keys, images.codes.numpy().astype(np.uint16), strict=True))
+    work.pooled.update(zip(keys, images.pooled.numpy().astype(np.float16), strict=True))
 
 
 def _blocks(items: list, size: int) -> Iterator[list]:
@@ -222,9 +221,16 @@ def codes_of(table: pa.Table, num_patches: int) -> np.ndarray:
     return rows_of(table["codes"], num_patches, np.uint16)
 
 
-def load_codes(context: Context, part_name: str) -> np.ndarray:
-    """The codes of a part's usable records, (N, L), uint16."""
-    return codes_of(context.load_part(context.stage("encode"), part_name, ["codes"]), context.model.num_patches)
+def load_images_of(context: Context, part_name: str) -> ImageEncoding:
+    """The images of a part's usable records."""
+    table = context.load_part(context.stage("encode"), part_name, ["codes", "feature"])
+    return images_of(table, context.model)
+
+
+def images_of(table: pa.Table, model) -> ImageEncoding:
+    """The images of a table's rows without error, by their codes and features."""
+    codes = torch.from_numpy(codes_of(table, model.num_patches).astype(np.int64))
+    return ImageEncoding(codes, torch.from_numpy(features_of(table, model.pooled_width)))
 
 
 def features_of(table: pa.Table, width: int) -> np.ndarray:

@@ -78,9 +78,9 @@ class Refiner:
         return pa.table(columns, schema=STAGES["refine"].schema)
 
     def _rows(self, part: Part, wanted: pa.Table) -> pa.Table:
-        columns = ["key", "caption_original", "codes"]
+        columns = ["key", "caption_original", "codes", "feature"]
         if self.context.config.scores_refined:
-            columns += ["image_key", "feature", *PLACE]
+            columns += ["image_key", *PLACE]
         table = self.context.load_part(self.context.stage("encode"), part.name, columns)
         table = table.filter(pc.is_in(table["key"], wanted["key"].combine_chunks()))
         return join_by_key(table, wanted, left_name="encode", right_name="select")
@@ -102,7 +102,7 @@ def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
     """Captions of the samples of a part, from the stage that captions every image where the config asks for it."""
     if context.config.captions_all:
         return caption.load_captions(context, part_name, table["key"])
-    return caption.caption(context, encode.codes_of(table, context.model.num_patches))
+    return caption.caption(context, encode.images_of(table, context.model))
 
 
 def _aligner(context: Context) -> _Aligner:

@@ -10,6 +10,7 @@ import torch
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.image_features import pooled_features
 from lavis_tldr.datasets.unreadable import LIST
+from lavis_tldr.models.image_encoding import ImageEncoding, join_encodings
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive
@@ -89,22 +90,24 @@ def _by_captioner(context: Context) -> Scorer:
     context.model.to(context.device).eval()
     sentences = context.sentence_encoder if context.config.scores_use_captions else None
     config = context.config
-    scorer = CaptionScorer(context.model, config.alignment, _contrast_codes(context), sentences, config.batch_size_eval)
+    scorer = CaptionScorer(
+        context.model, config.alignment, _contrast_images(context), sentences, config.batch_size_eval
+    )
 
     def score(table: pa.Table, part_name: str, captions: list[str]) -> dict[str, np.ndarray]:
-        codes = torch.from_numpy(encode.codes_of(table, context.model.num_patches).astype(np.int64))
+        images = encode.images_of(table, context.model)
         uses_captions = context.config.scores_use_captions
         generated = caption.load_captions(context, part_name, table["key"]) if uses_captions else []
         with context.autocast():
-            return scorer(codes.to(context.device), captions, generated)
+            return scorer(images.to(context.device), captions, generated)
 
     return score
 
 
-def _contrast_codes(context: Context) -> np.ndarray:
-    """Codes of drawn images that a caption's likelihood is compared over, (R, L)."""
+def _contrast_images(context: Context) -> ImageEncoding:
+    """Drawn images that a caption's likelihood is compared over, R of them."""
     sample = draw_sample(context, context.config.num_contrast, context.config.alignment_seed)
-    return np.concatenate([encode.load_codes(context, name)[rows] for name, rows, _ in sample.by_part()])
+    return join_encodings([encode.load_images_of(context, name)[rows] for name, rows, _ in sample.by_part()])
 
 
 def _fit_scorer(context: Context) -> ContrastiveScorer:

@@ -159,7 +159,9 @@ def _mean_feature(model: CodebookCaptioner, pairs: CaptionPairs, generator: torc
     """Mean patch feature of drawn images, (D,)."""
     drawn = torch.randperm(len(pairs), generator=generator)[:_IMAGES_FOR_MEAN].tolist()
     batches = (drawn[start : start + 64] for start in range(0, len(drawn), 64))
-    sums = [model.image_features(pairs.collater([pairs[i] for i in rows])).float().mean(1).sum(0) for rows in batches]
+    sums = [
+        model.image_tokens(pairs.collater([pairs[i] for i in rows])).float()[:, 1:].mean(1).sum(0) for rows in batches
+    ]
     return torch.stack(sums).sum(0) / len(drawn)
 
 
@@ -173,7 +175,7 @@ def _sample_features(
     found = []
     for start in progress(range(0, num_images, 64), "features for the codebook", "block"):
         batch = pairs.collater([pairs[i] for i in drawn[start : start + 64]])
-        features = model.quantizer.lookup_space(model.image_features(batch)).float().cpu()  # (B, L, D)
+        features = model.quantizer.lookup_space(model.image_tokens(batch)[:, 1:]).float().cpu()  # (B, L, D)
         for row in features:
             found.append(row[torch.randperm(len(row), generator=generator)[:per_image]])
     return torch.cat(found)

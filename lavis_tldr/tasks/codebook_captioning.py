@@ -102,9 +102,9 @@ class CodebookCaptioningTask(BaseTask):
         results = []
         for samples in data_loader:
             samples = prepare_sample(samples, cuda_enabled=model.device.type == "cuda")
-            samples["image_features"] = model.image_features(samples)  # encoded once, for codes and captions
+            samples["image_tokens"] = model.image_tokens(samples)  # encoded once, for codes and captions
             if model.quantizer is not None:
-                model.quantizer.count_use(model.image_codes(samples))
+                model.quantizer.count_use(model.encode_images(samples).codes)
             results += self.valid_step(model, samples)
         self._val_codebook = model.quantizer.usage_stats() if model.quantizer is not None else {}
         return results

@@ -200,13 +200,13 @@ def test_cached_features_stand_for_images(source, tmp_path):
     assert train.feature_cache_folder == str(tmp_path / "cache")
     cache = FeatureCache(tmp_path / "cache", "encoder")
     tokens = np.stack([np.full((5, 2), 3.0), np.full((5, 2), 1.0)])
-    tokens[:, 0] = -1  # [CLS], which is no patch
+    tokens[:, 0] = -1  # [CLS]
     cache.add(["c.jpg", "a.jpg"], tokens)
     train.use_features(cache)
     assert len(train) == 5  # b has none
     batch = train.collater([train[0], train[2]])
-    assert batch["image_features"].shape == (2, 4, 2) and "image" not in batch
-    assert batch["image_features"][:, 0, 0].tolist() == [1.0, 3.0]
+    assert batch["image_tokens"].shape == (2, 5, 2) and "image" not in batch
+    assert batch["image_tokens"][:, :2, 0].tolist() == [[-1.0, 1.0], [-1.0, 3.0]]
     assert batch["text_input"] == ["a red square", "blue 1"]
 
 

@@ -150,7 +150,7 @@ def test_positions_are_interpolated_to_the_image_size(tmp_path):
     save_file(state, tmp_path / "vit.safetensors")
     model = tiny_captioner(tmp_path, image_size=48, vit_weights=str(tmp_path / "vit.safetensors"))
     assert model.num_patches == 36
-    assert model.encode_image(blocks(size=48)).shape == (4, 36, 32)
+    assert model.encode_tokens(blocks(size=48)).shape == (4, 37, 32)
 
 
 @pytest.mark.parametrize(

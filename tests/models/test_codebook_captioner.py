@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from captioners import CAPTIONS, blocks, tiny_captioner
 
-from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.models.generation import DecodingOptions
+from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def started(folder, samples, **changes):
     model = tiny_captioner(folder, **changes)
     model.allow_tokens(CAPTIONS)
     if model.quantizer is not None:
-        features = model.quantizer.lookup_space(model.encode_image(samples["image"])).flatten(0, 1)
+        features = model.quantizer.lookup_space(model.encode_tokens(samples["image"])[:, 1:]).flatten(0, 1)
         model.quantizer.set_codes(features[:: len(features) // model.quantizer.num_codes].detach())
     return model
 
@@ -36,18 +36,55 @@ def test_losses_and_gradients(tmp_path, samples, changes, freeze):
     assert model.visual_encoder.training != freeze and model.decoder.training
 
 
-def test_features_stand_for_their_images(tmp_path, samples):
+def test_tokens_stand_for_their_images(tmp_path, samples):
     model = tiny_captioner(tmp_path).eval()
-    features = {"image_features": model.encode_image(samples["image"]), "text_input": CAPTIONS}
-    torch.testing.assert_close(model(features)["loss"], model(samples)["loss"])
-    assert torch.equal(model.image_codes(features), model.image_codes(samples))
-    half = {"image_features": features["image_features"].half()}
-    assert model.image_features(half).dtype == torch.float32
+    tokens = {"image_tokens": model.encode_tokens(samples["image"]), "text_input": CAPTIONS}
+    torch.testing.assert_close(model(tokens)["loss"], model(samples)["loss"])
+    assert torch.equal(model.encode_images(tokens).codes, model.encode_images(samples).codes)
+    half = {"image_tokens": tokens["image_tokens"].half()}
+    assert model.image_tokens(half).dtype == torch.float32
+
+
+@torch.no_grad()
+def test_the_decoder_is_given_codes_and_pooled_tokens(tmp_path, samples):
+    model = started(tmp_path, samples).eval()
+    images = model.encode_images(samples)
+    memory = model.memory_of(images)  # (4, L + 2, D)
+    num_patches = model.num_patches
+    assert memory.shape == (4, num_patches + 2, model.encoder_width)
+    tokens = model.encode_tokens(samples["image"])
+    wanted = model.quantizer.codebook[images.codes] + model.patch_position
+    torch.testing.assert_close(memory[:, :num_patches], wanted)
+    mean, cls = tokens[:, 1:].mean(1), tokens[:, 0]
+    wanted = torch.stack([mean, cls], 1).half().float() + model.pooled_position
+    torch.testing.assert_close(memory[:, num_patches:], wanted)
+
+
+@torch.no_grad()
+def test_stored_in_half_precision_pooled_tokens_are_the_same(tmp_path, samples):
+    model = started(tmp_path, samples).eval()
+    images = model.encode_images(samples)
+    stored = ImageEncoding(images.codes, images.pooled.half().float())
+    assert torch.equal(model.memory_of(stored), model.memory_of(images))
+    total, count = model.caption_log_likelihood(stored, CAPTIONS)
+    model.label_smoothing = 0.0
+    torch.testing.assert_close(model(samples)["loss_lm"], -total.sum() / count.sum())
+
+
+@torch.no_grad()
+def test_without_pooled_tokens_codes_are_all(tmp_path, samples):
+    model = started(tmp_path, samples, pooled_tokens=False).eval()
+    images = model.encode_images(samples)
+    assert model.memory_of(images).shape[1] == model.num_patches
+    others = ImageEncoding(images.codes, images.pooled + 1)
+    assert torch.equal(model.memory_of(others), model.memory_of(images))
 
 
 def test_loss_by_hand(tmp_path, samples):
     model = tiny_captioner(tmp_path, label_smoothing=0.0, quantize=False).eval()
-    memory = model.encode_image(samples["image"]) + model.patch_position
+    tokens = model.encode_tokens(samples["image"])
+    pooled = torch.stack([tokens[:, 1:].mean(1), tokens[:, 0]], 1).half().float()
+    memory = torch.cat([tokens[:, 1:] + model.patch_position, pooled + model.pooled_position], 1)
     wanted = []
     for row, caption in zip(memory, CAPTIONS, strict=True):
         (ids,) = model.tokenizer.encode([caption], 30)
@@ -90,21 +127,21 @@ def test_learns_four_images_by_heart(tmp_path, samples, quantize):
     assert model.generate(samples, DecodingOptions(num_beams=1)) == CAPTIONS
     assert model.generate(samples, DecodingOptions(num_beams=3)) == CAPTIONS
     if quantize:
-        assert model.generate_from_codes(model.image_codes(samples), DecodingOptions()) == CAPTIONS
-        own, _ = model.caption_log_likelihood(model.image_codes(samples), CAPTIONS)
-        others, _ = model.caption_log_likelihood(model.image_codes(samples), CAPTIONS[::-1])
+        assert model.generate_from(model.encode_images(samples), DecodingOptions()) == CAPTIONS
+        own, _ = model.caption_log_likelihood(model.encode_images(samples), CAPTIONS)
+        others, _ = model.caption_log_likelihood(model.encode_images(samples), CAPTIONS[::-1])
         assert (own > others + 5).all()
 
 
 @torch.no_grad()
 def test_log_likelihood_by_hand(tmp_path, samples):
     model = started(tmp_path, samples).eval()
-    codes = model.image_codes(samples)
+    images = model.encode_images(samples)
     rows = model.output_tokens
-    total, count = model.caption_log_likelihood(codes, CAPTIONS)
+    total, count = model.caption_log_likelihood(images, CAPTIONS)
     for i, caption in enumerate(CAPTIONS):
         (ids,) = model.tokenizer.encode([caption], 30)
-        memory = model.quantizer.codebook[codes[i]][None] + model.patch_position
+        memory = model.memory_of(images[i : i + 1])
         wanted = 0.0
         for t in range(1, len(ids)):
             logits = model.decoder.logits(model.decoder(torch.tensor([ids[:t]]), memory)[0, -1])
@@ -126,17 +163,17 @@ def test_unknown_words_are_learnt_but_not_said(tmp_path, samples):
 def test_tokens_never_trained_do_not_count(tmp_path, samples):
     model = tiny_captioner(tmp_path).eval()
     model.allow_tokens(["a kite"])
-    codes = model.image_codes(samples)[:1]
+    images = model.encode_images(samples)[:1]
     # "red" is not allowed, so that a, kite and [SEP] are left.
-    assert model.caption_log_likelihood(codes, ["a red kite"])[1].tolist() == [3]
-    assert model.caption_log_likelihood(codes, ["a kite"])[1].tolist() == [3]
+    assert model.caption_log_likelihood(images, ["a red kite"])[1].tolist() == [3]
+    assert model.caption_log_likelihood(images, ["a kite"])[1].tolist() == [3]
 
 
-def test_several_captions_an_image_share_codes(tmp_path, samples):
+def test_several_captions_share_an_image(tmp_path, samples):
     model = tiny_captioner(tmp_path).eval()
-    codes = model.image_codes(samples)[:2]
-    folded, _ = model.caption_log_likelihood(codes, CAPTIONS)
-    alone, _ = model.caption_log_likelihood(codes.repeat_interleave(2, 0), CAPTIONS)
+    images = model.encode_images(samples)[:2]
+    folded, _ = model.caption_log_likelihood(images, CAPTIONS)
+    alone, _ = model.caption_log_likelihood(images[[0, 0, 1, 1]], CAPTIONS)
     torch.testing.assert_close(folded, alone)
 
 
@@ -154,7 +191,7 @@ def test_bf16_autocast(tmp_path, samples, decay):
 def test_without_a_codebook_there_are_no_codes(tmp_path, samples):
     model = tiny_captioner(tmp_path, quantize=False)
     with pytest.raises(ValueError, match="no codebook"):
-        model.image_codes(samples)
+        model.encode_images(samples)
 
 
 def test_extra_state_of_another_vocabulary(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from reductions import tiny_captioner
 
+from lavis_tldr.models.image_encoding import ImageEncoding
 from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.scoring.likelihood import CaptionScorer
 
@@ -21,8 +22,10 @@ def model(tmp_path_factory):
     return tiny_captioner(tmp_path_factory.mktemp("captioner"), CAPTIONS)
 
 
-def drawn_codes(count: int, num_patches: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 32, (count, num_patches)).astype(np.uint16)
+def drawn_images(count: int, model, seed: int = 0) -> ImageEncoding:
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(32, (count, model.num_patches), generator=generator)
+    return ImageEncoding(codes, torch.randn(count, model.pooled_width, generator=generator))
 
 
 def planted_sentences(captions: list[str]) -> torch.Tensor:
@@ -31,14 +34,14 @@ def planted_sentences(captions: list[str]) -> torch.Tensor:
     return vectors[[CAPTIONS.index(caption) for caption in captions]]
 
 
-def scorer(model, codes, **options):
-    return CaptionScorer(model, "likelihood", codes, **options)
+def scorer(model, others, **options):
+    return CaptionScorer(model, "likelihood", others, **options)
 
 
-def naive_log_p(model, codes: np.ndarray, caption: str) -> tuple[float, int]:
+def naive_log_p(model, image: ImageEncoding, caption: str) -> tuple[float, int]:
     """Log-probability of a caption, token by token, each from a fresh look at the tokens before it."""
     ids = model.tokenizer.encode([caption], model.max_text_length)[0]
-    memory = model.memory_of_codes(torch.from_numpy(codes.astype(np.int64))[None])
+    memory = model.memory_of(image)
     allowed = torch.tensor(model.output_tokens)
     total = 0.0
     for t in range(1, len(ids)):
@@ -50,40 +53,38 @@ def naive_log_p(model, codes: np.ndarray, caption: str) -> tuple[float, int]:
 
 @torch.no_grad()
 def test_likelihood_gain_is_the_naive_one(model):
-    codes = drawn_codes(6, model.num_patches)
-    others = drawn_codes(3, model.num_patches, seed=1)
+    images, others = drawn_images(6, model), drawn_images(3, model, seed=1)
     score = scorer(model, others)
     captions = [CAPTIONS[i % 4] for i in range(6)]
-    found = score.likelihood_gain(torch.from_numpy(codes.astype(np.int64)), captions)
+    found = score.likelihood_gain(images, captions)
     for row, caption in enumerate(captions):
-        own, num_tokens = naive_log_p(model, codes[row], caption)
-        p_others = [np.exp(naive_log_p(model, other.numpy(), caption)[0]) for other in score.others]
+        own, num_tokens = naive_log_p(model, images[row : row + 1], caption)
+        p_others = [np.exp(naive_log_p(model, other, caption)[0]) for other in others.split(1)]
         assert found[row].item() == pytest.approx((own - np.log(np.mean(p_others))) / num_tokens, abs=1e-4)
 
 
 @torch.no_grad()
 def test_the_own_image_is_not_among_the_others(model):
-    codes = drawn_codes(3, model.num_patches)
-    found = scorer(model, codes).likelihood_gain(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3])
+    images = drawn_images(3, model)
+    found = scorer(model, images).likelihood_gain(images, CAPTIONS[:3])
     for row in range(3):
-        own, num_tokens = naive_log_p(model, codes[row], CAPTIONS[row])
-        p_others = [np.exp(naive_log_p(model, codes[i], CAPTIONS[row])[0]) for i in range(3) if i != row]
+        own, num_tokens = naive_log_p(model, images[row : row + 1], CAPTIONS[row])
+        p_others = [np.exp(naive_log_p(model, images[i : i + 1], CAPTIONS[row])[0]) for i in range(3) if i != row]
         assert found[row].item() == pytest.approx((own - np.log(np.mean(p_others))) / num_tokens, abs=1e-4)
 
 
 def test_without_another_image_there_is_no_score(model):
-    codes = np.repeat(drawn_codes(1, model.num_patches), 3, axis=0)
-    found = scorer(model, codes)(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3], [])
+    images = drawn_images(1, model)[[0, 0, 0]]
+    found = scorer(model, images)(images, CAPTIONS[:3], [])
     assert list(found) == ["likelihood_gain"]
     assert np.isnan(found["likelihood_gain"]).tolist() == [True] * 3
 
 
 def test_scores_do_not_depend_on_the_batch(model):
-    codes = drawn_codes(7, model.num_patches)
+    images = drawn_images(7, model)
     captions = [CAPTIONS[i % 4] for i in range(7)]
-    ids = torch.from_numpy(codes.astype(np.int64))
-    whole = scorer(model, codes, batch_size=7)(ids, captions, [])
-    pieces = scorer(model, codes, batch_size=2)(ids, captions, [])
+    whole = scorer(model, images, batch_size=7)(images, captions, [])
+    pieces = scorer(model, images, batch_size=2)(images, captions, [])
     np.testing.assert_allclose(whole["likelihood_gain"], pieces["likelihood_gain"], atol=1e-5)
 
 
@@ -92,27 +93,28 @@ def test_scores_do_not_depend_on_the_batch(model):
     [("likelihood", ["likelihood_gain"]), ("similarity", ["similarity"]), ("both", ["likelihood_gain", "similarity"])],
 )
 def test_each_alignment_has_its_scores_alone(model, alignment, columns):
-    codes = drawn_codes(3, model.num_patches)
-    score = CaptionScorer(model, alignment, codes, planted_sentences)
-    found = score(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3], CAPTIONS[1:])
+    images = drawn_images(3, model)
+    score = CaptionScorer(model, alignment, images, planted_sentences)
+    found = score(images, CAPTIONS[:3], CAPTIONS[1:])
     assert sorted(found) == columns == sorted(ALIGNMENTS[alignment].columns)
     assert {name: len(values) for name, values in found.items()} == dict.fromkeys(columns, 3)
 
 
 def test_similarity_compares_the_original_with_the_generated(model):
-    codes = drawn_codes(3, model.num_patches)
-    score = CaptionScorer(model, "similarity", codes, planted_sentences)
+    images = drawn_images(3, model)
+    score = CaptionScorer(model, "similarity", images, planted_sentences)
     generated = [CAPTIONS[0], CAPTIONS[2], CAPTIONS[3]]
-    found = score(torch.from_numpy(codes.astype(np.int64)), CAPTIONS[:3], generated)
+    found = score(images, CAPTIONS[:3], generated)
     # The first is the same, the second at a right angle, the third at 60 degrees.
     np.testing.assert_allclose(found["similarity"], [1, 0, 0.5], atol=1e-6)
     assert found["similarity"].dtype == np.float32
 
 
 def test_no_samples_no_scores(model):
-    codes = drawn_codes(2, model.num_patches)
-    none = torch.zeros(0, model.num_patches, dtype=torch.int64)
-    assert {name: len(values) for name, values in scorer(model, codes)(none, [], []).items()} == {"likelihood_gain": 0}
+    images = drawn_images(2, model)
+    assert {name: len(values) for name, values in scorer(model, images)(images[:0], [], []).items()} == {
+        "likelihood_gain": 0
+    }
 
 
 def test_a_right_caption_scores_above_a_wrong_one_once_trained(tmp_path):
@@ -120,19 +122,19 @@ def test_a_right_caption_scores_above_a_wrong_one_once_trained(tmp_path):
     generator = torch.Generator().manual_seed(0)
     images = 2 * torch.randn(4, 3, 1, 1, generator=generator) + 0.5 * torch.randn(4, 3, 32, 32, generator=generator)
     with torch.no_grad():
-        features = model.encode_image(images)  # (4, L, D)
-        model.quantizer.set_codes(features.reshape(-1, features.shape[-1])[::2][:32])
-        codes = model.image_codes({"image_features": features})
+        tokens = model.encode_tokens(images)  # (4, 1 + L, D)
+        model.quantizer.set_codes(tokens[:, 1:].reshape(-1, tokens.shape[-1])[::2][:32])
+        encoded = model.encode_images({"image_tokens": tokens})
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, 3e-3)
     for _ in range(60):
-        loss = model({"image_features": features, "text_input": CAPTIONS})["loss"]
+        loss = model({"image_tokens": tokens, "text_input": CAPTIONS})["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    score = scorer(model, codes.numpy())
+    score = scorer(model, encoded)
     with torch.no_grad():
         # Each caption with each image: (caption, image).
-        gains = torch.stack([score.likelihood_gain(codes, [caption] * 4) for caption in CAPTIONS])
+        gains = torch.stack([score.likelihood_gain(encoded, [caption] * 4) for caption in CAPTIONS])
     assert gains.argmax(1).tolist() == [0, 1, 2, 3]
     assert (gains.diagonal() > 0).all()

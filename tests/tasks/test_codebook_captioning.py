@@ -112,7 +112,7 @@ def test_a_run_from_captions_to_checkpoint(drawn, tmp_path, cached):
     again = CodebookCaptioner.from_config(own).eval()
     samples = {"image": torch.randn(4, 3, 32, 32)}
     # The runner, which tests last, holds the best weights, too.
-    assert torch.equal(again.image_codes(samples), model.image_codes(samples))
+    assert torch.equal(again.encode_images(samples).codes, model.encode_images(samples).codes)
     assert again.generate(samples) == model.generate(samples)
     if cached:
         keys = [key for path in (tmp_path / "cache").glob("*.json") for key in json.loads(path.read_text())]

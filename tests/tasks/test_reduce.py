@@ -175,13 +175,13 @@ def test_each_recipe(reduced, tmp_path, recipe):
 @pytest.mark.parametrize("caption_all", [False, True])
 def test_no_caption_is_generated_twice(reduced, tmp_path, monkeypatch, caption_all):
     calls = []
-    generate = CodebookCaptioner.generate_from_codes
+    generate = CodebookCaptioner.generate_from
 
-    def counting(self, codes, options):
-        calls.append(len(codes))
-        return generate(self, codes, options)
+    def counting(self, images, options):
+        calls.append(len(images))
+        return generate(self, images, options)
 
-    monkeypatch.setattr(CodebookCaptioner, "generate_from_codes", counting)
+    monkeypatch.setattr(CodebookCaptioner, "generate_from", counting)
     figures = reduced(selection="aligned", recipe="original_generated", batch_size_eval=16, caption_all=caption_all)
     assert ("caption" in figures["stages"]) == caption_all
     rows = ledger_rows(tmp_path / "out" / RECIPE)

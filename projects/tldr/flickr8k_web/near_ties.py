@@ -36,7 +36,9 @@ def main() -> None:
     def codes(threads: int = 2, batch_size: int = 64, bf16: bool = False) -> np.ndarray:
         torch.set_num_threads(threads)
         with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            blocks = (model.image_codes({"image": block.to(model.device)}) for block in images.split(batch_size))
+            blocks = (
+                model.encode_images({"image": block.to(model.device)}).codes for block in images.split(batch_size)
+            )
             return np.concatenate([np.asarray(block) for block in blocks])
 
     for bf16, name in ((False, "float32"), (True, "bf16")):

@@ -1,0 +1,97 @@
+"""Captions drawn from the model's own distribution, several of an image.
+
+Shapes: N images, s captions an image, T tokens, V vocabulary, R tokens that captions may use.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lavis_tldr.models.generation import DecodingOptions, rule_out
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How captions are drawn.
+
+    Attributes:
+        temperature: Above 0; below 1 likely tokens become likelier.
+        top_p: In (0, 1]: tokens are drawn from the fewest that hold this probability together (nucleus sampling,
+            arXiv:1904.09751).
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+
+
+def uniforms_of(priorities: np.ndarray, num_captions: int, max_length: int) -> Tensor:
+    """Numbers that decide the draws of N images, from each image's own, so that batches and ranks do not matter.
+
+    Args:
+        priorities: A number of each image (`lavis_tldr.reduction.draw.draw_priority`), (N,), uint64.
+        num_captions: s.
+        max_length: T.
+
+    Returns:
+        (N, s, T), float64, in [0, 1).
+    """
+    draws = [np.random.Generator(np.random.Philox(key=int(p))).random((num_captions, max_length)) for p in priorities]
+    return torch.from_numpy(np.stack(draws) if draws else np.zeros((0, num_captions, max_length)))
+
+
+@torch.no_grad()
+def sample(
+    decoder,
+    memory: Tensor,
+    bos: int,
+    eos: int,
+    pad: int,
+    options: DecodingOptions,
+    sampling: SamplingOptions,
+    uniforms: Tensor,
+    rows: Tensor | None = None,
+) -> list[list[list[int]]]:
+    """Draw captions token by token.
+
+    Args:
+        decoder: As `generation.generate` takes it.
+        memory: Image features, (N, L, D).
+        bos, eos, pad: Ids of the start, end and padding tokens.
+        options: Lengths and n-grams; beams play no part.
+        sampling: Temperature and nucleus.
+        uniforms: Of `uniforms_of`, (N, s, at least the longest caption).
+        rows: Ids of the tokens that captions may use, sorted, (R,); None allows all.
+
+    Returns:
+        Token ids of s captions of each image, without start, end and padding.
+    """
+    n, s, _ = uniforms.shape
+    draws = uniforms.to(memory.device).flatten(0, 1)  # (N s, T)
+    memory_kv = decoder.memory_key_values(memory)
+    tokens = torch.full((n * s, 1), bos, device=memory.device)
+    ended = torch.zeros(n * s, dtype=torch.bool, device=memory.device)
+    past = None
+    for length in range(1, options.max_length + 1):
+        hidden, past = decoder.step(tokens[:, -1:], length - 1, past, memory_kv)
+        log_p = (decoder.logits(hidden[:, -1], rows).float() / sampling.temperature).log_softmax(-1)
+        log_p = rule_out(log_p, tokens, length, bos, eos, pad, options, rows, decoder.word_embeddings.num_embeddings)
+        token = _drawn(log_p, draws[:, length - 1], sampling.top_p).masked_fill(ended, pad)
+        tokens = torch.cat([tokens, token[:, None]], 1)
+        ended |= token == eos
+        if bool(ended.all()):
+            break
+    found = [[i for i in row if i not in (eos, pad)] for row in tokens[:, 1:].tolist()]
+    return [found[start : start + s] for start in range(0, n * s, s)]
+
+
+def _drawn(log_p: Tensor, draws: Tensor, top_p: float) -> Tensor:
+    """The token whose share of the nucleus each number falls into, (M,); ``log_p`` (M, V), ``draws`` (M,)."""
+    p, order = log_p.double().softmax(-1).sort(dim=-1, descending=True, stable=True)
+    before = p.cumsum(-1) - p
+    p = p.masked_fill(before >= top_p, 0.0)  # the likeliest is always left
+    ends = p.cumsum(-1)
+    place = (ends <= draws[:, None] * ends[:, -1:]).sum(-1, keepdim=True)
+    last = (p > 0).sum(-1, keepdim=True) - 1
+    return order.gather(-1, place.minimum(last))[:, 0]
