@@ -7,7 +7,7 @@ datasets:
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +144,9 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
             if train and n < 1:
                 raise ValueError(f"datasets.tldr_captions.captions_per_image is {n}; expected 1 or more.")
             only = best_keys(self.config.only) if train and self.config.only else None
-            items = read_items(OmegaConf.to_container(self.config[split], resolve=True), n != 1, only)
+            sources = [self.config[split], *([self.config.also] if train and self.config.also else [])]
+            sources = [OmegaConf.to_container(source, resolve=True) for source in sources]
+            items = read_items(sources[0], n != 1, only, sources[1:])
             if not items:
                 among = "" if only is None else f" among the {len(only)} that datasets.tldr_captions.only keeps"
                 raise ValueError(f"datasets.tldr_captions.{split}: the source has no usable pair{among}.")
@@ -156,31 +158,40 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
         return datasets
 
 
-def read_items(config: Mapping, by_image: bool, only: set[str] | None = None) -> PairIndex:
+def read_items(
+    config: Mapping, by_image: bool, only: set[str] | None = None, also: Sequence[Mapping] = ()
+) -> PairIndex:
     """Index a source's usable records.
 
     Args:
         config: As `build_source` takes it.
         by_image: One item an image with all its captions; else one a pair.
-        only: Keys of the pairs to take, or None for all.
+        only: Keys of the pairs to take of it, or None for all.
+        also: Other sources, whose pairs are all taken. No key may be in two of them.
     """
-    source = build_source(config)
+    sources = [build_source(config), *map(build_source, also)]
     usable = PairIndexBuilder(by_image)
     failed: dict[str, tuple[int, str]] = {}  # by part: how many, and what is wrong with the first
 
-    def keys_of(part: Part) -> Iterator[str]:
+    def keys_of(number: int, part: Part, name: str) -> Iterator[str]:
         # Run again where keys are compared, so each part starts from nothing.
-        usable.start_part(part.name)
-        failed.pop(part.name, None)
-        for record in source.read(part, images=False):
+        usable.start_part(name)
+        failed.pop(name, None)
+        for record in sources[number].read(part, images=False):
             if record.error:
-                count, first = failed.get(part.name, (0, f"{record.key}: {record.error}"))
-                failed[part.name] = count + 1, first
-            elif only is None or record.key in only:
+                count, first = failed.get(name, (0, f"{record.key}: {record.error}"))
+                failed[name] = count + 1, first
+            elif number or only is None or record.key in only:
                 usable.add(record)
             yield record.key
 
-    num_records = check_unique_keys(lambda: ((part.name, keys_of(part)) for part in source.parts))
+    def keys_by_part() -> Iterator[tuple[str, Iterator[str]]]:
+        for number, source in enumerate(sources):
+            for part in source.parts:
+                name = f"also {number}, {part.name}" if number else part.name
+                yield name, keys_of(number, part, name)
+
+    num_records = check_unique_keys(keys_by_part)
     if failed:
         counts, firsts = zip(*failed.values(), strict=True)
         logger.warning("%d of %d records can't be used (first: %s).", sum(counts), num_records, firsts[0])

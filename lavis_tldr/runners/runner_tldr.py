@@ -9,6 +9,7 @@ site-packages, and can be made only once per process. This one takes the same co
     save_frozen: False             keep frozen parameters that did not change in checkpoints, too
     find_unused_parameters: False  passed to DistributedDataParallel
     max_grad_norm: 0               clip gradients to this norm before each update; 0 does not
+    patience: 0                    stop when no epoch was better than the best for so many; 0 does not
 """
 
 import datetime
@@ -35,7 +36,7 @@ from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_b
 
 logger = logging.getLogger(__name__)
 
-RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters", "max_grad_norm")
+RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters", "max_grad_norm", "patience")
 
 
 @registry.register_runner("runner_tldr")
@@ -195,6 +196,8 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 self._tell_unreadable()
                 self._save_checkpoint(epoch)
                 self._wait_for_all()
+                if self._is_past_patience(epoch):
+                    break
         tested = self.evaluate(
             cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only
         )
@@ -239,6 +242,15 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 self.log_stats({**metrics, "epoch": epoch, "best_epoch": self.best_epoch}, split)
                 told.append(f"{split} {_in_words(metrics)}".rstrip())
         return told
+
+    def _is_past_patience(self, epoch: int) -> bool:
+        """Whether the best epoch lies ``run.patience`` epochs back."""
+        patience = int(self.config.run_cfg.get("patience", 0))
+        if not patience or self.best_epoch < 0 or epoch - self.best_epoch < patience:
+            return False
+        told = "stopped early: no epoch since %d was better (run.patience %d, run.max_epoch %d)"
+        logger.info(told, self.best_epoch, patience, self.max_epoch)
+        return True
 
     def evaluate(self, cur_epoch="best", skip_reload: bool = False) -> dict:
         """Evaluate the test splits, with the best checkpoint's weights unless ``skip_reload``."""

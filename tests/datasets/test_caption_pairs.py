@@ -187,6 +187,33 @@ def test_unreadable_images_are_stood_in_for(source, tmp_path, caplog):
         train[5]
 
 
+def test_two_sources_are_trained_on_together(source, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "z.jpg")
+    rows = [{"image": "z.jpg", "caption": "a trusted thing"}, {"image": "z.jpg", "caption": "another one"}]
+    (tmp_path / "trusted.json").write_text(json.dumps(rows))
+    also = {"format": "lavis_json", "annotations": str(tmp_path / "trusted.json"), "image_root": str(tmp_path)}
+    alone, both = (build(train=source, **more)["train"] for more in ({}, {"also": also}))
+    assert sorted(both.captions()) == sorted([*alone.captions(), "a trusted thing", "another one"])
+    by_image = build(train=source, also=also, captions_per_image=2)["train"]
+    assert [captions for key, _, captions in by_image.items if key == "z.jpg"] == [["a trusted thing", "another one"]]
+
+
+def test_only_leaves_the_second_source_whole(source, tmp_path):
+    keys = [key for key, _, _ in build(train=source)["train"].items]
+    pq.write_table(pa.table({"key": keys[:1], "alignment": [1.0]}), tmp_path / "scores.parquet")
+    Image.new("RGB", (8, 8)).save(tmp_path / "z.jpg")
+    (tmp_path / "trusted.json").write_text(json.dumps([{"image": "z.jpg", "caption": "a trusted thing"}]))
+    also = {"format": "lavis_json", "annotations": str(tmp_path / "trusted.json"), "image_root": str(tmp_path)}
+    only = {"table": str(tmp_path / "scores.parquet"), "share": 1.0}
+    train = build(train=source, only=only, also=also)["train"]
+    assert sorted(key for key, _, _ in train.items)[-1] == "z.jpg" and "a trusted thing" in train.captions()
+
+
+def test_a_key_of_both_sources_is_refused(source):
+    with pytest.raises(ValueError, match="twice|two|unique|same key"):
+        build(train=source, also=source)
+
+
 def test_missing_images_are_counted_at_the_start(source, tmp_path, caplog):
     rows = json.loads((tmp_path / "pairs.json").read_text()) + [{"image": "gone.jpg", "caption": ""}]
     (tmp_path / "pairs.json").write_text(json.dumps(rows))
