@@ -161,7 +161,7 @@ class _FoldModel:
 
     @torch.no_grad()
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        scale = self.heads.log_scale.exp().clamp(max=100)
+        scale = self._scale
         found = []
         for image, text in zip(images.split(4096), texts.split(4096), strict=True):
             a, b = self.heads.embed_images(image), self.heads.embed_texts(text)
@@ -170,6 +170,26 @@ class _FoldModel:
             by_image = (scale * b @ self.other_images.T).logsumexp(1)
             found.append(2 * own - by_caption - by_image + 2 * np.log(len(self.other_texts)))
         return torch.cat(found) if found else torch.zeros(0)
+
+    @torch.no_grad()
+    def embed_bank(self, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Captions (B, W) as `score_bank` takes them: embedded, (B, width), and what each scores with others, (B,)."""
+        embedded = self.heads.embed_texts(texts)
+        others = [(self._scale * block @ self.other_images.T).logsumexp(1) for block in embedded.split(4096)]
+        return embedded, torch.cat(others)
+
+    @torch.no_grad()
+    def score_bank(self, images: Tensor, bank: tuple[Tensor, Tensor]) -> Tensor:
+        """Scores of each image (N, D) with each caption of `embed_bank`, (N, B), as `score` gives them for pairs."""
+        embedded, by_image = bank
+        a = self.heads.embed_images(images)
+        by_caption = (self._scale * a @ self.other_texts.T).logsumexp(1)
+        own = self._scale * a @ embedded.T
+        return 2 * own - by_caption[:, None] - by_image + 2 * np.log(len(self.other_texts))
+
+    @property
+    def _scale(self) -> Tensor:
+        return self.heads.log_scale.exp().clamp(max=100)
 
 
 def _check_number(sample: Pairs, num_to_train_on: int) -> None:
