@@ -69,7 +69,7 @@ class ReduceConfig:
             (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
             sentence embeddings (text) or BLIP's image features (blip).
         tfidf: Weight a histogram's codes by how few images they are in; also of histograms that tell near duplicates.
-        num_clusters: C (Table 2f).
+        num_clusters: How many clusters, C (Table 2f).
         caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
             each set.
         fit_size: K-Means, the contrastive scorer and the gradient network are fitted on so many drawn samples at most.
@@ -86,7 +86,7 @@ class ReduceConfig:
             and easy_sample (far from and near their prototype by cosine, Sorscher et al. 2022), gradient (of a small
             image-text network).
         keep_ratio: Share of the samples to keep (Table 2e).
-        balance: With a criterion: share of the budget given out by cluster; the rest goes to the best of all clusters.
+        balance: Share of the budget that a criterion gives out by cluster; the rest goes to the best of all clusters.
         quota: What a cluster's share grows with: its size, or its density (more from clusters that are wide and far
             from others, Abbas et al. 2024). Random knows no clusters.
         density_temperature: Of the softmax that quotas by density go by; the higher, the more alike they are.
@@ -100,11 +100,11 @@ class ReduceConfig:
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             and one is drawn at every epoch of training) or gated (those that fit the image).
         joiner: Between the original and the generated caption.
-        alignment_threshold: With gated: the score from which on a caption fits; null: 0 for contrastive and likelihood,
+        alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive and likelihood,
             0.5 for itm.
         score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
         num_beams, max_len, min_len, length_penalty: How captions are decoded.
-        images: export (copy the kept images) or in_place (index them in their tars).
+        images: What becomes of the kept images: export (they are copied) or in_place (indexed in their tars).
     """
 
     name: str = "reduced"
