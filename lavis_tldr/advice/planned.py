@@ -15,7 +15,7 @@ from lavis_tldr.advice.trainings import Trainings
 from lavis_tldr.reduction.selection import Standings
 from lavis_tldr.report.spread import Spread
 
-MAX_STEPS = 2000
+MAX_STEPS = 1000
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,13 @@ def _basis(budget: dict) -> str:
     longest = lengths[-1]
     if budget["growth"] is None:
         return f"Measured at that length: {count(longest['num_steps'])} steps of the small retrieval model."
+    growth = budget["growth"]
+    grew = f"grew with the length to the power {growth:.2f}" if growth else "did not grow with the length"
     return (
         f"EXTRAPOLATED: the longest training measured is {longest['passes']:.3g} passes ({count(longest['num_steps'])} "
         f"steps, --max-steps), the planned one {budget['beyond']:.3g} times as long. Over {len(lengths)} lengths "
-        f"the best share grew with the length to the power {budget['growth']:.2f}, and is taken to go on so; its gain "
-        "lies between what it was there and what its trend comes to."
+        f"the best share {grew}, and is taken to go on so; its gain lies between what it was there and what its trend "
+        "comes to."
     )
 
 
@@ -128,7 +130,6 @@ def draw_lengths(axes: Axes, budget: dict) -> None:
     spread = [[max(0.0, ratio - ends[0])], [max(0.0, ends[1] - ratio)]]
     axes.errorbar([budget["passes"]], [ratio], yerr=spread, marker="*", capsize=3, color="tab:green", label="planned")
     axes.set_xscale("log")
-    axes.set_yscale("log")
     axes.set_xlabel("passes over the whole set")
     axes.set_ylabel("share to keep")
     axes.legend()

@@ -31,7 +31,7 @@ def add_commands(commands) -> None:
         "--max-steps",
         type=int,
         metavar="N",
-        help="with --samples-seen: longest training of the advisor (default: 2000)",
+        help="with --samples-seen: longest training of the advisor (default: 1000)",
     )
     parser.add_argument("--ratios", type=float, nargs="+", metavar="RATIO", help="to try, besides the set's own")
     parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each ratio (default: 5)")

@@ -68,9 +68,10 @@ def test_a_longer_training_is_extrapolated():
     )
     assert told[1].startswith(
         "EXTRAPOLATED: the longest training measured is 8 passes (800 steps, --max-steps), the planned one 2 times as "
-        "long. Over 4 lengths the best share grew with the length to the power 0.50"
+        "long. Over 4 lengths the best share grew with the length to the power 0.50, and is taken to go on so;"
     )
     assert len(told) == 2
+    assert "the best share did not grow with the length," in budget_words({**found, "growth": 0.0})[1]
 
 
 def test_a_training_within_reach_is_measured():
@@ -97,7 +98,8 @@ def test_the_best_share_loses():
     # A trend may lead to a share that loses.
     found["best_reduced"] = {"ratio": 0.5, "gain": -0.2, "gain_error": 0.05}
     assert budget_words(found)[1] == (
-        "WARNING: the whole set is the better choice: the best smaller share, 0.5, is expected at -20.0% ± 5.0 against it."
+        "WARNING: the whole set is the better choice: the best smaller share, 0.5, is expected at -20.0% ± 5.0 against "
+        "it."
     )
 
 
