@@ -204,13 +204,17 @@ def idle_settings(config: ReduceConfig, given: Collection[str], stages: Collecti
 
 def _with_others(config: ReduceConfig, name: str) -> list[ReduceConfig]:
     """The settings with other values of one of them, in range or not."""
+    value = getattr(config, name)
+    others: list[Any] = []
     if name in CHOICES:
-        others: list[Any] = [value for value in CHOICES[name] if value != getattr(config, name)]
-    elif isinstance(getattr(config, name), (int, float, type(None))) and _FIELDS[name].type is not str:
-        others = [(getattr(config, name) or 0) + 1]
-    else:
-        others = []
-    return [replace(config, **{name: value}) for value in others]
+        others = [choice for choice in CHOICES[name] if choice != value]
+    elif isinstance(value, bool):
+        others = [not value]
+    elif isinstance(value, str):
+        others = [f"{value}x"]
+    elif value is None or isinstance(value, (int, float)):
+        others = [(value or 0) + 1]
+    return [replace(config, **{name: other}) for other in others]
 
 
 # Settings that no manifest holds, and which stages they matter to: weights are told from others by their digests.
