@@ -1,7 +1,7 @@
 """Which share of a set to keep for a training of known length.
 
 The worth of a pair falls with each repetition, so the longer the training, the larger the right share (Goyal et al.,
-Scaling Laws for Data Filtering, 2024, arXiv:2404.07177, sec. 3). Differs from the paper: no law of utility and decay is
+Scaling Laws for Data Filtering, 2024, arXiv:2404.07177). Differs from the paper: no law of utility and decay is
 fitted; the best share is measured at several lengths, and only its trend is carried on.
 
 A length is told in passes: pairs seen over pairs of the whole set. Of a drawn sample of a set, a share and a number of

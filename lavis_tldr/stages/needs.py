@@ -32,6 +32,8 @@ def needs_of(config: ReduceConfig, model: Mapping, datasets: Mapping, stages: Co
         for name, what in _MODEL_FILES.items()
         if model.get(name) or name == "finetuned"
     ]
+    if not model.get("load_finetuned"):
+        found[0] = {**found[0], "found": False, "note": "it is loaded with model.load_finetuned: True alone"}
     found += _source("the source", "datasets.tldr_source.source", (datasets.get("tldr_source") or {}).get("source"))
     if config.embed_captions.intersection(stages):
         found.append(_sentence_encoder(config))

@@ -168,7 +168,7 @@ def test_states_of_a_stage_that_is_not_whole(configure, tmp_path):
 def test_needs(pool, tmp_path):
     bert = write_bert(tmp_path / "bert")
     config = ReduceConfig.from_run({"selection": "aligned", "similarity_weights": str(bert), "feature_cache": "no"})
-    model = {"finetuned": str(pool.captioner), "vit_weights": "absent.pth"}
+    model = {"load_finetuned": True, "finetuned": str(pool.captioner), "vit_weights": "absent.pth"}
     datasets = {"tldr_source": {"source": pool.source}}
     found = {need["what"]: need for need in needs_of(config, model, datasets, ["encode", "score"])}
     assert {what: need["found"] for what, need in found.items()} == {
@@ -180,6 +180,8 @@ def test_needs(pool, tmp_path):
         "cached features": False,
     }
     assert found["the source"]["note"] == "3 files"
+    unloaded = needs_of(config, {**model, "load_finetuned": False}, datasets, [])[0]
+    assert unloaded["found"] is False and "model.load_finetuned: True" in unloaded["note"]
     trusted = {"format": "lavis_json", "annotations": "absent.json", "image_root": str(tmp_path)}
     datasets["tldr_captions"] = {"train": trusted}
     found = {need["setting"]: need["found"] for need in needs_of(config, {}, datasets, ["score"])}
