@@ -48,12 +48,32 @@ def reduce(
     """
     from lavis_tldr import train
 
-    options = list(options)
-    if stage:
-        options.append(f"run.stages=[{stage}]")
-    if restart:
-        options.append(f"run.restart={restart}")
-    return Run(Path(train.run(config, options).output_dir))
+    return Run(Path(train.run(config, _with_stages(options, stage, restart)).output_dir))
+
+
+def explain(
+    config: str | os.PathLike, *, options: Sequence[str] = (), stage: str | None = None, restart: str | None = None
+) -> dict:
+    """What `reduce` would do with the same arguments, and why; nothing is run, and no weights are loaded.
+
+    Returns:
+        `stages.explanation.explain`, and ``needs`` (`stages.needs.needs_of`); ``report.explanation_text`` puts it into
+        words.
+
+    Raises:
+        As `reduce`; ValueError also if the config is no reduction's.
+    """
+    from lavis_tldr import train
+    from lavis_tldr.tasks.reduce import explain_reduction
+
+    user_config = train.load_user_config(config, _with_stages(options, stage, restart))
+    train.check_names(user_config)
+    return explain_reduction(user_config)
+
+
+def _with_stages(options: Sequence[str], stage: str | None, restart: str | None) -> list[str]:
+    chosen = [f"run.stages=[{stage}]"] if stage else []
+    return [*options, *chosen, *([f"run.restart={restart}"] if restart else [])]
 
 
 def open_run(path: str | os.PathLike) -> Run:

@@ -11,6 +11,9 @@ from lavis.common.registry import registry
 from omegaconf import OmegaConf
 
 import lavis_tldr
+from lavis_tldr.api import explain
+from lavis_tldr.report.explanation_text import explanation_lines
+from lavis_tldr.tasks.reduce import ReduceTask
 from lavis_tldr.train import check_names, load_user_config
 
 lavis_tldr.register()
@@ -23,6 +26,10 @@ YAMLS = sorted([*(ROOT / "projects").rglob("*.y*ml"), *PACKAGED.rglob("*.y*ml")]
 RUN_CONFIGS = [path for path in YAMLS if path.is_relative_to(ROOT / "projects")]
 RUN_CONFIGS = [path for path in RUN_CONFIGS if set(OmegaConf.load(path)) >= LAVIS_SECTIONS]
 SCRIPTS = sorted((ROOT / "run_scripts").glob("*.sh"))
+
+
+def is_reduction(path: Path) -> bool:
+    return issubclass(registry.get_task_class(OmegaConf.load(path).run.task), ReduceTask)
 
 
 def short(path: Path) -> str:
@@ -63,6 +70,12 @@ def test_run_config_builds(path):
         assert registry.get_lr_scheduler_class(run.lr_sched) is not None, run.lr_sched
     # A relative folder: absolute ones are some machine's.
     assert not Path(str(run.output_dir)).is_absolute()
+
+
+@pytest.mark.parametrize("path", [path for path in RUN_CONFIGS if is_reduction(path)], ids=short)
+def test_a_reduction_is_explained_and_sets_nothing_in_vain(path):
+    facts = explain(path)
+    assert len(explanation_lines(facts)) > 20 and ("select" not in facts["used"] or facts["idle"] == [])
 
 
 @pytest.mark.parametrize("path", RUN_CONFIGS, ids=short)

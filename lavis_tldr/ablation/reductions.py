@@ -12,7 +12,7 @@ from lavis_tldr.files import file_digest
 from lavis_tldr.runs.manifest import digest_of
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import shared_variants
-from lavis_tldr.stages.reduce_config import ReduceConfig
+from lavis_tldr.stages.reduce_config import ReduceConfig, objective_values
 from lavis_tldr.train import build_parts, load_user_config, run_config
 
 # Where a reduction lies does not change what is kept.
@@ -47,7 +47,8 @@ def reduction_config(ablation: Ablation, arm: Arm, seed: int) -> DictConfig:
 def deciding(config: DictConfig) -> dict:
     """What a reduction's config says of its outcome, as plain values; variables of the environment stay names."""
     content = OmegaConf.to_container(config, resolve=False)
-    content["run"] = {key: value for key, value in content["run"].items() if key not in _NOT_DECIDING}
+    run = {**content["run"], **objective_values(content["run"])}
+    content["run"] = {key: value for key, value in run.items() if key not in _NOT_DECIDING}
     return content
 
 

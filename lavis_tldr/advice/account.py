@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lavis_tldr.advice.planned_account import budget_words, draw_lengths, length_rows, lengths_table
 from lavis_tldr.advice.pool import Pool
 from lavis_tldr.advice.recommendation import WHOLE
 from lavis_tldr.advice.trainings import TrainingOptions, Trainings
@@ -25,10 +26,11 @@ _SHARES = {
 
 
 def table_lines(advice: dict) -> list[str]:
-    """The trade-off as a Markdown table, without what nothing is known of."""
+    """The trade-off as a Markdown table, without what nothing is known of; for a planned training also its lengths."""
     rows = [_cells(row) for row in (advice["whole"], *advice["ratios"])]
     headings = [heading for heading in rows[0] if any(row[heading] for row in rows)]
-    return markdown_table(headings, ([row[heading] for heading in headings] for row in rows))
+    lines = markdown_table(headings, ([row[heading] for heading in headings] for row in rows))
+    return [*lines, "", *lengths_table(advice["budget"])] if "budget" in advice else lines
 
 
 def _cells(row: dict) -> dict[str, str]:
@@ -52,7 +54,8 @@ def _gives(row: dict) -> str:
 
 def words(advice: dict) -> list[str]:
     """The recommendation, how sure it is, and what it rests on."""
-    return [_answer(advice), *_doubts(advice), "", *(f"- {note}" for note in advice["notes"])]
+    answer = budget_words(advice["budget"]) if "budget" in advice else [_answer(advice), *_doubts(advice)]
+    return [*answer, "", *(f"- {note}" for note in advice["notes"])]
 
 
 def _answer(advice: dict) -> str:
@@ -134,13 +137,19 @@ def _left_out(ratios: Sequence[float], why: str) -> list[str]:
 
 
 def write_account(advice: dict, folder: Path) -> list[Path]:
-    """Write ``advice.md``, ``advice.csv``, ``advice.json`` and ``advice.png``; their paths."""
+    """Write ``advice.md``, ``advice.csv``, ``advice.json`` and ``advice.png``; their paths.
+
+    For a planned training also ``advice_lengths.csv``, a row for each length and ratio.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows = [advice["whole"], *advice["ratios"]]
     paths = {name: folder / f"advice.{name}" for name in ("md", "csv", "json", "png")}
     with write_whole(paths["md"]) as path:
         path.write_text("\n".join([*table_lines(advice), "", *words(advice)]) + "\n", encoding="utf-8")
     write_csv(paths["csv"], rows)
+    if "budget" in advice:
+        paths["lengths"] = folder / "advice_lengths.csv"
+        write_csv(paths["lengths"], length_rows(advice["budget"]))
     with write_whole(paths["json"]) as path:
         path.write_text(json.dumps(advice, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     _plot(advice, paths["png"])
@@ -149,8 +158,10 @@ def write_account(advice: dict, folder: Path) -> list[Path]:
 
 def _plot(advice: dict, path: Path) -> None:
     """Recall by ratio with error bars, above what the ratios cover."""
-    figure = new_figure(7, 7)
-    recall, cover = figure.subplots(2, 1, sharex=True)
+    budget = advice.get("budget")
+    figure = new_figure(7, 10 if budget else 7)
+    above, below = figure.subfigures(2, 1, height_ratios=[7, 3]) if budget else (figure, None)
+    recall, cover = above.subplots(2, 1, sharex=True)
     rows, whole, told = advice["ratios"], advice["whole"], advice["recommendation"]
     ratios = [row["ratio"] for row in rows]
     draw_curve(recall, ratios, [row["mean_recall"] for row in rows], [row["recall_error"] for row in rows], "kept")
@@ -158,8 +169,9 @@ def _plot(advice: dict, path: Path) -> None:
     if whole["recall_error"]:
         ends = [whole["mean_recall"] + sign * whole["recall_error"] for sign in (-1, 1)]
         recall.axhspan(*ends, color="black", alpha=0.1)
-    if told["ratio"] is not None:
-        recall.axvline(told["ratio"], color="tab:green", label=f"recommended: {told['ratio']:g}")
+    recommended = (budget or told)["ratio"]
+    if recommended is not None:
+        recall.axvline(recommended, color="tab:green", label=f"recommended: {recommended:g}")
     recall.set_ylabel("mean recall (standard error)")
     recall.legend()
     for heading, name in _SHARES.items():
@@ -172,4 +184,6 @@ def _plot(advice: dict, path: Path) -> None:
     cover.set_xlabel("keep ratio")
     cover.set_ylabel("share")
     cover.legend()
+    if budget:
+        draw_lengths(below.subplots(), budget)
     save_png(figure, path)

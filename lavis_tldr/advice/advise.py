@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lavis_tldr.advice.account import notes
 from lavis_tldr.advice.coverage import coverage_by_ratio
 from lavis_tldr.advice.finished import FinishedSet
+from lavis_tldr.advice.planned import MAX_STEPS, PlannedTraining, budget_facts
+from lavis_tldr.advice.planned_account import budget_notes
 from lavis_tldr.advice.pool import draw_pool, encoded_pairs
 from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend
 from lavis_tldr.advice.selections import check_kept, rule_of, stand_all
-from lavis_tldr.advice.trainings import TrainingOptions, Trainings, run_trainings
+from lavis_tldr.advice.trainings import TrainingOptions, Trainings, run_ladder, run_trainings
 from lavis_tldr.evaluation.proxy_evaluator import TextFeatures
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.quotas import keep_budget
@@ -34,6 +38,8 @@ def advise(
     validate_on: Path | None = None,
     text_weights: str = "",
     device: str = "cpu",
+    samples_seen: int | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> dict:
     """Say which keep ratio of a finished set to take.
 
@@ -49,6 +55,9 @@ def advise(
             the pool.
         text_weights: A BERT sentence encoder; "" takes the one that the set's config names.
         device: Where the sentence encoder runs.
+        samples_seen: Pairs that the planned training will see, repetitions counted: asks for the best share for it,
+            from trainings of several lengths; ``options.epochs`` has no say then.
+        max_steps: Longest of these.
 
     Returns:
         - ``run``, ``set`` (its name), ``selection`` (config of the stage select)
@@ -56,6 +65,8 @@ def advise(
           ``mean_recall``, ``quality`` and their standard errors ``recall_error``, ``quality_error``
         - ``recommendation``: `Recommendation.facts`
         - ``trainings``: ``num_steps``, ``num_seeds``, ``num_pairs``, ``num_held_out``
+        - ``budget``: where ``samples_seen`` is given, `planned.budget_facts`; ``ratios`` and ``trainings`` are then
+          those of the longest trainings
         - ``notes``: what the advice rests on, in words
 
     Raises:
@@ -64,6 +75,7 @@ def advise(
     """
     options = options or TrainingOptions()
     _check(target, ratios, options, sample)
+    _check_planned(samples_seen, max_steps)
     finished = FinishedSet(run, name)
     weights = text_weights or finished.sentence_weights()
     if not weights:
@@ -78,11 +90,22 @@ def advise(
     tried, exhausted = _tried(standings, [*ratios, finished.selection["keep_ratio"]])
     pool = draw_pool(finished, sample, options.seed)
     texts = TextFeatures(SentenceEncoder(weights).to(device))
-    trainings = run_trainings(pool, rule, tried, texts, options, validation)
+    if samples_seen is None:
+        trained, planned = [run_trainings(pool, rule, tried, texts, options, validation)], None
+    else:
+        planned = PlannedTraining(samples_seen, len(standings.cluster_ids), max_steps)
+        steps = partial(planned.steps, batch_size=options.batch_size)
+        trained = run_ladder(pool, rule, tried, texts, options, steps, validation)
+    trainings = trained[-1]
     found = recommend(trainings.recalls, trainings.whole, target=target, against=against, overlap=trainings.overlap)
     arms = [None, *trainings.recalls]
     covered = zip(arms, coverage_by_ratio(finished, standings, arms, options.twin_threshold), strict=True)
     rows = [{"ratio": ratio, **facts, **_results(ratio, trainings, found)} for ratio, facts in covered]
+    told = {}
+    if planned is not None:
+        told["budget"] = budget_facts(planned, trained, standings, options.batch_size, options.seed)
+        options = replace(options, epochs=round(told["budget"]["lengths"][-1]["passes"], 2))
+    rests_on = notes(pool, trainings, options, exhausted, is_apart=validation is not None)
     return {
         "run": str(run),
         "set": finished.folder.name,
@@ -96,7 +119,8 @@ def advise(
             "num_pairs": len(pool),
             "num_held_out": trainings.num_held_out,
         },
-        "notes": notes(pool, trainings, options, exhausted, is_apart=validation is not None),
+        **told,
+        "notes": [*rests_on, *(budget_notes(told["budget"], len(pool)) if told else [])],
     }
 
 
@@ -112,6 +136,12 @@ def _check(target: float, ratios: Sequence[float], options: TrainingOptions, sam
         raise ValueError(f"--trusted is {options.trusted_share}; it must be in (0, 1], a share of the pairs.")
     if not 0 < options.epochs < math.inf:
         raise ValueError(f"--epochs is {options.epochs}; it must be above 0.")
+
+
+def _check_planned(samples_seen: int | None, max_steps: int) -> None:
+    for flag, value in (("--samples-seen", 1 if samples_seen is None else samples_seen), ("--max-steps", max_steps)):
+        if value < 1:
+            raise ValueError(f"{flag} is {value}; it must be at least 1.")
 
 
 def _tried(standings: Standings, ratios: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -6,7 +6,7 @@ Shapes: n drawn pairs, H held-out pairs, S seeds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,7 @@ class Trainings:
         whole: That of the whole set, (S,).
         num_whole: How many the whole set has, on the mean.
         num_held_out: H, or how many captions the validation set has.
+        num_kept: How many each ratio's set has, on the mean.
         overlap: As `recommendation.recommend` takes it.
         num_steps: Of every training.
         too_small: Ratios left out, which keep fewer pairs than a batch takes.
@@ -71,6 +72,7 @@ class Trainings:
     whole: list[float]
     num_whole: float
     num_held_out: int
+    num_kept: dict[float, float]
     overlap: float
     num_steps: int
     too_small: list[float]
@@ -84,7 +86,23 @@ def run_trainings(
     options: TrainingOptions,
     validation: Validation | None = None,
 ) -> Trainings:
-    """Train and score on the whole set and on what each ratio keeps, with every seed.
+    """Train and score on the whole set and on what each ratio keeps, with every seed (`run_ladder`)."""
+    num_steps = max(1, round(options.epochs * len(pool) / options.batch_size))
+    return run_ladder(pool, rule, ratios, texts, options, lambda num_whole: [num_steps], validation)[0]
+
+
+def run_ladder(
+    pool: Pool,
+    rule: SelectionRule,
+    ratios: Sequence[float],
+    texts: TextFeatures,
+    options: TrainingOptions,
+    steps: Callable[[float], Sequence[int]],
+    validation: Validation | None = None,
+) -> list[Trainings]:
+    """Train and score on the whole set and on what each ratio keeps, with every seed, for several numbers of steps.
+
+    Each number has trainings of its own, since the learning rate falls over all steps of a training.
 
     Without a validation set every seed holds out other pairs of the pool, and the rule is applied to the rest, so
     that all sets lose alike.
@@ -94,8 +112,12 @@ def run_trainings(
         rule: By which each ratio keeps.
         ratios: To try.
         texts: Embeds captions.
-        options: How.
+        options: How; ``epochs`` has no say here.
+        steps: Gives the numbers of steps, by how many pairs the whole set has to train on, on the mean.
         validation: Pairs known to fit, from elsewhere.
+
+    Returns:
+        What came of each number of steps.
 
     Raises:
         ValueError: If there are too few pairs to hold any out, or for any ratio to fill a batch.
@@ -113,33 +135,39 @@ def run_trainings(
             f"of {len(pool)} drawn pairs no ratio keeps as many as a batch of {options.batch_size} takes: give larger "
             "--ratios, or a smaller --batch-size."
         )
-    num_steps = max(1, round(options.epochs * len(pool) / options.batch_size))
-    proxy = ProxyOptions(num_steps=num_steps, batch_size=options.batch_size, learning_rate=options.learning_rate)
-    recalls: dict[float | None, list[float]] = {arm: [] for arm in (None, *sets)}
+    num_whole = float(np.mean([len(split.rest) for split in splits]))
+    arms: list[float | None] = [None, *sets]
+    recalls: dict[int, dict] = {num_steps: {arm: [] for arm in arms} for num_steps in steps(num_whole)}
     images = _standardized(pool.features)
     tries = (
-        (number, split, evaluate, arm)
+        (number, split, evaluate, num_steps, arm)
         for number, split in enumerate(splits)
         for evaluate in [_evaluator(pool, images, texts, split, validation)]
-        for arm in recalls
+        for num_steps in recalls
+        for arm in arms
     )
-    for number, split, evaluate, arm in progress(tries, "trainings", "training", total=len(splits) * len(recalls)):
+    total = len(splits) * len(recalls) * len(arms)
+    for number, split, evaluate, num_steps, arm in progress(tries, "trainings", "training", total=total):
         rows = split.rest if arm is None else sets[arm][number]
         pairs = [(pool.image_keys[row], (pool.captions[row],)) for row in rows]
-        recalls[arm].append(evaluate(pairs, proxy, options.seed + number)["mean_recall"])
-        logger.debug("seed %d, ratio %s: %s", options.seed + number, arm, recalls[arm][-1])
-    whole = recalls.pop(None)
-    num_whole = float(np.mean([len(split.rest) for split in splits]))
+        proxy = ProxyOptions(num_steps=num_steps, batch_size=options.batch_size, learning_rate=options.learning_rate)
+        found = recalls[num_steps][arm]
+        found.append(evaluate(pairs, proxy, options.seed + number)["mean_recall"])
+        logger.debug("seed %d, %d steps, ratio %s: %s", options.seed + number, num_steps, arm, found[-1])
     num_held_out = len(splits[0].held_out) if validation is None else len(validation.captions)
-    return Trainings(
-        recalls=recalls,
-        whole=whole,
-        num_whole=num_whole,
-        num_held_out=num_held_out,
-        overlap=num_held_out / num_whole if validation is None else 0.0,
-        num_steps=num_steps,
-        too_small=too_small,
-    )
+    return [
+        Trainings(
+            recalls={ratio: found[ratio] for ratio in sets},
+            whole=found[None],
+            num_whole=num_whole,
+            num_held_out=num_held_out,
+            num_kept={ratio: float(np.mean([len(rows) for rows in found])) for ratio, found in sets.items()},
+            overlap=num_held_out / num_whole if validation is None else 0.0,
+            num_steps=num_steps,
+            too_small=too_small,
+        )
+        for num_steps, found in recalls.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,29 @@ import json
 def add_commands(commands) -> None:
     parser = commands.add_parser(
         "advise",
-        help="recommend a keep ratio for a quality target",
+        help="recommend a keep ratio for a quality target, or for a planned training",
         description="Say how much of a set to keep: what each ratio of a finished set would keep is trained on in "
         "small, several times, and compared with the whole set.",
     )
     parser.add_argument("run", metavar="RUN", help="run folder (run.output_dir), or one reduced set's folder in it")
     parser.add_argument("--name", metavar="NAME", help="the reduced set (run.name), where the run has several")
     parser.add_argument(
-        "--target", type=float, default=1.0, metavar="SHARE", help="quality asked for: 1 is as good as the reference"
+        "--target", type=float, metavar="SHARE", help="quality asked for: 1 (default) is as good as the reference"
     )
     parser.add_argument(
-        "--against", choices=("whole", "best"), default="whole", help="the reference: the whole set, or the best ratio"
+        "--against", choices=("whole", "best"), help="the reference: the whole set (default), or the best ratio"
+    )
+    parser.add_argument(
+        "--samples-seen",
+        type=int,
+        metavar="N",
+        help="recommend for a training that will see so many pairs (steps x batch size), whatever their number",
+    )
+    parser.add_argument(
+        "--max-steps",
+        type=int,
+        metavar="N",
+        help="with --samples-seen: longest training of the advisor (default: 1000)",
     )
     parser.add_argument("--ratios", type=float, nargs="+", metavar="RATIO", help="to try, besides the set's own")
     parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each ratio (default: 5)")
@@ -59,7 +71,12 @@ def _advise(args: argparse.Namespace) -> None:
         "num_held_out": args.held_out,
         "trusted_share": args.trusted,
     }
+    _check_planned(args)
     more = {
+        "target": args.target,
+        "against": args.against,
+        "samples_seen": args.samples_seen,
+        "max_steps": args.max_steps,
         "ratios": args.ratios,
         "sample": args.sample,
         "validate_on": args.validate_on and Path(args.validate_on),
@@ -69,8 +86,6 @@ def _advise(args: argparse.Namespace) -> None:
     advice = advise(
         Path(args.run),
         name=args.name,
-        target=args.target,
-        against=args.against,
         options=TrainingOptions(**_stated(given)),
         device=device,
         **_stated(more),
@@ -78,6 +93,19 @@ def _advise(args: argparse.Namespace) -> None:
     if args.out:
         write_account(advice, Path(args.out))
     print(json.dumps(advice, indent=2) if args.json else "\n".join([*table_lines(advice), "", *words(advice)]))
+
+
+def _check_planned(args: argparse.Namespace) -> None:
+    if args.samples_seen is None:
+        if args.max_steps is not None:
+            raise ValueError("--max-steps is for --samples-seen; without it give --epochs.")
+        return
+    for flag, value in (("--target", args.target), ("--against", args.against), ("--epochs", args.epochs)):
+        if value is not None:
+            raise ValueError(
+                f"{flag} has no say with --samples-seen, which asks for the best share for a training of that length: "
+                "leave one of them out."
+            )
 
 
 def _stated(values: dict) -> dict:

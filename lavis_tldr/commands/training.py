@@ -10,6 +10,11 @@ def add_commands(commands) -> None:
     _add_config_arguments(parser)
     parser.add_argument("--stage", metavar="NAME", help="run this stage alone, such as encode (the README lists them)")
     parser.add_argument("--restart", metavar="NAME", help="forget this stage's files and later ones' first")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="only say what would be done with these settings, why, and what is missing",
+    )
     parser.set_defaults(command=_reduce)
     parser = commands.add_parser("train", help="run any LAVIS config, as python -m lavis_tldr.train does")
     _add_config_arguments(parser)
@@ -22,9 +27,15 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reduce(args: argparse.Namespace) -> None:
-    from lavis_tldr.api import reduce
+    from lavis_tldr.api import explain, reduce
 
-    reduce(args.cfg_path, options=args.options, stage=args.stage, restart=args.restart)
+    asked = {"options": args.options, "stage": args.stage, "restart": args.restart}
+    if not args.explain:
+        reduce(args.cfg_path, **asked)
+        return
+    from lavis_tldr.report.explanation_text import explanation_lines
+
+    print("\n".join(explanation_lines(explain(args.cfg_path, **asked))))
 
 
 def _train(args: argparse.Namespace) -> None:

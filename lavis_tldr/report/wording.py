@@ -93,8 +93,12 @@ def label(name: str, indent: int = 2) -> str:
 
 def entry(name: str, text: str, indent: int = 2) -> list[str]:
     """Lines of a name and its text, wrapped to the terminal."""
+    return wrapped(label(name, indent), text)
+
+
+def wrapped(first: str, text: str) -> list[str]:
+    """Lines of a text that begins after ``first``, and goes on below its own beginning, wrapped to the terminal."""
     width = max(50, min(shutil.get_terminal_size((100, 24)).columns, 120))
-    first = label(name, indent)
     # A path or key longer than the line stays whole, so that it can be copied.
     return textwrap.wrap(
         text,

@@ -1,18 +1,20 @@
 """Settings of a reduction, from the ``run`` section of its config."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from math import inf
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
 from lavis_tldr.models.generation import DecodingOptions
 from lavis_tldr.reduction.alignments import ALIGNMENTS
 from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
+from lavis_tldr.reduction.objectives import OBJECTIVES, Default
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
 from lavis_tldr.runs.stages import SHARED_STAGES
+from lavis_tldr.user_errors import closest
 
 # What is clustered: made of the codes, or of something else that is known of a pair.
 CLUSTERED = (*REPRESENTATIONS, "feature", "text", "blip")
@@ -20,6 +22,18 @@ QUOTAS = ("size", "density")
 SCOPES = ("all", "cluster")
 TWIN_FEATURES = ("histogram", "feature")
 IMAGES = ("export", "in_place")
+# What a setting may be, where that is one of a few.
+CHOICES: Mapping[str, Collection[str]] = {
+    "representation": CLUSTERED,
+    "alignment": ALIGNMENTS,
+    "selection": SELECTIONS,
+    "quota": QUOTAS,
+    "prefilter": ("", *CRITERIA),
+    "prefilter_scope": SCOPES,
+    "duplicate_by": TWIN_FEATURES,
+    "recipe": RECIPES,
+    "images": IMAGES,
+}
 _RANGES = (
     ("batch_size_eval", 1, inf),
     ("num_workers", 0, inf),
@@ -43,6 +57,8 @@ class ReduceConfig:
             and scored.
         stages: Only these; empty: all that the set is made from.
         restart: Stages to make anew.
+        objective: What the set is for: retrieval, classification or both. It gives other defaults to settings that the
+            config leaves out (`reduction.objectives`), and decides nothing else; empty: the usual defaults.
         bf16: Encode and caption in bfloat16: several times faster, a few near ties between codes fall otherwise.
         batch_size_eval, num_workers: Images encoded at once; loader processes.
         feature_cache: Folder of image features that training computed with the same still encoder; images found in it
@@ -53,7 +69,7 @@ class ReduceConfig:
             (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
             sentence embeddings (text) or BLIP's image features (blip).
         tfidf: Weight a histogram's codes by how few images they are in; also of histograms that tell near duplicates.
-        num_clusters: C (Table 2f).
+        num_clusters: How many clusters, C (Table 2f).
         caption_all: Caption every image, in a stage that all reduced sets of the run folder share, not the kept ones of
             each set.
         fit_size: K-Means, the contrastive scorer and the gradient network are fitted on so many drawn samples at most.
@@ -70,7 +86,7 @@ class ReduceConfig:
             and easy_sample (far from and near their prototype by cosine, Sorscher et al. 2022), gradient (of a small
             image-text network).
         keep_ratio: Share of the samples to keep (Table 2e).
-        balance: With a criterion: share of the budget given out by cluster; the rest goes to the best of all clusters.
+        balance: Share of the budget that a criterion gives out by cluster; the rest goes to the best of all clusters.
         quota: What a cluster's share grows with: its size, or its density (more from clusters that are wide and far
             from others, Abbas et al. 2024). Random knows no clusters.
         density_temperature: Of the softmax that quotas by density go by; the higher, the more alike they are.
@@ -84,16 +100,17 @@ class ReduceConfig:
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             and one is drawn at every epoch of training) or gated (those that fit the image).
         joiner: Between the original and the generated caption.
-        alignment_threshold: With gated: the score from which on a caption fits; null: 0 for contrastive and likelihood,
+        alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive and likelihood,
             0.5 for itm.
         score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
         num_beams, max_len, min_len, length_penalty: How captions are decoded.
-        images: export (copy the kept images) or in_place (index them in their tars).
+        images: What becomes of the kept images: export (they are copied) or in_place (indexed in their tars).
     """
 
     name: str = "reduced"
     stages: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
+    objective: str = ""
     bf16: bool = False
     batch_size_eval: int = 64
     num_workers: int = 0
@@ -132,12 +149,17 @@ class ReduceConfig:
     images: str = "export"
 
     @classmethod
-    def from_run(cls, run) -> "ReduceConfig":
+    def from_run(cls, run: Mapping, *, needs_weights: bool = True) -> "ReduceConfig":
         """From the ``run`` section.
+
+        Args:
+            run: The section.
+            needs_weights: Refuse scores whose weights are not named.
 
         Raises:
             ValueError: If a value is out of range; says what to do.
         """
+        by_objective = objective_defaults(run)
         values = {field.name: run[field.name] for field in fields(cls) if field.name in run}
         for field in fields(cls):
             if field.name in values and field.name not in ("stages", "restart"):
@@ -146,8 +168,13 @@ class ReduceConfig:
         for name in ("stages", "restart"):
             value = values.get(name) or ()
             values[name] = (value,) if isinstance(value, str) else tuple(value)
-        config = cls(**values)
-        config._check()
+        config = cls(**values, **{name: default.value for name, default in by_objective.items()})
+        try:
+            config._check()
+            if needs_weights and config.needs_scores:
+                config.check_weights(["score"])
+        except ValueError as error:
+            raise ValueError(f"{error}{_by_objective(str(error), config.objective, by_objective)}") from error
         return config
 
     @property
@@ -242,17 +269,7 @@ class ReduceConfig:
             )
 
     def _check(self) -> None:
-        for name, known in (
-            ("representation", CLUSTERED),
-            ("alignment", ALIGNMENTS),
-            ("selection", SELECTIONS),
-            ("quota", QUOTAS),
-            ("prefilter", ("", *CRITERIA)),
-            ("prefilter_scope", SCOPES),
-            ("duplicate_by", TWIN_FEATURES),
-            ("recipe", RECIPES),
-            ("images", IMAGES),
-        ):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 names = ", ".join(filter(None, known))
                 raise ValueError(f"run.{name} is {getattr(self, name)!r}; expected one of {names}.")
@@ -277,8 +294,6 @@ class ReduceConfig:
             )
         if self.scores_refined:
             self._check_scoring_of_refined()
-        if self.needs_scores:
-            self.check_weights(["score"])
         self.decoding  # noqa: B018  (checks itself)
 
     def _check_scoring_of_refined(self) -> None:
@@ -293,6 +308,31 @@ class ReduceConfig:
                 f"run.recipe {self.recipe} needs run.alignment_threshold, the score from which on a caption fits: for "
                 f"run.alignment {self.alignment} there is no natural one."
             )
+
+
+def objective_defaults(run: Mapping) -> dict[str, Default]:
+    """What the objective of a ``run`` section gives to settings that it leaves out, by name.
+
+    Raises:
+        ValueError: If there is no such objective.
+    """
+    objective = run.get("objective") or ""
+    if objective and objective not in OBJECTIVES:
+        raise ValueError(f"run.objective is {objective!r}{closest(objective, OBJECTIVES)}: give one of these, or none.")
+    return {name: default for name, default in OBJECTIVES.get(objective, {}).items() if name not in run}
+
+
+def objective_values(run: Mapping) -> dict[str, Any]:
+    """The values of `objective_defaults`."""
+    return {name: default.value for name, default in objective_defaults(run).items()}
+
+
+def _by_objective(message: str, objective: str, defaults: Mapping[str, Default]) -> str:
+    """Which settings that a message speaks of the objective has set; "" for none."""
+    told = [f"{name} {default.value}" for name, default in defaults.items() if f"run.{name} " in message]
+    if not told:
+        return ""
+    return f" (run.objective {objective} sets {', '.join(told)}; a value of your own goes before it)"
 
 
 def _typed(name: str, annotation, value):

@@ -11,6 +11,7 @@ from lavis_tldr.runs.reduced_sets import CONFIG, note_variants, noted_variants, 
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import OWN_STAGES, STAGES, dependents, shared_variants
 from lavis_tldr.stages.context import Context
+from lavis_tldr.stages.reduce_config import objective_values
 
 _OF_ONE_CALL = ("stages", "restart")  # settings that are not of the set
 
@@ -39,6 +40,8 @@ def note_set(context: Context, config: DictConfig) -> None:
     config = OmegaConf.masked_copy(config, list(config))
     for name in _OF_ONE_CALL:
         config.run.pop(name, None)
+    # As it was resolved: what an objective sets may be tuned in a later version.
+    config.run.update(objective_values(config.run))
     with write_whole(folder / CONFIG) as path:
         path.write_text(f"# Relative paths count from {Path.cwd()}\n{OmegaConf.to_yaml(config)}", encoding="utf-8")
 

@@ -1,11 +1,12 @@
 """The LAVIS tasks that reduce a set: all stages, or one of them; and the one that repairs what was built."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
+from omegaconf import OmegaConf
 
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.models.weights_digest import weights_digest
@@ -13,7 +14,9 @@ from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, used_stages
 from lavis_tldr.sources import Part
 from lavis_tldr.stages.context import Context
+from lavis_tldr.stages.explanation import explain
 from lavis_tldr.stages.lost_images import AGAIN, AS_MADE, check_captions_made, repair_set
+from lavis_tldr.stages.needs import needs_of
 from lavis_tldr.stages.reduce_config import ReduceConfig
 from lavis_tldr.stages.running import alone, restart_stages, run_stages
 from lavis_tldr.stages.set_notes import note_set
@@ -30,6 +33,8 @@ _DECIDING_KEYS = (
     "context_weight",
     "max_text_length",
 )
+
+_SECTIONS = ("run", "model", "datasets")
 
 RUN_KEYS = tuple(field.name for field in fields(ReduceConfig))
 
@@ -200,3 +205,25 @@ class RepairTask(ReduceTask):
             return repair_set(
                 context, decode=bool(run_cfg.get("repair_decode")), dry_run=bool(run_cfg.get("repair_dry_run"))
             )
+
+
+def explain_reduction(user_config) -> dict:
+    """What a reduction will do: `stages.explanation.explain`, and its ``needs`` (`stages.needs.needs_of`).
+
+    Args:
+        user_config: The whole config, before any packaged default.
+
+    Raises:
+        ValueError: If its task is no reduction, or a setting is out of range.
+    """
+    task = registry.get_task_class(user_config.run.task)
+    if not issubclass(task, ReduceTask):
+        raise ValueError(
+            f"run.task is {user_config.run.task}; what is explained is a reduction: tldr_reduce, tldr_encode, "
+            "tldr_score or tldr_refine."
+        )
+    run, model, datasets = (OmegaConf.to_container(user_config[name], resolve=True) for name in _SECTIONS)
+    config = ReduceConfig.from_run(run, needs_weights=False)
+    asked = task().chosen(config)
+    facts = explain(run, asked, task().chosen(replace(config, stages=())))
+    return {**facts, "needs": needs_of(config, model, datasets, facts["used"])}
