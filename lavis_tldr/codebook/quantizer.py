@@ -89,6 +89,7 @@ class VectorQuantizer(nn.Module):
         learn_offsets: With ``decay``: codes are where the features are, and the decoder is given code + offset, an
             offset a code, (K, code_dim), that its own loss trains. A code can so tell the decoder more than the mean of
             the features that it stands for.
+        frozen: Codes stay where they are.
         revive_below: With ``decay``: a code whose average use falls below this share of 1/K is dead and restarts at
             a feature of the batch. 0 turns revival off.
         all_reduce: Sums a tensor over processes and returns it; injected so that this room knows nothing of processes.
@@ -109,6 +110,7 @@ class VectorQuantizer(nn.Module):
         beta: float = 0.25,
         context_weight: float = 0.0,
         learn_offsets: bool = False,
+        frozen: bool = False,
         revive_below: float = 0.01,
         all_reduce: Callable[[Tensor], Tensor] = _alone,
         broadcast: Callable[[Tensor], Tensor] = _alone,
@@ -120,17 +122,17 @@ class VectorQuantizer(nn.Module):
             raise ValueError(f"decay is {decay}; give a value in (0, 1), or null to train codes by gradient.")
         self.num_codes, self.dim, self.code_dim = num_codes, dim, code_dim or dim
         self.normalize, self.decay, self.beta, self.revive_below = normalize, decay, beta, revive_below
-        self.context_weight = context_weight
+        self.context_weight, self.frozen = context_weight, frozen
         self.all_reduce, self.broadcast = all_reduce, broadcast
 
-        projected = self.code_dim != dim
-        self.project_in = nn.Linear(dim, self.code_dim) if projected else nn.Identity()
-        self.project_out = nn.Linear(self.code_dim, dim) if projected else nn.Identity()
+        self.projects = self.code_dim != dim
+        self.project_in = nn.Linear(dim, self.code_dim) if self.projects else nn.Identity()
+        self.project_out = nn.Linear(self.code_dim, dim) if self.projects else nn.Identity()
 
         weight = torch.empty(num_codes, self.code_dim)
         nn.init.xavier_uniform_(weight)
         if decay is None:
-            self.codebook = nn.Parameter(weight)  # (K, D)
+            self.codebook = nn.Parameter(weight, requires_grad=not frozen)  # (K, D)
         else:
             # Codes that follow averages take no gradient, and LAVIS leaves parameters without gradient out of its
             # checkpoints; as a buffer the codebook is always saved.
@@ -168,8 +170,15 @@ class VectorQuantizer(nn.Module):
         return nearest_code(self.lookup_space(features), self._unit(self.codebook))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Features that code indices stand for, (B, L) -> (B, L, D)."""
-        return self.project_out(self._shifted(F.embedding(codes, self._unit(self.codebook)), codes))
+        """Features that code indices stand for, (..., L) -> (..., L, D).
+
+        What is made of them trains the offsets, where there are some, and never the codes, as in `forward`.
+        """
+        return self.project_out(self._shifted(F.embedding(codes, self._unit(self.codebook.detach())), codes))
+
+    def decoded_codes(self) -> Tensor:
+        """The features that all codes stand for, (K, D): ``decoded_codes()[codes]`` is ``decode(codes)``."""
+        return self.decode(torch.arange(self.num_codes, device=self.codebook.device))
 
     def forward(self, features: Tensor) -> Quantized:
         """Quantize features, (B, L, D); in training mode codes also learn from them."""
@@ -180,9 +189,9 @@ class VectorQuantizer(nn.Module):
         quantized = F.embedding(codes, codebook)
         # Symmetric: features are pulled to codes, and codes to features unless averages move them already.
         loss = self.beta * F.mse_loss(x.float(), quantized.detach().float())
-        if self.decay is None:
+        if self.decay is None and not self.frozen:
             loss = loss + F.mse_loss(quantized.float(), x.detach().float())
-        elif self.training:
+        elif self.training and not self.frozen:
             self._follow(x.detach().float().reshape(-1, self.code_dim), codes.reshape(-1))
         straight_through = x + (quantized - x).detach()
         return Quantized(self.project_out(self._shifted(straight_through, codes)), codes, loss)

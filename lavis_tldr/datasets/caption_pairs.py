@@ -21,9 +21,11 @@ from omegaconf import OmegaConf
 from torch.utils.data import Dataset
 
 from lavis_tldr.config_keys import check_dataset_keys
+from lavis_tldr.datasets.encoding_cache import EncodingCache
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
 from lavis_tldr.datasets.unreadable import UnreadableImages
+from lavis_tldr.models.image_encoding import join_encodings
 from lavis_tldr.sources import Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.source_files import find_files
 
@@ -36,8 +38,9 @@ SPLITS = ("train", "val", "test")
 class CaptionPairs(Dataset):
     """Images with their captions, by index.
 
-    A sample is ``{"image": (3, H, W) or "image_tokens": (1 + L, D), "image_id": key, "captions": [str]}``; `collater`
-    makes the batches that `CodebookCaptioner` takes.
+    A sample is ``{"image": (3, H, W), "image_id": key, "captions": [str]}``, with ``"image_tokens"``, (1 + L, D), or
+    ``"images"``, `ImageEncoding` of one, in the image's place where these were computed before; `collater` makes the
+    batches that `CodebookCaptioner` takes.
 
     Args:
         items: Key, place and captions of each image; an image whose captions are trained on one at a time comes once
@@ -58,6 +61,7 @@ class CaptionPairs(Dataset):
         self.vis_processor, self.text_processor = vis_processor, text_processor
         self.captions_per_image = captions_per_image
         self.features: FeatureCache | None = None
+        self.encodings: EncodingCache | None = None
         self.unreadable = UnreadableImages(len(items), "the next image stands in")
         self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
@@ -88,11 +92,17 @@ class CaptionPairs(Dataset):
         self.unreadable = UnreadableImages(len(self.items), "the next image stands in")
         self.features = features
 
+    def use_encodings(self, encodings: EncodingCache) -> None:
+        """Give what is kept of images instead of their features; all images must be known."""
+        self.encodings = encodings
+
     def __getitem__(self, index: int) -> dict:
         for candidate in range(index, index + len(self)):
             key, _, captions = self.items[candidate % len(self)]
             try:
-                if self.features is not None:
+                if self.encodings is not None:
+                    image = {"images": self.encodings[key]}
+                elif self.features is not None:
                     image = {"image_tokens": torch.from_numpy(self.features[key].astype(np.float32))}
                 else:
                     image = {"image": self.load_image(candidate % len(self))}
@@ -103,9 +113,10 @@ class CaptionPairs(Dataset):
         raise ValueError(f"none of the {len(self)} images can be read; check the source's image_root or tars.")
 
     def collater(self, samples: list[dict]) -> dict:
-        kind = "image_tokens" if "image_tokens" in samples[0] else "image"
+        kind = next(kind for kind in ("images", "image_tokens", "image") if kind in samples[0])
+        images = [sample[kind] for sample in samples]
         batch = {
-            kind: torch.stack([sample[kind] for sample in samples]),
+            kind: join_encodings(images) if kind == "images" else torch.stack(images),
             "image_id": [sample["image_id"] for sample in samples],
         }
         if self.captions_per_image == 0:

@@ -162,6 +162,7 @@ def _build_quantizer(cfg: dict) -> VectorQuantizer | None:
         beta=cfg["commitment_beta"],
         context_weight=cfg["context_weight"],
         learn_offsets=cfg["learn_offsets"],
+        frozen=cfg["freeze_codes"],
         revive_below=cfg["revive_below"],
     )
 

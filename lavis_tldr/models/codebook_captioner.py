@@ -17,7 +17,7 @@ from lavis_tldr.models.captioner_config import build_captioner_parts
 from lavis_tldr.models.collectives import all_reduce, broadcast
 from lavis_tldr.models.generation import DecodingOptions, generate
 from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
-from lavis_tldr.models.text_decoder import TextDecoder
+from lavis_tldr.models.text_decoder import CodeMemory, Memory, TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 
 _CONFIGS = Path(__file__).parent.parent / "configs" / "models"
@@ -33,7 +33,8 @@ class CodebookCaptioner(BaseModel):
 
     Samples, as `forward` takes them:
         image: (B, 3, H, W), or instead of it
-        image_tokens: (B, 1 + L, D), [CLS] first, of a still encoder, computed once;
+        image_tokens: (B, 1 + L, D), [CLS] first, of a still encoder, computed once, or instead of it
+        images: `ImageEncoding` of B images, where the codes are still as well;
         text_input: B n captions: those of the first image, those of the second, ...
 
     Args:
@@ -220,6 +221,8 @@ class CodebookCaptioner(BaseModel):
 
     def encode_images(self, samples: dict) -> ImageEncoding:
         """`quantize_tokens` of a batch as `forward` takes it."""
+        if "images" in samples:
+            return samples["images"].to(self.device)
         return self.quantize_tokens(self.image_tokens(samples))
 
     def memory(self, patches: Tensor, pooled: Tensor) -> Tensor:
@@ -232,16 +235,19 @@ class CodebookCaptioner(BaseModel):
         Returns:
             (B, L, D), or (B, L + 2, D) with ``pooled_tokens``.
         """
-        patches = patches + self.patch_position
-        if self.pooled_position is None:
-            return patches
-        # In the precision that it is stored in, so that training sees what refining will.
-        pooled = pooled.half().to(patches.dtype).unflatten(1, (2, -1))  # (B, 2, D)
-        return torch.cat([patches, pooled + self.pooled_position], 1)
+        return torch.cat([patches + self.patch_position, self._pooled_memory(pooled).to(patches.dtype)], 1)
 
-    def memory_of(self, images: ImageEncoding) -> Tensor:
+    def memory_of(self, images: ImageEncoding) -> CodeMemory:
         """`memory` of B images by what is kept of them."""
-        return self.memory(self.quantizer.decode(images.codes), images.pooled)
+        table = self.quantizer.decoded_codes()
+        return CodeMemory(images.codes, table, self.patch_position, self._pooled_memory(images.pooled))
+
+    def _pooled_memory(self, pooled: Tensor) -> Tensor:
+        """The tokens that pooled features (B, 2 D) make, (B, 2, D), or (B, 0, D) without ``pooled_tokens``."""
+        if self.pooled_position is None:
+            return pooled.new_zeros(len(pooled), 0, self.encoder_width).float()
+        # In the precision that it is stored in, so that training sees what refining will.
+        return pooled.half().float().unflatten(1, (2, -1)) + self.pooled_position
 
     # Text side
 
@@ -259,13 +265,9 @@ class CodebookCaptioner(BaseModel):
         Returns:
             ``loss`` and, detached, ``loss_lm`` and ``loss_commitment``.
         """
-        tokens = self.image_tokens(samples)
-        patches, commitment = tokens[:, 1:], tokens.new_zeros(())
-        if self.quantizer is not None:
-            quantized = self.quantizer(patches)
-            patches, commitment = quantized.features, quantized.commitment_loss
+        memory, commitment = self._memory_and_commitment(samples)
         ids = self.token_ids(samples["text_input"])
-        hidden = self.decoder(ids[:, :-1], self.memory(patches, pool_tokens(tokens)))
+        hidden = self.decoder(ids[:, :-1], memory)
         target = ids[:, 1:]
         counted = target != self.tokenizer.pad
         rows = self._output_rows()
@@ -279,6 +281,24 @@ class CodebookCaptioner(BaseModel):
         loss = loss_lm + self.commitment_weight * commitment
         return {"loss": loss, "loss_lm": loss_lm.detach(), "loss_commitment": commitment.detach()}
 
+    def _memory_and_commitment(self, samples: dict) -> tuple[Memory, Tensor]:
+        """What the decoder attends to, and the commitment loss."""
+        if "images" in samples:
+            images = self.encode_images(samples)
+            self.quantizer.count_use(images.codes)
+            return self.memory_of(images), self.patch_position.new_zeros(())
+        tokens = self.image_tokens(samples)
+        patches = tokens[:, 1:]
+        if self.quantizer is None:
+            return self.memory(patches, pool_tokens(tokens)), patches.new_zeros(())
+        quantized = self.quantizer(patches)
+        # Where the straight-through gradient reaches nothing that learns, codes alone give the same at less cost.
+        if patches.requires_grad or self.quantizer.projects:
+            memory = self.memory(quantized.features, pool_tokens(tokens))
+        else:
+            memory = self.memory_of(ImageEncoding(quantized.codes, pool_tokens(tokens)))
+        return memory, quantized.commitment_loss
+
     @torch.no_grad()
     def generate_from(self, images: ImageEncoding, options: DecodingOptions) -> list[str]:
         """Captions of B images by what is kept of them."""
@@ -288,12 +308,12 @@ class CodebookCaptioner(BaseModel):
     def generate(self, samples: dict, options: DecodingOptions | None = None) -> list[str]:
         """Captions of a batch of images; greedy without ``options``."""
         options = options or DecodingOptions()
-        tokens = self.image_tokens(samples)
         if self.quantizer is not None:
-            return self.generate_from(self.quantize_tokens(tokens), options)
+            return self.generate_from(self.encode_images(samples), options)
+        tokens = self.image_tokens(samples)
         return self._generate(self.memory(tokens[:, 1:], pool_tokens(tokens)), options)
 
-    def _generate(self, memory: Tensor, options: DecodingOptions) -> list[str]:
+    def _generate(self, memory: Memory, options: DecodingOptions) -> list[str]:
         t, rows = self.tokenizer, self._output_rows()
         if rows is not None:
             rows = rows[rows != t.unk]  # may be learnt from captions, but says nothing

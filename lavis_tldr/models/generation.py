@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lavis_tldr.models.text_decoder import Memory
+
 
 @dataclass(frozen=True)
 class DecodingOptions:
@@ -39,7 +41,7 @@ class DecodingOptions:
 @torch.no_grad()
 def generate(
     decoder,
-    memory: Tensor,
+    memory: Memory,
     bos: int,
     eos: int,
     pad: int,
@@ -50,7 +52,7 @@ def generate(
 
     Args:
         decoder: See the module's docstring.
-        memory: Image features, (N, L, D).
+        memory: Image features, (N, L, D), as the decoder takes them.
         bos, eos, pad: Ids of the start, end and padding tokens.
         options: Greedy where ``options.num_beams`` is 1.
         rows: Ids of the tokens that captions may use, sorted, (R,); None allows all.
@@ -59,7 +61,7 @@ def generate(
         Token ids of each caption without start, end and padding.
     """
     b = options.num_beams
-    n, device = memory.shape[0], memory.device
+    n, device = len(memory), memory.device
     memory_kv = decoder.memory_key_values(memory)
     tokens = torch.full((n * b, 1), bos, device=device)  # (N b, T)
     scores = torch.full((n, b), float("-inf"), device=device)

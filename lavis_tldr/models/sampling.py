@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lavis_tldr.models.generation import DecodingOptions, rule_out
+from lavis_tldr.models.text_decoder import Memory
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def uniforms_of(priorities: np.ndarray, num_captions: int, max_length: int) -> T
 @torch.no_grad()
 def sample(
     decoder,
-    memory: Tensor,
+    memory: Memory,
     bos: int,
     eos: int,
     pad: int,
@@ -57,7 +58,7 @@ def sample(
 
     Args:
         decoder: As `generation.generate` takes it.
-        memory: Image features, (N, L, D).
+        memory: Image features, (N, L, D), as the decoder takes them.
         bos, eos, pad: Ids of the start, end and padding tokens.
         options: Lengths and n-grams; beams play no part.
         sampling: Temperature and nucleus.

@@ -7,11 +7,54 @@ head runs only where there is a token to predict. Weights of any Hugging Face BE
 Shapes: N captions, T tokens, M images, L image tokens, W width, V vocabulary, h heads.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 KeyValue = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class CodeMemory:
+    """Image features of which most are rows of one table.
+
+    A linear map of them is computed once a row of the table, not once a token: the same but for rounding, and a batch
+    has several times as many tokens as a codebook has codes.
+
+    Attributes:
+        codes: Rows of the table, (M, L - E), int64.
+        table: (K, W).
+        position: Added to the features by their place, (L - E, W).
+        others: Features that are no rows of it, the last E of each image, (M, E, W).
+    """
+
+    codes: Tensor
+    table: Tensor
+    position: Tensor
+    others: Tensor
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self.codes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.codes.device
+
+    def map_by(self, linear: nn.Linear) -> Tensor:
+        """What a linear layer makes of the features, (M, L, out width)."""
+        found = F.embedding(self.codes, linear(self.table)) + F.linear(self.position, linear.weight)
+        return torch.cat([found, linear(self.others)], 1)
+
+
+# Features of M images, (M, L, W), or what makes them up.
+Memory = Tensor | CodeMemory
+
+
+def _mapped(x: Memory, linear: nn.Linear) -> Tensor:
+    return x.map_by(linear) if isinstance(x, CodeMemory) else linear(x)
 
 
 class Attention(nn.Module):
@@ -27,9 +70,9 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps)
         self.dropout = dropout
 
-    def key_value(self, x: Tensor) -> KeyValue:
+    def key_value(self, x: Memory) -> KeyValue:
         """Keys and values of ``x`` (N, T, memory width), each (N, h, T, W / h)."""
-        return self._split(self.key(x)), self._split(self.value(x))
+        return self._split(_mapped(x, self.key)), self._split(_mapped(x, self.value))
 
     def forward(self, x: Tensor, key_value: KeyValue, causal: bool = False, mask: Tensor | None = None) -> Tensor:
         q = self._split(self.query(x))
@@ -124,11 +167,11 @@ class TextDecoder(nn.Module):
         x = self.word_embeddings(token_ids) + self.position_embeddings(positions) + self.segment_embedding
         return F.dropout(self.embedding_norm(x), self.dropout, self.training)
 
-    def memory_key_values(self, memory: Tensor) -> list[KeyValue]:
+    def memory_key_values(self, memory: Memory) -> list[KeyValue]:
         """Each layer's cross-attention keys and values of image features (M, L, memory width)."""
         return [layer.cross_attention.key_value(memory) for layer in self.layers]
 
-    def forward(self, token_ids: Tensor, memory: Tensor) -> Tensor:
+    def forward(self, token_ids: Tensor, memory: Memory) -> Tensor:
         """Hidden states of whole captions.
 
         Args:

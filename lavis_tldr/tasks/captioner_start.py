@@ -1,6 +1,7 @@
 """What must be known before a captioner is trained: vocabulary, cached features, and where its codes start."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from torch import Tensor
 from lavis_tldr.codebook.initialization import lloyd, match_moments
 from lavis_tldr.codebook.keywords import find_keywords
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
+from lavis_tldr.datasets.encoding_cache import EncodingCache
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encode_images, encoder_fingerprint
 from lavis_tldr.datasets.unreadable import LIST
 from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.collectives import barrier
+from lavis_tldr.models.image_encoding import ImageEncoding
 from lavis_tldr.models.wordpiece_training import train_vocabulary
 from lavis_tldr.progress import progress
 
@@ -131,6 +134,25 @@ def start_codebook(model: CodebookCaptioner, model_cfg, train_set: CaptionPairs,
         quantizer.set_codes(lloyd(features, codes, _LLOYD_PASSES, generator=generator))
     model.codebook_started = True
     logger.info("Started %d codes from %s.", quantizer.num_codes, kind)
+
+
+@torch.no_grad()
+def quantize_cached(model: CodebookCaptioner, datasets: dict, device: str) -> None:
+    """Quantize the images of the datasets that have cached features once, where the codes are still."""
+    cached = [dataset for dataset in datasets.values() if dataset.features is not None]
+    if model.quantizer is None or not model.quantizer.frozen or not cached:
+        return
+    model.to(device).eval()
+
+    def encoded(dataset: CaptionPairs) -> Iterator[tuple[list[str], ImageEncoding]]:
+        keys = list(dict.fromkeys(key for key, _, _ in dataset.items))
+        for start in progress(range(0, len(keys), 64), "codes of images", "batch"):
+            block = keys[start : start + 64]
+            tokens = np.stack([dataset.features[key] for key in block]).astype(np.float32)
+            yield block, model.quantize_tokens(torch.from_numpy(tokens).to(device))
+
+    for dataset in cached:
+        dataset.use_encodings(EncodingCache(encoded(dataset)))
 
 
 def embed_keywords(model: CodebookCaptioner, keywords: list[str]) -> Tensor:

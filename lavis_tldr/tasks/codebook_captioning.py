@@ -12,7 +12,7 @@ from lavis.tasks.base_task import BaseTask
 
 from lavis_tldr.evaluation.caption_metrics import caption_metrics
 from lavis_tldr.models.generation import DecodingOptions
-from lavis_tldr.tasks.captioner_start import ensure_vocabulary, fill_feature_cache, start_codebook
+from lavis_tldr.tasks.captioner_start import ensure_vocabulary, fill_feature_cache, quantize_cached, start_codebook
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class CodebookCaptioningTask(BaseTask):
                 rows = np.arange(start, min(start + _CAPTIONS_AT_ONCE, total))
                 model.allow_tokens(train_set.captions(rows))
             start_codebook(model, cfg.model_cfg, train_set, device, seed)
+        quantize_cached(model, self._datasets, device)
         # The runner wraps the model for its processes when it moves it to the device.
         return model.cpu()
 
@@ -102,9 +103,12 @@ class CodebookCaptioningTask(BaseTask):
         results = []
         for samples in data_loader:
             samples = prepare_sample(samples, cuda_enabled=model.device.type == "cuda")
-            samples["image_tokens"] = model.image_tokens(samples)  # encoded once, for codes and captions
-            if model.quantizer is not None:
-                model.quantizer.count_use(model.encode_images(samples).codes)
+            # Encoded once, for codes and captions.
+            if model.quantizer is None:
+                samples["image_tokens"] = model.image_tokens(samples)
+            else:
+                samples["images"] = model.encode_images(samples)
+                model.quantizer.count_use(samples["images"].codes)
             results += self.valid_step(model, samples)
         self._val_codebook = model.quantizer.usage_stats() if model.quantizer is not None else {}
         return results

@@ -266,3 +266,12 @@ def test_offsets_go_to_the_decoder_and_leave_the_look_up_alone():
     assert float(found.commitment_loss) == pytest.approx(0.25 * 0.5)
     found.features[0, 0].sum().backward()
     assert quantizer.offsets.grad.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("decay", [0.5, None])
+def test_frozen_codes_stay(decay):
+    quantizer = VectorQuantizer(4, 2, decay=decay, frozen=True).train()
+    before = quantizer.codebook.clone()
+    quantizer(torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(quantizer.codebook, before)
+    assert [name for name, p in quantizer.named_parameters() if p.requires_grad] == []

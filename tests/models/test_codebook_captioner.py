@@ -5,6 +5,7 @@ from captioners import CAPTIONS, blocks, tiny_captioner
 
 from lavis_tldr.models.generation import DecodingOptions
 from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
+from lavis_tldr.models.text_decoder import CodeMemory
 
 
 @pytest.fixture
@@ -20,6 +21,11 @@ def started(folder, samples, **changes):
         features = model.quantizer.lookup_space(model.encode_tokens(samples["image"])[:, 1:]).flatten(0, 1)
         model.quantizer.set_codes(features[:: len(features) // model.quantizer.num_codes].detach())
     return model
+
+
+def dense(memory: CodeMemory) -> torch.Tensor:
+    """The features that a memory stands for, (M, L, D)."""
+    return torch.cat([memory.table[memory.codes] + memory.position, memory.others], 1)
 
 
 @pytest.mark.parametrize("changes", [{}, {"code_decay": None}, {"code_dim": 8, "normalize_codes": True}])
@@ -49,12 +55,14 @@ def test_tokens_stand_for_their_images(tmp_path, samples):
 def test_the_decoder_is_given_codes_and_pooled_tokens(tmp_path, samples):
     model = started(tmp_path, samples).eval()
     images = model.encode_images(samples)
-    memory = model.memory_of(images)  # (4, L + 2, D)
+    memory = dense(model.memory_of(images))  # (4, L + 2, D)
     num_patches = model.num_patches
     assert memory.shape == (4, num_patches + 2, model.encoder_width)
     tokens = model.encode_tokens(samples["image"])
     wanted = model.quantizer.codebook[images.codes] + model.patch_position
     torch.testing.assert_close(memory[:, :num_patches], wanted)
+    layer = model.decoder.layers[0].cross_attention.key
+    torch.testing.assert_close(model.memory_of(images).map_by(layer), layer(memory))
     mean, cls = tokens[:, 1:].mean(1), tokens[:, 0]
     wanted = torch.stack([mean, cls], 1).half().float() + model.pooled_position
     torch.testing.assert_close(memory[:, num_patches:], wanted)
@@ -65,19 +73,33 @@ def test_stored_in_half_precision_pooled_tokens_are_the_same(tmp_path, samples):
     model = started(tmp_path, samples).eval()
     images = model.encode_images(samples)
     stored = ImageEncoding(images.codes, images.pooled.half().float())
-    assert torch.equal(model.memory_of(stored), model.memory_of(images))
+    assert torch.equal(dense(model.memory_of(stored)), dense(model.memory_of(images)))
     total, count = model.caption_log_likelihood(stored, CAPTIONS)
     model.label_smoothing = 0.0
     torch.testing.assert_close(model(samples)["loss_lm"], -total.sum() / count.sum())
+
+
+def test_training_on_codes_is_training_on_features(tmp_path, samples):
+    """Gradients of codes looked up in a table against those of the quantized features themselves."""
+    model = started(tmp_path, samples, learn_offsets=True, dropout=0.0).eval()
+    learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    model(samples)["loss"].backward()
+    found = {name: p.grad.clone() for name, p in learnt.items()}
+    model.zero_grad()
+    model.memory_of = lambda images: model.memory(model.quantizer.decode(images.codes), images.pooled)
+    model(samples)["loss"].backward()
+    for name, p in learnt.items():
+        torch.testing.assert_close(found[name], p.grad, atol=1e-6, rtol=1e-4, msg=name)
+    assert found["quantizer.offsets"].abs().sum() > 0
 
 
 @torch.no_grad()
 def test_without_pooled_tokens_codes_are_all(tmp_path, samples):
     model = started(tmp_path, samples, pooled_tokens=False).eval()
     images = model.encode_images(samples)
-    assert model.memory_of(images).shape[1] == model.num_patches
+    assert dense(model.memory_of(images)).shape[1] == model.num_patches
     others = ImageEncoding(images.codes, images.pooled + 1)
-    assert torch.equal(model.memory_of(others), model.memory_of(images))
+    assert torch.equal(dense(model.memory_of(others)), dense(model.memory_of(images)))
 
 
 def test_loss_by_hand(tmp_path, samples):
@@ -141,7 +163,7 @@ def test_log_likelihood_by_hand(tmp_path, samples):
     total, count = model.caption_log_likelihood(images, CAPTIONS)
     for i, caption in enumerate(CAPTIONS):
         (ids,) = model.tokenizer.encode([caption], 30)
-        memory = model.memory_of(images[i : i + 1])
+        memory = dense(model.memory_of(images[i : i + 1]))
         wanted = 0.0
         for t in range(1, len(ids)):
             logits = model.decoder.logits(model.decoder(torch.tensor([ids[:t]]), memory)[0, -1])

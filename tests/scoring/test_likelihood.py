@@ -41,7 +41,7 @@ def scorer(model, others, **options):
 def naive_log_p(model, image: ImageEncoding, caption: str) -> tuple[float, int]:
     """Log-probability of a caption, token by token, each from a fresh look at the tokens before it."""
     ids = model.tokenizer.encode([caption], model.max_text_length)[0]
-    memory = model.memory_of(image)
+    memory = model.memory(model.quantizer.decode(image.codes), image.pooled)
     allowed = torch.tensor(model.output_tokens)
     total = 0.0
     for t in range(1, len(ids)):

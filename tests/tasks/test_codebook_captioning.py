@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.scenes import draw_clean_set, draw_scenes
-from lavis_tldr.tasks import captioner_start
+from lavis_tldr.tasks import captioner_start, codebook_captioning
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary
 from lavis_tldr.train import run
 
@@ -125,6 +125,27 @@ def test_a_run_from_captions_to_checkpoint(drawn, tmp_path, cached):
         second = run(write_config(drawn, tmp_path, **changes))
         assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.npy")}
         assert second.unwrap_dist_model(second.model).tokenizer.vocabulary == model.tokenizer.vocabulary
+
+
+def test_frozen_codes_are_quantized_once(drawn, tmp_path, monkeypatch):
+    """Training on what is kept of images is training on their features, but for the commitment that nothing learns."""
+    losses, codebooks = [], []
+    for once in (True, False):
+        if not once:
+            monkeypatch.setattr(codebook_captioning, "quantize_cached", lambda *_: None)
+        folder = tmp_path / str(once)
+        folder.mkdir()
+        changes = {
+            "model": {"freeze_codes": True},
+            "datasets": {"tldr_captions": {"feature_cache": str(tmp_path / "cache")}},
+        }
+        model = run(write_config(drawn, folder, **changes)).model
+        losses.append([float(line["train_loss_lm"]) for line in log_lines(folder) if "train_loss_lm" in line])
+        codebooks.append(model.quantizer.codebook.clone())
+        seen = [line["train_perplexity"] for line in log_lines(folder) if "train_perplexity" in line]
+        assert len(seen) == 2 and all(1 <= value <= 32 for value in seen)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    assert torch.equal(*codebooks)
 
 
 def test_features_of_another_encoder_are_refused(drawn, tmp_path):
