@@ -17,6 +17,7 @@ from lavis_tldr.models.captioner_config import build_captioner_parts
 from lavis_tldr.models.collectives import all_reduce, broadcast
 from lavis_tldr.models.generation import DecodingOptions, generate
 from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
+from lavis_tldr.models.sampling import SamplingOptions, sample
 from lavis_tldr.models.text_decoder import CodeMemory, Memory, TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 
@@ -185,6 +186,11 @@ class CodebookCaptioner(BaseModel):
         """Ids of the tokens that captions may use, sorted; None for all."""
         return torch.tensor(self.output_tokens, device=self.device) if self.output_tokens else None
 
+    def _said_rows(self) -> Tensor | None:
+        """The same without [UNK], which may be learnt from captions, but says nothing."""
+        rows = self._output_rows()
+        return rows if rows is None else rows[rows != self.tokenizer.unk]
+
     def train(self, mode: bool = True) -> "CodebookCaptioner":
         super().train(mode)
         if self.freeze_encoder:
@@ -305,6 +311,16 @@ class CodebookCaptioner(BaseModel):
         return self._generate(self.memory_of(images), options)
 
     @torch.no_grad()
+    def sample_from(
+        self, images: ImageEncoding, options: DecodingOptions, sampling: SamplingOptions, uniforms: Tensor
+    ) -> list[list[str]]:
+        """Captions drawn for B images, s of each; ``uniforms`` of `sampling.uniforms_of` decide the draws."""
+        t, rows = self.tokenizer, self._said_rows()
+        memory = self.memory_of(images)
+        found = sample(self.decoder, memory, t.bos, t.eos, t.pad, options, sampling, uniforms, rows)
+        return [[t.decode(ids) for ids in captions] for captions in found]
+
+    @torch.no_grad()
     def generate(self, samples: dict, options: DecodingOptions | None = None) -> list[str]:
         """Captions of a batch of images; greedy without ``options``."""
         options = options or DecodingOptions()
@@ -314,9 +330,7 @@ class CodebookCaptioner(BaseModel):
         return self._generate(self.memory(tokens[:, 1:], pool_tokens(tokens)), options)
 
     def _generate(self, memory: Memory, options: DecodingOptions) -> list[str]:
-        t, rows = self.tokenizer, self._output_rows()
-        if rows is not None:
-            rows = rows[rows != t.unk]  # may be learnt from captions, but says nothing
+        t, rows = self.tokenizer, self._said_rows()
         found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, rows)
         return [t.decode(ids) for ids in found]
 

@@ -216,5 +216,6 @@ def explain_caption(
     if not is_wanted_of_all and not text.strip():
         return f"{told}: the {other} one is empty"
     if recipe is not None and recipe.needs_alignment:
-        return f"{told}: {recipe.explain(origin, alignments, refine['alignment_threshold'])}"
+        gate = refine["alignment_threshold"], refine.get("gate_margin", 0.0)
+        return f"{told}: {recipe.explain(origin, alignments, *gate)}"
     return f"{told}, as recipe {name} says" if name else told

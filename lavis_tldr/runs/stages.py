@@ -207,7 +207,11 @@ _REFINED = (
     Column("caption_generated", pa.string(), "What the captioner says of the image.", ""),
     Column("caption", pa.string(), "What became the caption.", ""),
     Column(
-        "caption_from", pa.string(), 'Where it comes from: original, generated, original_generated, drawn, or "".', ""
+        "caption_from",
+        pa.string(),
+        "Where it comes from: original, generated, original_generated (in this order), generated_original, drawn or "
+        '"".',
+        "",
     ),
     Column(
         "alignment_generated",
@@ -216,6 +220,14 @@ _REFINED = (
         math.nan,
     ),
     Column("alignment_refined", pa.float32(), "How well caption fits; NaN likewise.", math.nan),
+    Column(
+        "generated_by",
+        pa.string(),
+        "How caption_generated was come by: decoded, sampled or borrowed; where there were several to choose from.",
+        "",
+        when=lambda c: c.reranks,
+        since="0.2",
+    ),
 )
 
 _LEDGER_ONLY = (
@@ -256,6 +268,16 @@ _REFINING = (
     Setting("alignment", when=lambda c: c.scores_refined, note="where refined captions are scored"),
     Setting(
         "alignment_threshold", of="gate", when=lambda c: RECIPES[c.recipe].needs_alignment, note="with recipe gated"
+    ),
+    Setting(
+        "gate_margin",
+        when=lambda c: RECIPES[c.recipe].needs_alignment and c.gate_margin > 0,
+        note="with recipe gated, where above 0",
+    ),
+    Setting(
+        "candidates",
+        when=lambda c: c.reranks,
+        note="num_sampled, temperature, top_p, num_borrowed, bank_size and seed, where several captions are made",
     ),
 )
 _MODEL = ("model", "Digest of the captioner's weights and of the settings that its codes depend on.")

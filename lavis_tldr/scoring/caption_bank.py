@@ -32,7 +32,7 @@ class CaptionBank:
             raise ValueError(f"{len(texts)} embeddings for {len(captions)} captions; expected one each.")
         self.captions = list(captions)
         self._scorer = scorer
-        self._row = {_plain(caption): row for row, caption in enumerate(self.captions)}
+        self._row = {plain(caption): row for row, caption in enumerate(self.captions)}
         self._embedded = [[model.embed_bank(texts) for model in models] for models in scorer.rounds[1:]]
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class CaptionBank:
             rows = slice(start, start + _BLOCK_ROWS)
             scores = self.scores(keys[rows], images[rows])
             for i, original in enumerate(originals[rows]):
-                if (own := self._row.get(_plain(original))) is not None:
+                if (own := self._row.get(plain(original))) is not None:
                     scores[i, own] = float("-inf")
             # Stable, unlike topk, so that equal scores fall the same everywhere.
             order = scores.sort(dim=1, descending=True, stable=True)
@@ -73,6 +73,6 @@ class CaptionBank:
         return total / len(self._embedded)
 
 
-def _plain(caption: str) -> str:
+def plain(caption: str) -> str:
     """What two captions that say the same in the same words have in common."""
     return " ".join(caption.lower().split()).rstrip(" .")

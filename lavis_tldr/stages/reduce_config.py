@@ -45,6 +45,12 @@ _RANGES = (
     ("prefilter_share", 1e-6, 1),
     ("min_words", 0, inf),
     ("duplicate_threshold", 1e-6, 1),
+    ("gate_margin", 0, inf),
+    ("num_sampled", 0, inf),
+    ("temperature", 1e-6, inf),
+    ("top_p", 1e-6, 1),
+    ("num_borrowed", 0, inf),
+    ("bank_size", 1, inf),
 )
 
 
@@ -103,7 +109,15 @@ class ReduceConfig:
         alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive and likelihood,
             0.5 for itm.
         score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
+        gate_margin: With a gate: by how much better a generated caption must fit to take the place of an original that
+            does not.
         num_beams, max_len, min_len, length_penalty: How captions are decoded.
+        num_sampled: Captions drawn from the captioner besides the decoded one; of all, the best aligned is taken.
+        temperature, top_p: Of those draws: below 1 likely words become likelier; words are drawn from the likeliest
+            that hold this probability together.
+        num_borrowed: Captions of other pairs among which the best aligned is sought as well: of the pairs known to be
+            right, and of those of the source whose caption fits. With alignment contrastive.
+        bank_size: So many captions are there to borrow at most, drawn.
         images: What becomes of the kept images: export (they are copied) or in_place (indexed in their tars).
     """
 
@@ -146,6 +160,12 @@ class ReduceConfig:
     max_len: int = 30
     min_len: int = 3
     length_penalty: float = 1.0
+    gate_margin: float = 0.0
+    num_sampled: int = 0
+    temperature: float = 0.7
+    top_p: float = 0.95
+    num_borrowed: int = 0
+    bank_size: int = 16_384
     images: str = "export"
 
     @classmethod
@@ -202,7 +222,19 @@ class ReduceConfig:
     @property
     def scores_refined(self) -> bool:
         """Whether generated and refined captions are scored, too."""
-        return self.score_refined or RECIPES[self.recipe].needs_alignment
+        return self.score_refined or RECIPES[self.recipe].needs_alignment or self.reranks
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a generated caption is the best aligned of several."""
+        return RECIPES[self.recipe].generates and self.num_sampled + self.num_borrowed > 0
+
+    @property
+    def candidates(self) -> dict:
+        """Where generated captions are chosen from, as a manifest holds it."""
+        found = {"seed": self.seed, "num_sampled": self.num_sampled, "num_borrowed": self.num_borrowed}
+        sampling = {"temperature": self.temperature, "top_p": self.top_p} if self.num_sampled else {}
+        return {**found, **sampling, **({"bank_size": self.bank_size} if self.num_borrowed else {})}
 
     @property
     def gate(self) -> float | None:
@@ -298,6 +330,13 @@ class ReduceConfig:
 
     def _check_scoring_of_refined(self) -> None:
         asks = f"recipe {self.recipe}" if RECIPES[self.recipe].needs_alignment else "score_refined"
+        if self.reranks:
+            asks = "num_borrowed" if self.num_borrowed else "num_sampled"
+        if self.reranks and self.num_borrowed and self.alignment != "contrastive":
+            raise ValueError(
+                f"run.num_borrowed seeks captions by the contrastive scorer, and run.alignment is {self.alignment}: "
+                "set it to contrastive, or run.num_borrowed to 0 (run.num_sampled goes with any)."
+            )
         if self.scores_use_captions:
             raise ValueError(
                 f"run.{asks} scores generated captions as well, and run.alignment {self.alignment} compares captions "

@@ -1,22 +1,19 @@
 """Refine: what becomes the caption of each kept sample (paper, sec. 3.2)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lavis_tldr.reduction.alignments import combine_scores
-from lavis_tldr.reduction.refinement import GENERATED, ORIGINAL, refine_captions
+from lavis_tldr.reduction.refinement import DECODED, GENERATED, ORIGINAL, refine_captions
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.runs.tables import join_by_key
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import caption, encode, score
+from lavis_tldr.stages.bank import make_bank
+from lavis_tldr.stages.candidates import Aligner, Candidates
 from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
-
-# Rows of encode's table of one part, the part's name and a caption for each row -> alignment, (N,) float32.
-_Aligner = Callable[[pa.Table, str, list[str]], np.ndarray]
 
 
 def given(context: Context) -> Given:
@@ -27,6 +24,8 @@ def run(context: Context, stage: Stage) -> None:
     """Write ``refine/<part>.parquet``: what became of the captions of the kept samples."""
     mine = context.my_parts(stage)
     selection = context.stage("select")
+    if context.config.num_borrowed:
+        make_bank(context, stage)
     refine = Refiner(context)
 
     def refined(part: Part) -> pa.Table:
@@ -43,6 +42,7 @@ class Refiner:
     def __init__(self, context: Context):
         self.context = context
         self._align = _aligner(context) if context.config.scores_refined else _not_asked
+        self._candidates = Candidates(context, self._align) if context.config.reranks else None
 
     def __call__(self, part: Part, wanted: pa.Table) -> pa.Table:
         """The captions of some samples of a part.
@@ -57,7 +57,10 @@ class Refiner:
         rows = self._rows(part, wanted)
         original, generated = rows["caption_original"].to_pylist(), _generated(self.context, part.name, rows)
         alignment = rows["alignment"].to_numpy()
-        alignment_generated = self._align(rows, part.name, generated)
+        if self._candidates is None:
+            alignment_generated, kinds = self._align(rows, part.name, generated), [DECODED] * len(rows)
+        else:
+            generated, alignment_generated, kinds = self._candidates.best(rows, part.name, generated)
         captions, origins = refine_captions(
             original,
             generated,
@@ -65,6 +68,7 @@ class Refiner:
             alignment=alignment,
             alignment_generated=alignment_generated,
             threshold=self.context.config.gate,
+            margin=self.context.config.gate_margin,
             joiner=self.context.config.joiner,
         )
         columns = {
@@ -74,8 +78,10 @@ class Refiner:
             "caption_from": origins,
             "alignment_generated": alignment_generated,
             "alignment_refined": self._align_refined(rows, part.name, captions, origins, alignment_generated),
+            "generated_by": kinds,
         }
-        return pa.table(columns, schema=STAGES["refine"].schema)
+        schema = STAGES["refine"].schema_for(self.context.config)
+        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
     def _rows(self, part: Part, wanted: pa.Table) -> pa.Table:
         columns = ["key", "caption_original", "codes", "feature"]
@@ -105,7 +111,7 @@ def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
     return caption.caption(context, encode.images_of(table, context.model))
 
 
-def _aligner(context: Context) -> _Aligner:
+def _aligner(context: Context) -> Aligner:
     """How well captions fit their images, by the scorer that has scored the originals."""
     scorer = score.scorer_of(context, context.stage("score"))
 

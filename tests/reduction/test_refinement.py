@@ -36,6 +36,8 @@ NAN = float("nan")
     ("alignment", "alignment_generated", "caption", "source"),
     [
         (0.5, 0.5, "a; b", "original_generated"),  # both reach the threshold
+        (0.6, 0.5, "a; b", "original_generated"),
+        (0.5, 0.6, "b; a", "generated_original"),  # the better first: it is what a short reader sees
         (0.9, 0.4, "a", "original"),
         (0.4, 0.9, "b", "generated"),  # a caption about another photo does not survive beside a good one
         (0.3, 0.4, "b", "generated"),  # neither does: the better one
@@ -50,6 +52,37 @@ NAN = float("nan")
 def test_gated_keeps_what_fits(alignment, alignment_generated, caption, source):
     scores = {"alignment": [alignment], "alignment_generated": [alignment_generated]}
     assert refine_captions(["a"], ["b"], "gated", **scores, threshold=0.5) == ([caption], [source])
+
+
+@pytest.mark.parametrize(
+    ("alignment", "alignment_generated", "source"),
+    [
+        (0.5, 0.9, "drawn"),
+        (0.9, 0.5, "drawn"),
+        (0.9, 0.4, "original"),
+        (0.4, 0.9, "generated"),
+    ],
+)
+def test_gated_drawn_draws_where_both_fit(alignment, alignment_generated, source):
+    scores = {"alignment": [alignment], "alignment_generated": [alignment_generated]}
+    assert refine_captions(["a"], ["b"], "gated_drawn", **scores, threshold=0.5)[1] == [source]
+
+
+@pytest.mark.parametrize(
+    ("alignment", "alignment_generated", "source"),
+    [
+        (0.25, 0.75, "generated"),  # better by the margin
+        (0.25, 0.625, "original"),  # fits, but not clearly better than what is there
+        (-1.0, -0.5, "generated"),  # neither fits
+        (-1.0, -0.75, "original"),
+        (0.5, 0.5, "original_generated"),  # where both fit the margin has no say
+        (NAN, -9.0, "generated"),
+        (NAN, NAN, "original"),
+    ],
+)
+def test_the_generated_one_must_be_better_by_the_margin(alignment, alignment_generated, source):
+    scores = {"alignment": [alignment], "alignment_generated": [alignment_generated]}
+    assert refine_captions(["a"], ["b"], "gated", **scores, threshold=0.5, margin=0.5)[1] == [source]
 
 
 def test_gated_needs_a_text_as_well_as_a_score():
@@ -69,7 +102,9 @@ def test_nothing_to_say():
 
 
 def test_what_does_not_fit_is_told():
-    with pytest.raises(ValueError, match="'both'; it must be one of .*'drawn', 'gated', 'generated', 'original'"):
+    with pytest.raises(
+        ValueError, match="'both'; it must be one of .*'drawn', 'gated', 'gated_drawn', 'generated', 'original'"
+    ):
         refine_captions(["a"], ["b"], "both")
     with pytest.raises(ValueError, match="1 original captions but 2 generated"):
         refine_captions(["a"], ["b", "c"], "original")

@@ -1,5 +1,6 @@
 """The stage refine on drawn sources: both captions scored, kept by their scores, or drawn at training time."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from reductions import annotations, files_of, ledger_rows
 
+from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.scoring.likelihood import CaptionScorer
 
 
@@ -24,7 +26,7 @@ def planted(monkeypatch):
 
         monkeypatch.setattr(CaptionScorer, "__call__", score)
         monkeypatch.setattr(
-            "lavis_tldr.stages.caption.caption", lambda context, codes: [f"GENERATED {row[0]}" for row in codes]
+            "lavis_tldr.stages.caption.caption", lambda context, images: [f"GENERATED {row[0]}" for row in images.codes]
         )
 
     return plant
@@ -55,7 +57,7 @@ def test_threshold_and_joiner(reduced, tmp_path, planted):
     planted(0.5, of_joined=3.0)
     reduced(recipe="gated", keep_ratio=1, alignment_threshold=-0.5)
     for row in refined_rows(tmp_path / "out/reduced").values():
-        assert row["caption"] == f"{row['caption_original']}; {row['caption_generated']}"
+        assert row["caption"] == f"{row['caption_generated']}; {row['caption_original']}"
         assert row["alignment_refined"] == 3.0
 
 
@@ -64,7 +66,8 @@ def test_gated_keeps_what_reaches_the_threshold(reduced, tmp_path):
     for row in refined_rows(tmp_path / "out/reduced").values():
         fits = [row["alignment"] >= 0, row["alignment_generated"] >= 0]
         better = ["original", "generated"][row["alignment_generated"] > row["alignment"]]
-        expected = "original_generated" if all(fits) else better
+        other = {"original": "generated", "generated": "original"}[better]
+        expected = f"{better}_{other}" if all(fits) else better
         assert row["caption_from"] == expected
         assert row["caption"] == " + ".join(row[f"caption_{name}"] for name in expected.split("_"))
         if expected in ("original", "generated"):
@@ -98,6 +101,50 @@ def test_scores_of_captions_do_not_depend_on_parts(reduced, tmp_path, album):
     for key, row in one.items():
         assert row["caption"] == other[key]["caption"] and row["caption_from"] == other[key]["caption_from"]
         assert row["alignment_refined"] == pytest.approx(other[key]["alignment_refined"], abs=1e-4)
+
+
+def test_the_best_of_several_captions_is_taken(reduced, tmp_path, planted, monkeypatch):
+    planted(0.5)
+    drawn = ["GENERATED poor", "best of all", "GENERATED poor"]
+    monkeypatch.setattr(CodebookCaptioner, "sample_from", lambda self, images, *_: [drawn] * len(images))
+
+    def score(self, images, captions, generated):
+        return {"likelihood_gain": np.array([9.0 if "best" in text else 0.5 for text in captions], np.float32)}
+
+    monkeypatch.setattr(CaptionScorer, "__call__", score)
+    reduced(recipe="generated", num_sampled=3)
+    rows = refined_rows(tmp_path / "out/reduced").values()
+    assert {(row["caption"], row["generated_by"], row["alignment_generated"]) for row in rows} == {
+        ("best of all", "sampled", 9.0)
+    }
+    drawn[1] = "GENERATED poor"  # all alike: the decoded one stands
+    reduced(recipe="generated", num_sampled=3, name="alike")
+    rows = refined_rows(tmp_path / "out/alike").values()
+    assert {row["generated_by"] for row in rows} == {"decoded"}
+    assert all(row["caption"] != "GENERATED poor" for row in rows)
+
+
+def test_sampled_captions_do_not_depend_on_parts(reduced, tmp_path, album):
+    found = []
+    for size in (5, 100):
+        of = SimpleNamespace(**{**vars(album), "source": album.source | {"part_size": size}})
+        reduced(of=of, output=tmp_path / f"out{size}", recipe="generated", keep_ratio=1, num_clusters=2, num_sampled=4)
+        rows = refined_rows(tmp_path / f"out{size}/reduced")
+        found.append({key: (row["caption"], row["generated_by"]) for key, row in rows.items()})
+    assert found[0] == found[1]
+    assert {kind for _, kind in found[0].values()} == {"decoded", "sampled"}
+
+
+def test_one_caption_an_image_is_as_before(reduced, tmp_path):
+    reduced(recipe="gated")
+    table = pq.read_table(next((tmp_path / "out/reduced/refine").glob("*.parquet")))
+    assert "generated_by" not in table.column_names
+    assert "candidates" not in json.loads((tmp_path / "out/reduced/refine/manifest.json").read_text())["config"]
+
+
+def test_only_the_contrastive_scorer_finds_captions_to_borrow(reduced):
+    with pytest.raises(ValueError, match="num_borrowed seeks captions by the contrastive scorer"):
+        reduced(recipe="gated", num_borrowed=2)
 
 
 def test_drawn_keeps_both_and_says_so(reduced, tmp_path):

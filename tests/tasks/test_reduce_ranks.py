@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 from hostile_set import Sample, encoded, scene, write_tar
 from reductions import files_of, ledger_rows, reduce_set, write_bert
@@ -93,10 +94,16 @@ def crowd(pool, tmp_path):
 
 def test_a_scorer_fitted_by_one_rank_scores_for_all(forked_ranks, configure, crowd, tmp_path):
     bert = write_bert(tmp_path / "bert", captions=[str(i) for i in range(600)])
-    recipe = ALIGNED | {"alignment": "contrastive", "similarity_weights": str(bert)}
+    recipe = ALIGNED | {"alignment": "contrastive", "similarity_weights": str(bert), "recipe": "gated"}
+    recipe |= {"num_sampled": 2, "num_borrowed": 2}
     for ranks in (1, 3):
         outcome = forked_ranks.reduce(configure(of=crowd, output=tmp_path / f"by{ranks}", **recipe), ranks=ranks)
         assert outcome.succeeded, outcome.log
     scores = {row["alignment"] for row in ledger_rows(tmp_path / "by1/reduced").values()}
     assert len(scores) > 500  # nearly all differ
+    refined = pq.read_table(sorted((tmp_path / "by1/reduced/refine").glob("[0-9]*.parquet"))).to_pylist()
+    assert {"sampled", "borrowed"} <= {row["generated_by"] for row in refined}
+    originals = {row["caption_original"] for row in ledger_rows(tmp_path / "by1/reduced").values()}
+    borrowed = {row["caption_generated"] for row in refined if row["generated_by"] == "borrowed"}
+    assert borrowed <= originals and len(borrowed) > 5
     assert files_of(tmp_path / "by3") == files_of(tmp_path / "by1")
