@@ -277,7 +277,7 @@ _REFINING = (
     Setting(
         "candidates",
         when=lambda c: c.reranks,
-        note="num_sampled, temperature, top_p, num_borrowed, bank_size and seed, where several captions are made",
+        note="num_sampled, temperature, top_p, num_borrowed, bank_size and alignment_seed, where several are made",
     ),
 )
 _MODEL = ("model", "Digest of the captioner's weights and of the settings that its codes depend on.")
@@ -313,9 +313,24 @@ _TABLE = (
         "What the captioner says of every usable image.",
         shared=True,
         made_from=(Link("encode"),),
-        settings=_CAPTIONING,
+        settings=(
+            *_CAPTIONING,
+            Setting(
+                "sampling", when=lambda c: c.num_sampled > 0, note="num_sampled, temperature, top_p, alignment_seed"
+            ),
+        ),
         inputs=(_MODEL,),
-        columns=(_KEY, replace(_REFINED[0], fill=None)),
+        columns=(
+            _KEY,
+            replace(_REFINED[0], fill=None),
+            Column(
+                "captions_sampled",
+                pa.list_(pa.string()),
+                "Captions drawn from the captioner, num_sampled of them.",
+                when=lambda c: c.num_sampled > 0,
+                since="0.2",
+            ),
+        ),
         used=lambda c: c.captions_all,
     ),
     StageSpec(

@@ -58,7 +58,9 @@ def _captions(context: Context) -> list[str]:
                 known.setdefault(plain(caption), caption)
     size = context.config.bank_size
     fitting = [_fitting(context, name) for name in context.part_names]
-    blocks, rows, _ = draw_rows([block["key"].to_pylist() for block in fitting], size, seed=context.config.seed)
+    blocks, rows, _ = draw_rows(
+        [block["key"].to_pylist() for block in fitting], size, seed=context.config.alignment_seed
+    )
     for block, row in zip(blocks, rows, strict=True):
         if len(known) >= size:
             break

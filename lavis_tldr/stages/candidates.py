@@ -6,10 +6,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from lavis_tldr.models.sampling import SamplingOptions, uniforms_of
-from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.refinement import BORROWED, DECODED, SAMPLED
-from lavis_tldr.stages import encode
+from lavis_tldr.stages import caption, encode
 from lavis_tldr.stages.bank import load_bank
 from lavis_tldr.stages.context import Context
 
@@ -33,19 +31,20 @@ class Candidates:
         """The best candidate of each row; of equal ones the decoded, then the sampled in their order.
 
         Args:
-            rows: Of encode's table, with codes, feature, image_key and caption_original.
+            rows: Of encode's table, with key, image_key, codes, feature and caption_original.
             part_name: The part that they are of.
             decoded: What the captioner says of each image first.
 
         Returns:
             N captions, their alignment, (N,), and how each was come by: `DECODED`, `SAMPLED` or `BORROWED`.
         """
-        candidates = [[(caption, DECODED)] for caption in decoded]
-        for kind, found in ((SAMPLED, self._sampled(rows)), (BORROWED, self._borrowed(rows))):
-            for mine, captions in zip(candidates, found, strict=True):
-                mine += [(caption, kind) for caption in captions if caption not in {known for known, _ in mine}]
+        candidates = [[(text, DECODED)] for text in decoded]
+        for kind, found in ((SAMPLED, self._sampled(rows, part_name)), (BORROWED, self._borrowed(rows))):
+            for mine, texts in zip(candidates, found, strict=True):
+                known = {text for text, _ in mine}
+                mine += [(text, kind) for text in dict.fromkeys(texts) if text not in known]
         counts = [len(mine) for mine in candidates]
-        flat = [caption for mine in candidates for caption, _ in mine]
+        flat = [text for mine in candidates for text, _ in mine]
         scores = self._align(rows.take(pa.array(np.repeat(np.arange(len(decoded)), counts))), part_name, flat)
         captions, alignment, kinds = [], np.full(len(decoded), np.nan, np.float32), []
         ends = np.cumsum(counts)
@@ -57,21 +56,13 @@ class Candidates:
             kinds.append(mine[place][1])
         return captions, alignment, kinds
 
-    def _sampled(self, rows: pa.Table) -> list[list[str]]:
-        context, config = self._context, self._context.config
+    def _sampled(self, rows: pa.Table, part_name: str) -> list[list[str]]:
+        config = self._context.config
         if not config.num_sampled:
             return [[] for _ in range(len(rows))]
-        images = encode.images_of(rows, context.model)
-        priorities = draw_priority(rows["image_key"].to_pylist(), config.seed)
-        sampling = SamplingOptions(config.temperature, config.top_p)
-        found = []
-        for start in range(0, len(images), config.batch_size_eval):
-            block = slice(start, start + config.batch_size_eval)
-            uniforms = uniforms_of(priorities[block], config.num_sampled, config.max_len)
-            with context.autocast():
-                moved = images[block].to(context.device)
-                found += context.model.sample_from(moved, config.decoding, sampling, uniforms)
-        return found
+        if config.captions_all:
+            return caption.load_captions(self._context, part_name, rows["key"], "captions_sampled")
+        return caption.sampled_captions(self._context, rows)
 
     def _borrowed(self, rows: pa.Table) -> list[list[str]]:
         if self._bank is None:

@@ -70,7 +70,8 @@ class ReduceConfig:
         feature_cache: Folder of image features that training computed with the same still encoder; images found in it
             are not encoded again. Features are stored in float16, so near ties between codes may fall otherwise.
         seed: Of the K-Means fit and of every draw.
-        alignment_seed: Of the scorer and of the gradient network, so that reduced sets of several seeds share them.
+        alignment_seed: Of the scorer, of the gradient network and of sampled captions, so that reduced sets of several
+            seeds share them.
         representation: What is clustered (Table 2d): code index vectors (index, the paper's), code histograms
             (histogram), mean code vectors (embedding), the encoder's mean patch features (feature), the captions'
             sentence embeddings (text) or BLIP's image features (blip).
@@ -232,9 +233,14 @@ class ReduceConfig:
     @property
     def candidates(self) -> dict:
         """Where generated captions are chosen from, as a manifest holds it."""
-        found = {"seed": self.seed, "num_sampled": self.num_sampled, "num_borrowed": self.num_borrowed}
-        sampling = {"temperature": self.temperature, "top_p": self.top_p} if self.num_sampled else {}
-        return {**found, **sampling, **({"bank_size": self.bank_size} if self.num_borrowed else {})}
+        borrowed = {"num_borrowed": self.num_borrowed, "bank_size": self.bank_size, "seed": self.alignment_seed}
+        return {**(self.sampling if self.num_sampled else {}), **(borrowed if self.num_borrowed else {})}
+
+    @property
+    def sampling(self) -> dict:
+        """How captions are drawn from the captioner, as a manifest holds it."""
+        names = ("num_sampled", "temperature", "top_p")
+        return {**{name: getattr(self, name) for name in names}, "seed": self.alignment_seed}
 
     @property
     def gate(self) -> float | None:

@@ -135,6 +135,16 @@ def test_sampled_captions_do_not_depend_on_parts(reduced, tmp_path, album):
     assert {kind for _, kind in found[0].values()} == {"decoded", "sampled"}
 
 
+def test_captions_of_all_hold_the_sampled_ones(reduced, tmp_path):
+    """Drawn for every image by a stage that sets share, they are those that a set draws for itself."""
+    found = []
+    for caption_all in (False, True):
+        reduced(recipe="generated", num_sampled=3, output=tmp_path / f"out{caption_all}", caption_all=caption_all)
+        rows = refined_rows(tmp_path / f"out{caption_all}/reduced")
+        found.append({key: (row["caption"], row["generated_by"]) for key, row in rows.items()})
+    assert found[0] == found[1] and len(found[0]) > 5
+
+
 def test_one_caption_an_image_is_as_before(reduced, tmp_path):
     reduced(recipe="gated")
     table = pq.read_table(next((tmp_path / "out/reduced/refine").glob("*.parquet")))
