@@ -315,9 +315,7 @@ _TABLE = (
         made_from=(Link("encode"),),
         settings=(
             *_CAPTIONING,
-            Setting(
-                "sampling", when=lambda c: c.num_sampled > 0, note="num_sampled, temperature, top_p, alignment_seed"
-            ),
+            Setting("sampling", when=lambda c: c.num_sampled > 0, note="num_sampled, temperature, top_p and the seed"),
         ),
         inputs=(_MODEL,),
         columns=(

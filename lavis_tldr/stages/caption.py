@@ -47,7 +47,12 @@ def caption(context: Context, images: ImageEncoding) -> list[str]:
 
 
 def sampled_captions(context: Context, rows: pa.Table) -> list[list[str]]:
-    """``num_sampled`` captions of each image, drawn by its key; rows of encode's table with image_key, codes, feature."""
+    """``num_sampled`` captions of each image, drawn by its key.
+
+    Args:
+        context: The run.
+        rows: Of encode's table, with image_key, codes and feature.
+    """
     context.model.to(context.device).eval()
     config, images = context.config, encode.images_of(rows, context.model)
     priorities = draw_priority(rows["image_key"].to_pylist(), config.alignment_seed)
