@@ -64,7 +64,7 @@ def _selected(context: Context, groups: Groups, parts: list[Part], counts: Count
         copies = read_bin(paths, context.part_names.index(part.name), columns).sort_by("row")
         rows, clusters, tier, place, is_first = (copies[name].to_numpy() for name in columns[:5])
         repeats = count_copies(rows, is_kept(clusters, tier, place, counts.kept_copies), len(table))
-        placed = copies.filter(pa.array(is_first))  # a row a sample
+        placed = copies if is_first.all() else copies.filter(pa.array(is_first))  # a row a sample
         clusters, tier, place = (placed[name].to_numpy() for name in ("cluster", "tier", SAMPLE_PLACE))
         found = {
             "alignment": placed["alignment"],

@@ -30,6 +30,7 @@ FEATURES = np.random.default_rng(0).normal(size=(NUM_CODES, 2 * WIDTH)).astype(n
 CENTROIDS = np.random.default_rng(1).normal(size=(NUM_CLUSTERS, 3)).astype(np.float32)
 SPREADS = np.array([0.5, 0.1, 0.3, 0.0, 0.25])
 MEASURES = ("alignment", "distance", "prototype_distance", "gradient")
+CONCEPTS = ["kite", "dog", "red kite", "yak"]
 ERRORS = ("", "", "", "", "empty caption", "missing image")
 
 records = st.lists(
@@ -44,11 +45,16 @@ records = st.lists(
             "gradient": st.sampled_from([0.0, 0.5, 8.0, math.nan]),
             "code": st.integers(0, NUM_CODES - 1),
             "words": st.integers(1, 5),
+            "things": st.lists(st.sampled_from(["red", "kite", "dog", "sea"]), max_size=3),
         }
     ),
     min_size=1,
     max_size=50,
 )
+
+
+def caption_of(row):
+    return ", ".join(["two"] * row["words"] + row.get("things", []))
 
 
 def write_stage(context, name, tables):
@@ -73,7 +79,7 @@ def write_records(context, rows):
         columns = {
             "key": [row["key"] for row in mine],
             "image_key": [row["key"] for row in mine],
-            "caption_original": [", ".join(["two"] * row["words"]) for row in mine],
+            "caption_original": [caption_of(row) for row in mine],
             "error": [row["error"] for row in mine],
             "image_path": [f"{part.name}.tar"] * len(mine),
             "image_offset": list(range(len(mine))),
@@ -130,7 +136,10 @@ def context_of(folder, config):
             {"num_clusters": NUM_CLUSTERS, "images": "in_place", "alignment": "likelihood", **config}
         ),
         SimpleNamespace(source=SimpleNamespace(parts=[Part(i, f"{i:05d}", "") for i in range(4)])),
-        SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH, pooled_width=2 * WIDTH),
+        SimpleNamespace(
+            **{"quantizer": quantizer, "num_patches": NUM_PATCHES, "code_names": CONCEPTS},
+            **{"encoder_width": WIDTH, "pooled_width": 2 * WIDTH},
+        ),
         "model",
         "cpu",
         as_made=("encode", "score", "gradient", "cluster", "refine"),
@@ -154,7 +163,12 @@ def configs(draw):
         "min_words": draw(st.sampled_from([0, 0, 3])),
         "duplicate_threshold": draw(st.sampled_from([None, 0.9])),
         "duplicate_by": draw(st.sampled_from(["histogram", "feature"])),
+        "concept_cap": draw(st.sampled_from([None, None, 1, 3, 0.2])),
+        "keep_unmatched": draw(st.booleans()),
     }
+    if config["selection"] in criteria:
+        config["max_repeats"] = draw(st.sampled_from([1, 2, 4]))
+        config["repeat_penalty"] = draw(st.sampled_from([0.0, 0.1, 0.5, 3.0]))
     return config
 
 
@@ -193,14 +207,24 @@ def test_every_selection_equals_the_naive_one(rows, config, group_rows):
     check_ledger(ledger, num_read=len(rows))  # kept + dropped + failed = read, and no key twice
     found = {row["key"]: row for row in ledger.to_pylist()}
     assert set(found) == {row["key"] for row in rows}
-    usable = {row["key"]: row for row in rows if not row["error"]}
+    usable = {row["key"]: {**row, "caption": caption_of(row)} for row in rows if not row["error"]}
     assert {key for key, row in found.items() if row["reason"].startswith("failed")} == set(found) - set(usable)
     sizes = np.bincount([row["cluster"] for row in usable.values()], minlength=NUM_CLUSTERS)
     weights = []
     if config["quota"] == "density":
         weights = density_weights(sizes, SPREADS, CENTROIDS, config["density_temperature"]).tolist()
-    expected = naive_outcome(usable, config, NUM_CLUSTERS, weights, likeness(usable, config["duplicate_by"]))
-    assert {key: (found[key]["reason"], found[key]["understudy"]) for key in usable} == expected
+    alike = likeness(usable, config["duplicate_by"])
+    expected = naive_outcome(usable, {**config, "concepts": CONCEPTS}, NUM_CLUSTERS, weights, alike)
+    assert {
+        key: (row["reason"], row["understudy"], row.get("repeats", row["kept"]))
+        for key, row in found.items()
+        if key in usable
+    } == expected
+    # A column of its own, and a field of the annotations, only where samples may be repeated.
+    repeated = config.get("max_repeats", 1) > 1
+    assert ("repeats" in ledger.column_names) == repeated
+    told = {row["key"]: row.get("repeats") for row in annotations}
+    assert told == {key: expected[key][2] if repeated else None for key in told}
     kept = sorted(key for key, row in found.items() if row["kept"])
     assert [row["key"] for row in annotations] == listed and sorted(listed) == kept
     for key, row in found.items():
