@@ -87,7 +87,7 @@ def _warn_of_shortage(context: Context, tier_totals: np.ndarray, num_kept: int) 
         logger.warning(
             "Only %d samples are left to keep, fewer than the %d that run.keep_ratio %s asks for: all are kept, "
             "whatever their score. Near duplicates: %d (raise run.duplicate_threshold); left out before: %d (raise "
-            "run.prefilter_share, lower run.min_words). Or lower run.keep_ratio.",
+            "run.prefilter_share or run.concept_cap, lower run.min_words). Or lower run.keep_ratio.",
             num_kept,
             budget,
             config.keep_ratio,

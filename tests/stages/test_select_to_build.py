@@ -264,3 +264,49 @@ def test_annotations_and_keys_byte_for_byte_and_from_the_rows_of_a_job_cut_short
     expected = "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
     assert (build / "annotations.json").read_bytes() == expected.encode("ascii")
     assert (build / "keys.txt").read_bytes() == "".join(key + "\n" for key in ODD_KEYS).encode()
+
+
+def crowded(number):
+    """So many pairs, of which four in five show dogs, and one a yak."""
+    things = [["dog"]] * (number * 4 // 5) + [["yak"]] + [["kite"]] * (number - number * 4 // 5 - 1)
+    record = {"cluster": 0, "error": "", "distance": 0.0, "prototype_distance": 0.0, "gradient": 0.0, "words": 1}
+    return [
+        record | {"key": f"k{i:03d}", "part": i % 4, "code": i % NUM_CODES, "things": own, "alignment": i / number}
+        for i, own in enumerate(things)
+    ]
+
+
+@pytest.mark.parametrize(("names", "cap"), [(CONCEPTS, 10), (CONCEPTS, 0.1), ([], 0.1)])
+def test_a_crowded_concept_is_capped_whoever_names_it(tmp_path, names, cap):
+    """Concepts are the codes' names or else the captions' own words; the best of the crowded one stay, the rare all."""
+    context = context_of(tmp_path, {"selection": "aligned", "concept_cap": cap, "keep_ratio": 1.0})
+    context.model.code_names = names
+    write_records(context, crowded(100))
+    run_stages(context, "select")
+    rows = [
+        row
+        for table in context.load_parts(context.stage("select"), ["key", "kept", "capped"])
+        for row in table.to_pylist()
+    ]
+    told = json.loads((context.stage("select").folder / "concepts.json").read_text())
+    assert told["cap"] == 10 and (told["concepts"]["dog"], told["concepts"]["kite"], told["concepts"]["yak"]) == (
+        80,
+        19,
+        1,
+    )
+    kept = sorted(row["key"] for row in rows if row["kept"])
+    assert kept == [f"k{i:03d}" for i in [*range(70, 80), 80, *range(90, 100)]]
+    assert {row["capped"] for row in rows if not row["kept"]} == {"concept cap"}
+    assert not (context.stage("select").folder / "scratch").exists()
+
+
+def test_a_concept_cap_goes_on_with_the_concepts_of_a_job_cut_short(tmp_path):
+    context = context_of(tmp_path, {"selection": "aligned", "concept_cap": 5, "keep_ratio": 0.5})
+    context.model.code_names = ["dog", "kite"]
+    write_records(context, crowded(50))
+    with patch("lavis_tldr.stages.select.take_places", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        run_stages(context, "select")
+    context.model.code_names = ["yak"]  # as NLTK might find others once its tagger is installed
+    run_stages(context, "select")
+    told = json.loads((context.stage("select").folder / "concepts.json").read_text())
+    assert list(told["concepts"]) == ["dog", "kite"]
