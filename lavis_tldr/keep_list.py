@@ -2,7 +2,7 @@
 
 keep = KeepList("reduced/keep_list")                   # made by `lavis-tldr export RUN --format keys`
 dataset = webdataset.WebDataset(tars).select(keep).map(keep.recaption).decode("pilrgb")
-dataset = webdataset.WebDataset(tars).compose(keep.filter).decode("pilrgb")    # the same; repeats what the set repeats
+dataset = webdataset.WebDataset(tars).compose(keep.filter).decode("pilrgb")    # the same, with repeats
 
 laion = LaionDataset(vis_processor, text_processor, tars).inner_dataset    # LAVIS's own
 laion.pipeline.insert(2, keep.filter)                  # after the tars are read, before anything is decoded

@@ -60,7 +60,7 @@ class Groups:
         of_cluster = plan_groups(sizes, rows // config.max_repeats)
         number = int(of_cluster.max()) + 1
         # Left by another version, files of another number of groups would be misread.
-        return cls(stage.scratch / f"of_{number}", sizes, of_cluster, number)
+        return cls(stage.scratch / f"copies_of_{number}", sizes, of_cluster, number)
 
     def by_cluster(self, part_name: str) -> Path:
         return self.folder / f"part-{part_name}.arrow"

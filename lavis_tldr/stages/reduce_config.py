@@ -90,7 +90,7 @@ class ReduceConfig:
             budget each, by a soft cap (M-FLYT, arXiv:2503.08805): a sample's second copy counts as one whose score is
             lower by ``repeat_penalty``, the third by twice that.
         repeat_penalty: In standard deviations of the set's scores. Small (0.1): few samples, most of them as often as
-            ``max_repeats`` allows; large (3): hardly any sample twice. 0: all that are kept are so ``max_repeats`` times.
+            ``max_repeats`` allows; large (3): hardly any sample twice. 0: whatever is kept, ``max_repeats`` times.
         duplicate_threshold: Drop near duplicates from this cosine on; the best aligned of them stays where pairs are
             scored, else the best by the selection. null keeps them.
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
