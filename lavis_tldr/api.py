@@ -154,7 +154,7 @@ class Run:
 
         Args:
             out: Folder to fill.
-            format: "lavis", "keys", "webdataset" or "parquet".
+            format: "lavis", "lavis_repeated", "keys", "webdataset" or "parquet".
             name: The set's.
             caption: Which caption is the text: "caption" (the refined one), "caption_original" or "caption_generated".
             num_workers: Processes that write.

@@ -2,6 +2,7 @@
 
 keep = KeepList("reduced/keep_list")                   # made by `lavis-tldr export RUN --format keys`
 dataset = webdataset.WebDataset(tars).select(keep).map(keep.recaption).decode("pilrgb")
+dataset = webdataset.WebDataset(tars).compose(keep.filter).decode("pilrgb")    # the same, with repeats
 
 laion = LaionDataset(vis_processor, text_processor, tars).inner_dataset    # LAVIS's own
 laion.pipeline.insert(2, keep.filter)                  # after the tars are read, before anything is decoded
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from lavis_tldr.exports.key_index import INDEX, KEY_PREFIX, PAIRS, PART, TAR, key_hash
+from lavis_tldr.runs.stages import REPEATS
 from lavis_tldr.sources.keys import clean_key
 
 logger = logging.getLogger(__name__)
@@ -132,9 +134,21 @@ class KeepList:
             refined["txt"] = caption.encode()
         return refined
 
+    def repeats(self, sample: dict) -> int:
+        """How often the set has a sample: 0 where it is not kept, above 1 only where its reduction repeats the best
+        (``run.max_repeats``)."""
+        row = self._find(self._key_of(sample))
+        if row is None:
+            return 0
+        return self._value(row, REPEATS) if REPEATS in self._reader.schema.names else 1
+
     def filter(self, samples: Iterable[dict]) -> Iterator[dict]:
-        """The kept samples with their refined captions: both in one, as a stage of a ``DataPipeline``."""
-        return (self.recaption(sample) for sample in samples if self(sample))
+        """The kept samples with their refined captions, each as often as the set has it: as a stage of a
+        ``DataPipeline``. Copies follow one another, so shuffle after it."""
+        for sample in samples:
+            if self(sample):
+                for _ in range(self.repeats(sample)):
+                    yield self.recaption(sample)
 
     def _find(self, key: str) -> int | None:
         """The row of a key, None if it is not kept."""

@@ -20,9 +20,9 @@ from lavis_tldr.evaluation.proxy_evaluator import (
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.manifest import digest_of
-from lavis_tldr.runs.stages import PLACE
+from lavis_tldr.runs.stages import PLACE, REPEATS
 
-_KEPT = ("kept", "image_key", "caption", "caption_from", "caption_original", "caption_generated")
+_KEPT = ("kept", "image_key", "caption", "caption_from", "caption_original", "caption_generated", REPEATS)
 
 
 class ProxyScorer:

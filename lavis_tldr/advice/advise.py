@@ -148,7 +148,7 @@ def _tried(standings: Standings, ratios: Sequence[float]) -> tuple[list[float], 
     """The ratios in order, and apart those that keep no more than a smaller one, since nothing is left to keep."""
     tried, exhausted, most = [], [], 0
     for ratio in sorted(set(ratios)):
-        number = int(standings.kept(ratio).sum())
+        number = int(standings.repeats(ratio).sum())
         (tried if number > most else exhausted).append(ratio)
         most = max(most, number)
     return tried, exhausted

@@ -6,7 +6,7 @@ Shapes: N usable samples, C clusters.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,10 @@ from lavis_tldr.reduction.selection import SelectionRule, Standings
 from lavis_tldr.reduction.standing import Standing
 from lavis_tldr.runs.outcomes import FILTERED, KEPT, LOST, NEAR_DUPLICATE
 from lavis_tldr.runs.regroup import plan_groups
-from lavis_tldr.runs.stages import CENTROIDS, SIZES, SPREADS
+from lavis_tldr.runs.stages import CENTROIDS, REPEATS, SIZES, SPREADS
 
 COLUMNS = ("key", "cluster", "score", "reason")
+_STANDING = tuple(field.name for field in fields(Standing))
 _GROUP_ROWS = 2**19  # samples whose keys are held at once
 
 
@@ -65,31 +66,32 @@ def rule_of(reduced_set: FinishedSet) -> SelectionRule:
     return SelectionRule.of(
         reduced_set.selection,
         reduced_set.num_clusters,
-        lambda: [np.load(reduced_set.clusters / name, allow_pickle=False) for name in names],
+        of_clusters=lambda: [np.load(reduced_set.clusters / name, allow_pickle=False) for name in names],
+        scores=lambda: (reduced_set.samples(name, ["score"])["score"].to_numpy() for name in reduced_set.part_names),
     )
 
 
 def stand_all(reduced_set: FinishedSet, rule: SelectionRule) -> Standings:
     """How all samples of a set stand, in the order of the ledger.
 
-    Holds 29 bytes a sample; keys, which take more, for a group of clusters at a time.
+    Holds 33 bytes a copy of a sample; keys, which take more, for a group of clusters at a time.
     """
     cluster_ids = np.concatenate(
         [reduced_set.samples(name, ["cluster"])["cluster"].to_numpy() for name in reduced_set.part_names]
     )
     sizes = np.bincount(cluster_ids, minlength=rule.num_clusters)
-    of_cluster = plan_groups(sizes, _GROUP_ROWS)
-    count = len(cluster_ids)
-    columns = {"tier": np.int8, "place": np.int64, "bits": np.uint32, "priority": np.uint64}
-    whole = Standing(**{name: np.empty(count, dtype) for name, dtype in columns.items()})
+    of_cluster = plan_groups(sizes, _GROUP_ROWS // rule.soft_cap.max_repeats)
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in ("rows", *_STANDING)}
     for group in range(int(of_cluster.max()) + 1):
-        rows = np.flatnonzero(of_cluster[cluster_ids] == group)
+        rows = np.flatnonzero(of_cluster[cluster_ids] == group).astype(np.int32)
         found = Candidates.of(pa.concat_tables(_group(reduced_set, of_cluster, group)))
         by_key = np.argsort(found.keys, kind="stable")
-        standing = found.take(by_key).stand(rule).standing
-        for name in columns:
-            getattr(whole, name)[rows[by_key]] = getattr(standing, name)
-    return Standings(rule, cluster_ids, whole)
+        standings = found.take(by_key).stand(rule)
+        blocks["rows"].append(rows[by_key][standings.rows])
+        for name in _STANDING:
+            blocks[name].append(getattr(standings.copies, name))
+    whole = {name: np.concatenate(blocks.pop(name)) for name in list(blocks)}  # one column at a time
+    return Standings(rule, cluster_ids, None, whole.pop("rows"), Standing(**whole))
 
 
 def _group(reduced_set: FinishedSet, of_cluster: np.ndarray, group: int) -> Iterator[pa.Table]:
@@ -99,19 +101,24 @@ def _group(reduced_set: FinishedSet, of_cluster: np.ndarray, group: int) -> Iter
 
 
 def check_kept(reduced_set: FinishedSet, standings: Standings) -> None:
-    """Refuse a ledger whose kept set is not what the set's own ratio gives.
+    """Refuse a ledger whose kept set, with its repeats, is not what the set's own ratio gives.
 
     Raises:
         ValueError: Names the first sample that differs.
     """
     ratio = reduced_set.selection["keep_ratio"]
-    computed, start = standings.kept(ratio), 0
+    computed, start = standings.repeats(ratio), 0
+    repeated = [REPEATS] if standings.rule.soft_cap.max_repeats > 1 else []
     for name in reduced_set.part_names:
-        table = reduced_set.samples(name, ["key", "reason"])
+        table = reduced_set.samples(name, ["key", "reason", *repeated])
         reason = table["reason"]
         # As it was selected, before others stood in for lost images.
         selected = pc.or_(pc.equal(reason, KEPT), pc.equal(reason, LOST)).to_numpy()
-        differs = np.flatnonzero(selected != computed[start : start + len(table)])
+        found = computed[start : start + len(table)]
+        differs = selected != (found > 0)
+        if repeated:  # of a lost sample the ledger tells no more how often it was kept
+            differs |= pc.equal(reason, KEPT).to_numpy() & (table[REPEATS].to_numpy() != found)
+        differs = np.flatnonzero(differs)
         if len(differs):
             row = int(differs[0])
             raise ValueError(

@@ -125,7 +125,7 @@ def run_ladder(
     splits = [_split(pool, options, seed, validation) for seed in range(options.seed, options.seed + options.num_seeds)]
     standings = [pool.candidates.take(split.rest).stand(rule) for split in splits]
     sets = {
-        ratio: [split.rest[found.kept(ratio)] for split, found in zip(splits, standings, strict=True)]
+        ratio: [np.repeat(split.rest, found.repeats(ratio)) for split, found in zip(splits, standings, strict=True)]
         for ratio in ratios
     }
     too_small = [ratio for ratio in ratios if min(map(len, sets[ratio])) < options.batch_size]

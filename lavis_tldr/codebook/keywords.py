@@ -5,19 +5,33 @@ from collections import Counter
 from collections.abc import Iterable
 
 import nltk
-from nltk.tokenize import RegexpTokenizer
 
+from lavis_tldr.reduction.concepts import words_of
 from lavis_tldr.reduction.words import COMMON_WORDS
 
 logger = logging.getLogger(__name__)
 
 # A noun with the adjectives and nouns before it.
 _GRAMMAR = nltk.RegexpParser("PHRASE: {<JJ.*|NN.*|VBG>*<NN.*>}")
-_WORDS = RegexpTokenizer(r"[a-z][a-z'-]*[a-z]")
 _MAX_PHRASE = 3
 
 
 def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
+    """As `frequent_keywords`, K of them.
+
+    Raises:
+        ValueError: If the captions hold fewer.
+    """
+    found = frequent_keywords(captions, num_keywords)
+    if len(found) < num_keywords:
+        raise ValueError(
+            f"the captions hold {len(found)} keywords and key phrases, fewer than the {num_keywords} codes. Set "
+            f"model.num_codes to {len(found)} or less, give more captions, or set model.codebook_init to kmeans."
+        )
+    return found
+
+
+def frequent_keywords(captions: Iterable[str], at_most: int) -> list[str]:
     """Keywords (nouns) and key phrases (a noun with what qualifies it), most frequent first.
 
     Where NLTK's part-of-speech tagger is not installed, words and word pairs without stop words stand in, and a
@@ -25,13 +39,10 @@ def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
 
     Args:
         captions: The source's captions.
-        num_keywords: K.
+        at_most: How many, where the captions hold as many.
 
     Returns:
-        K keywords and phrases in lower case; equally frequent ones in alphabetical order.
-
-    Raises:
-        ValueError: If the captions hold fewer.
+        Keywords and phrases in lower case; equally frequent ones in alphabetical order.
     """
     tagged = _tagger_installed()
     if not tagged:
@@ -42,17 +53,12 @@ def find_keywords(captions: Iterable[str], num_keywords: int) -> list[str]:
     stop_words = _stop_words()
     counts: Counter[str] = Counter()
     for caption in captions:
-        words = _WORDS.tokenize(caption.lower())
+        words = words_of(caption)
         if not words:
             continue  # NLTK's parser prints a warning for each
         counts.update(_noun_phrases(words, stop_words) if tagged else _word_pairs(words, stop_words))
-    if len(counts) < num_keywords:
-        raise ValueError(
-            f"the captions hold {len(counts)} keywords and key phrases, fewer than the {num_keywords} codes. Set "
-            f"model.num_codes to {len(counts)} or less, give more captions, or set model.codebook_init to kmeans."
-        )
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [phrase for phrase, _ in ranked[:num_keywords]]
+    return [phrase for phrase, _ in ranked[:at_most]]
 
 
 def _noun_phrases(words: list[str], stop_words: frozenset[str]) -> list[str]:

@@ -16,6 +16,8 @@ from lavis_tldr.sources.json_list import BrokenJsonError, NoJsonListError, NoUtf
 class Annotations(Sequence):
     """Read-only sequence of the records of a JSON list; record i is parsed when asked for.
 
+    A record with ``"repeats": n`` is there n times, one after the other.
+
     The records stay as the file's own text in one block of bytes, which forked loader workers share: a list
     of dictionaries would take several times the memory, and each worker would copy it by reference counts.
 
@@ -31,10 +33,11 @@ class Annotations(Sequence):
         self.path = path
         captions = captions or CaptionChoice()
         self._text = bytearray()
-        ends, without_caption, most_captions = array("q"), 0, 0
+        ends, repeats, without_caption, most_captions = array("q"), array("q"), 0, 0
         for record, text in _records(path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
                 raise ValueError(f"Record {len(ends)} of {path} is {text[:80]}; expected an object with an image path.")
+            repeats.append(_repeats(record, len(ends), path))
             num_captions = len(captions.among(record))
             without_caption += num_captions == 0
             most_captions = max(most_captions, num_captions)
@@ -54,16 +57,38 @@ class Annotations(Sequence):
                 f"Choose another caption ({others})."
             )
         self._ends = np.frombuffer(ends, dtype=np.int64)  # (N,)
+        self._last = np.cumsum(np.frombuffer(repeats, dtype=np.int64))  # (N,): entries up to and with each record
 
-    def __len__(self) -> int:
+    @property
+    def num_records(self) -> int:
+        """N, however often each is there."""
         return len(self._ends)
 
+    def __len__(self) -> int:
+        return int(self._last[-1])
+
     def __getitem__(self, index: int) -> dict:
+        number, _ = self.place(index)
+        start = self._ends[number - 1] if number else 0
+        return json.loads(self._text[start : self._ends[number]])
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Number of the record that entry ``index`` is a copy of, and which of its copies that is, both from 0."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         index %= len(self)
-        start = self._ends[index - 1] if index else 0
-        return json.loads(self._text[start : self._ends[index]])
+        number = int(np.searchsorted(self._last, index, side="right"))
+        return number, index - int(self._last[number - 1] if number else 0)
+
+
+def _repeats(record: dict, number: int, path: Path) -> int:
+    found = record.get("repeats", 1)
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise ValueError(
+            f"Record {number} of {path} has repeats {found!r}; expected how often it is trained on in an epoch, a "
+            "whole number of at least 1. Build the reduced set again."
+        )
+    return found
 
 
 def _records(path: Path) -> Iterator[tuple[object, str]]:

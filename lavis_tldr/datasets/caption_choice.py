@@ -22,8 +22,9 @@ CHOICES = {
 class CaptionChoice:
     """Chooses the caption of a record of a reduced set.
 
-    Where a record has two to choose from, one is drawn at every epoch, by the record's key, the epoch and the seed:
-    neither worker nor rank has a part in it, and a resumed run goes on with the captions that it would have had.
+    Where a record has two to choose from, one is drawn at every epoch, by the record's key, the epoch and the seed, and
+    for each copy of a repeated record anew: neither worker nor rank has a part in it, and a resumed run goes on with
+    the captions that it would have had.
 
     The epoch lies in memory that loader workers share, so those that live on from epoch to epoch learn of it, too.
 
@@ -46,8 +47,12 @@ class CaptionChoice:
         fields = _BOTH if is_drawn else CHOICES[self.choice]
         return [record[name] for name in fields if str(record.get(name) or "").strip()]
 
-    def __call__(self, record: Mapping) -> str:
+    def __call__(self, record: Mapping, copy: int = 0) -> str:
         """The record's caption in this epoch.
+
+        Args:
+            record: Of a reduced set.
+            copy: Which copy of it is asked for, from 0, where a set repeats records.
 
         Raises:
             ValueError: If one is to be drawn and nobody has said which epoch it is.
@@ -62,4 +67,5 @@ class CaptionChoice:
                 "run.runner: runner_tldr (or runner_cpu), call dataset.set_epoch(epoch, seed) before each pass, or set "
                 "datasets.tldr_reduced.caption to original or generated."
             )
-        return captions[draw_one(str(record.get("key", record["image"])), len(captions), epoch=epoch, seed=seed)]
+        key = str(record.get("key", record["image"]))
+        return captions[draw_one(f"{key}*{copy}" if copy else key, len(captions), epoch=epoch, seed=seed)]

@@ -30,6 +30,9 @@ ON_BAD_IMAGE = ("replace", "raise")
 class ReducedPairs(ImageTextPairDataset):
     """Pairs of a reduced set; a sample is ``{"image": (3, H, W) float32, "text_input": str}``.
 
+    A pair that the reduction repeats (``repeats`` of its record) counts as often in the set's length, each copy with a
+    caption of its own where captions are drawn.
+
     Args:
         vis_processor: Maps a PIL image to a tensor.
         text_processor: Maps a caption to the text to train on.
@@ -51,7 +54,7 @@ class ReducedPairs(ImageTextPairDataset):
         self._caption_of = CaptionChoice(caption)
         self.annotation = Annotations(Path(path), self._caption_of)
         self.on_bad_image = on_bad_image
-        self.unreadable = UnreadableImages(len(self.annotation), "the next pair replaces it")
+        self.unreadable = UnreadableImages(self.annotation.num_records, "the next pair replaces it")
 
     def set_epoch(self, epoch: int, seed: int) -> None:
         """Say that an epoch begins, for captions that are drawn; workers learn of it, too. `runner_tldr` does so."""
@@ -61,7 +64,7 @@ class ReducedPairs(ImageTextPairDataset):
         attempts = min(MAX_BAD_IMAGES_IN_A_ROW + 1, len(self))
         for attempt in range(attempts):
             candidate = (index + attempt) % len(self)
-            record = self.annotation[candidate]
+            record, (number, copy) = self.annotation[candidate], self.annotation.place(candidate)
             try:
                 image = decode_image(self._read(record))
             except (StaleTarError, ChangedTableError):
@@ -72,12 +75,12 @@ class ReducedPairs(ImageTextPairDataset):
                         f"{self._where(record)}: {error}. Restore the image, build the set again, or set "
                         "datasets.tldr_reduced.on_bad_image: replace."
                     ) from error
-                self.unreadable.meet(candidate, self._where(record), error)
+                self.unreadable.meet(number, self._where(record), error)
                 last_error = error
                 continue
             return {
                 "image": self.vis_processor(image),
-                "text_input": self.text_processor(self._caption_of(record)),
+                "text_input": self.text_processor(self._caption_of(record, copy)),
             }
         raise ValueError(
             f"{attempts} images in a row can't be read, the last being {self._where(record)}: {last_error}. "

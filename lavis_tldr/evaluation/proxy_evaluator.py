@@ -13,6 +13,7 @@ from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions, RetrievalProxy, 
 from lavis_tldr.exports.pairs import location_of
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.refinement import DRAWN
+from lavis_tldr.runs.stages import REPEATS
 
 # An image's key and its captions: one, or several of which training draws one at every epoch.
 TrainingPair = tuple[str, Sequence[str]]
@@ -84,12 +85,14 @@ class ProxyEvaluator:
 def kept_pairs(ledger: pa.Table) -> list[TrainingPair]:
     """The pairs that a reduced set trains on: both captions where one is to be drawn at every epoch, else the refined.
 
+    A pair that is kept several times is there as often.
+
     Args:
         ledger: Of one reduction; columns kept, image_key, caption, caption_from, caption_original and
-            caption_generated.
+            caption_generated, and repeats (null, or no such column: once).
     """
     rows = ledger.filter(ledger["kept"]).to_pylist()
-    return [(row["image_key"], _captions_to_draw(row)) for row in rows]
+    return [(row["image_key"], _captions_to_draw(row)) for row in rows for _ in range(row.get(REPEATS) or 1)]
 
 
 def _captions_to_draw(row: dict) -> tuple[str, ...]:

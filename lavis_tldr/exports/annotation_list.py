@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from lavis_tldr.exports.formats import OpenFile, SetWriter
 from lavis_tldr.exports.pairs import LostImages, iter_rows, locate_images, location_of
 from lavis_tldr.files import open_whole
 from lavis_tldr.reduction.refinement import DRAWN
+from lavis_tldr.runs.stages import REPEATS
 from lavis_tldr.sources.record import ImageLocation
 
 ANNOTATIONS = "annotations.json"
@@ -32,12 +33,16 @@ def annotation_rows(table: pa.Table, files: Mapping[str, str] | None = None) -> 
     Yields:
         ``{"image", "key", "caption", "caption_original", "caption_generated"}``, those of a tar or a table, and
         where ``tldr_reduced`` is to draw one of the two captions ``caption_from``, "drawn": ``caption`` is both,
-        joined, for who reads that field alone.
+        joined, for who reads that field alone. ``repeats`` where the set may keep a pair more than once: how often
+        ``tldr_reduced`` counts it. Who does not know the field sees the pair once: the format ``lavis_repeated`` writes
+        it out.
     """
     for row in iter_rows(table):
         captions = {name: row[name] for name in ("key", "caption", "caption_original", "caption_generated")}
         if row["caption_from"] == DRAWN:
             captions["caption_from"] = DRAWN
+        if (repeats := row.get(REPEATS)) is not None:
+            captions[REPEATS] = repeats
         if files is not None:
             yield {"image": files[row["image_key"]], **captions}
         elif row["image_offset"] >= 0:
@@ -94,7 +99,15 @@ def write_entries(path: str | os.PathLike, entries: Iterable[str]) -> int:
     return count
 
 
-def _write_set(ledger: FinishedLedger, caption: str, write: OpenFile, num_threads: int) -> int:
+def write_set(
+    ledger: FinishedLedger,
+    caption: str,
+    write: OpenFile,
+    num_threads: int,
+    *,
+    arranged: Callable[[Iterator[dict]], Iterable[dict]] = iter,
+) -> int:
+    """Write a finished set's annotations (`formats.SetWriter`), ``arranged`` as the format has them."""
     lost: dict[str, LostImages] = {}
 
     def rows() -> Iterator[dict]:
@@ -104,11 +117,11 @@ def _write_set(ledger: FinishedLedger, caption: str, write: OpenFile, num_thread
             yield from annotation_rows(kept)
 
     with write(ANNOTATIONS) as path:
-        write_annotations(path, rows())
+        write_annotations(path, arranged(rows()))
         ledger.refuse_lost(lost)
     return 1
 
 
 # Images stay where they are: `tldr_reduced` reads them there, inside tars and tables, too; LAVIS's own
 # `ImageTextPairDataset` does so where they are files of their own.
-WRITER = SetWriter(_write_set)
+WRITER = SetWriter(write_set)

@@ -30,8 +30,9 @@ def export_set(
 ) -> dict:
     """Write the kept pairs of a finished reduction in another format. Nothing is written outside ``out``.
 
-    What the source tells of its images (``sources.record.METADATA``) goes out in ``webdataset``, ``parquet`` and
-    ``keys``: those columns of it that the ledger has, and of which it has a value for any record, kept or not.
+    What the source tells of its images (``sources.record.METADATA``) and how often a pair is kept (``repeats``) goes
+    out in ``webdataset``, ``parquet`` and ``keys``: those columns of it that the ledger has, and of which it has a
+    value for any record, kept or not.
 
     Args:
         run: The run folder, or a reduced set's in it.

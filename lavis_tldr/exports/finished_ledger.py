@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lavis_tldr.exports.pairs import COLUMNS, LostImages, kept_pairs
+from lavis_tldr.exports.pairs import COLUMNS, FURTHER, LostImages, kept_pairs
 from lavis_tldr.files import file_digest
 from lavis_tldr.runs.ledger import ledger_parts
 from lavis_tldr.runs.manifest import digest_of
 from lavis_tldr.runs.reduced_sets import find_set
 from lavis_tldr.runs.stage_folder import MANIFEST
 from lavis_tldr.runs.stages import SHARED_STAGES
-from lavis_tldr.sources.record import METADATA
 
 
 @dataclass(frozen=True)
@@ -31,22 +30,22 @@ class LedgerPart:
         num_read: How many records it has.
         num_kept: How many of them are kept.
         copies: Where the reduction has copied their images to, if it has.
-        metadata: Columns of ``sources.record.METADATA`` that go out with the pairs.
+        further: Columns of ``pairs.FURTHER`` that go out with the pairs.
     """
 
     path: Path
     num_read: int
     num_kept: int
     copies: Path
-    metadata: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.path.stem
 
     def kept_pairs(self, caption: str) -> pa.Table:
-        """As :func:`lavis_tldr.exports.pairs.kept_pairs`, with the metadata."""
-        return kept_pairs(pq.read_table(self.path, columns=[*COLUMNS, *self.metadata]), caption)
+        """As :func:`lavis_tldr.exports.pairs.kept_pairs`, with the further columns."""
+        return kept_pairs(pq.read_table(self.path, columns=[*COLUMNS, *self.further]), caption)
 
 
 class FinishedLedger:
@@ -70,9 +69,9 @@ class FinishedLedger:
             raise ValueError(f"the ledger in {self.folder} is not finished: run the reduction to its end, then export.")
         kept = [pq.read_table(path, columns=["kept"])["kept"] for path in paths]
         copies = Path(os.path.abspath(folder)) / "build" / "images"
-        self.metadata = _metadata_told(paths)
+        self.further = _further_told(paths)
         self.parts = [
-            LedgerPart(path, len(flags), pc.sum(flags).as_py() or 0, copies / path.stem, self.metadata)
+            LedgerPart(path, len(flags), pc.sum(flags).as_py() or 0, copies / path.stem, self.further)
             for path, flags in zip(paths, kept, strict=True)
         ]
         self.num_read = sum(part.num_read for part in self.parts)
@@ -108,12 +107,12 @@ class FinishedLedger:
         )
 
 
-def _metadata_told(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Names of the metadata that every part of a ledger has as columns, and at least one record of it as values.
+def _further_told(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Which of `FURTHER` every part of a ledger has as columns, and at least one record of it as values.
 
     By the files' footers: what is told then depends neither on what is kept nor on the part.
     """
-    told = dict.fromkeys(METADATA, False)
+    told = dict.fromkeys(FURTHER, False)
     for path in paths:
         about = pq.read_metadata(path)
         columns = [about.row_group(i).column(j) for i in range(about.num_row_groups) for j in range(about.num_columns)]

@@ -36,6 +36,7 @@ class Format:
 
 FORMATS = {
     "lavis": Format("annotations", "annotation_list"),
+    "lavis_repeated": Format("repeats written out, for stock LAVIS", "annotation_repeats"),
     "keys": Format("keep-list for the source", "key_index"),
     "webdataset": Format("tars", "webdataset_tar"),
     "parquet": Format("for Hugging Face datasets", "parquet_images"),

@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 
 from lavis_tldr.exports.finished_ledger import FinishedLedger
 from lavis_tldr.exports.formats import OpenFile, SetWriter
+from lavis_tldr.exports.pairs import FURTHER
+from lavis_tldr.runs.stages import REPEATS
 from lavis_tldr.sources.keys import clean_key
-from lavis_tldr.sources.record import METADATA, ImageLocation
+from lavis_tldr.sources.record import ImageLocation
 
 KEYS, TABLE, PAIRS, INDEX = "keys.txt", "keep_list.parquet", "keep_list.arrow", "keep_list.npy"
 KEY_PREFIX = b"key_prefix"  # in the schema of PAIRS: JSON true where keys begin "<part>/"
@@ -39,7 +41,7 @@ def write_keep_list(
     write: OpenFile,
     *,
     key_prefix: bool = False,
-    metadata: Sequence[str] = (),
+    further: Sequence[str] = (),
 ) -> int:
     """Write the four files of a keep-list.
 
@@ -49,7 +51,8 @@ def write_keep_list(
         parts: Name and kept ledger rows of each source part.
         write: Opens a file by its name, to be written whole or not at all (``Stage.write``).
         key_prefix: Whether the source was read with ``key_prefix``, so that keys are ``<part>/<key in tar>``.
-        metadata: Further columns of the rows that go into :data:`TABLE`, of ``sources.record.METADATA``.
+        further: Columns of the rows besides that go into :data:`TABLE`, of ``pairs.FURTHER``; ``repeats`` goes into
+            :data:`PAIRS` as well.
 
     Returns:
         The number of files.
@@ -58,8 +61,9 @@ def write_keep_list(
         ValueError: If a key occurs twice.
     """
     hashes = array("Q")
-    schema = SCHEMA.with_metadata({KEY_PREFIX: json.dumps(key_prefix)})
-    table_schema = pa.schema([*SCHEMA, *((name, METADATA[name]) for name in metadata)])
+    own = [(REPEATS, FURTHER[REPEATS])] if REPEATS in further else []
+    schema = pa.schema([*SCHEMA, *own]).with_metadata({KEY_PREFIX: json.dumps(key_prefix)})
+    table_schema = pa.schema([*SCHEMA, *((name, FURTHER[name]) for name in further)])
     names = (KEYS, TABLE, PAIRS, INDEX)
     with ExitStack() as stack:
         path = {name: stack.enter_context(write(name)) for name in names}
@@ -86,7 +90,7 @@ def write_keep_list(
 
 def _write_set(ledger: FinishedLedger, caption: str, write: OpenFile, _: int) -> int:
     parts = ((part.name, part.kept_pairs(caption)) for part in ledger.parts)
-    return write_keep_list(parts, write, key_prefix=ledger.key_prefix, metadata=ledger.metadata)
+    return write_keep_list(parts, write, key_prefix=ledger.key_prefix, further=ledger.further)
 
 
 WRITER = SetWriter(_write_set)

@@ -12,15 +12,17 @@ import pyarrow.compute as pc
 
 from lavis_tldr.exports.formats import CAPTIONS
 from lavis_tldr.exports.images import find_exported
-from lavis_tldr.runs.stages import PLACE
+from lavis_tldr.runs.stages import PLACE, REPEATS
 from lavis_tldr.sources.image_bytes import image_problem, read_image_bytes
 from lavis_tldr.sources.images import image_suffix
-from lavis_tldr.sources.record import ImageLocation
+from lavis_tldr.sources.record import METADATA, ImageLocation
 
 COLUMNS = (
     *("key", "image_key", "kept", *CAPTIONS, "caption_from"),
     *("cluster", "alignment", *PLACE),
 )
+# Columns that go out with the pairs where the ledger has them.
+FURTHER = {**METADATA, REPEATS: pa.int32()}
 _ROWS_AT_ONCE = 1024
 
 

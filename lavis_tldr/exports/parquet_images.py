@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from lavis_tldr.exports.formats import PartWriter
 from lavis_tldr.exports.images import safe_name
-from lavis_tldr.exports.pairs import Pair
-from lavis_tldr.sources.record import METADATA
+from lavis_tldr.exports.pairs import FURTHER, Pair
 
 # `datasets` reads a row group at a time.
 MAX_GROUP_ROWS = 1000
@@ -32,21 +31,21 @@ _COLUMNS = {
 }
 
 
-def _schema(metadata: Sequence[str]) -> pa.Schema:
-    columns = _COLUMNS | {name: METADATA[name] for name in metadata}
+def _schema(further: Sequence[str]) -> pa.Schema:
+    columns = _COLUMNS | {name: FURTHER[name] for name in further}
     # What makes the column an image for `datasets`, and not a struct.
     kinds = {name: _FEATURE_KINDS.get(kind, str(kind)) for name, kind in columns.items()}
     features = {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()} | {"image": {"_type": "Image"}}
     return pa.schema(list(columns.items()), metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def write_parquet(pairs: Iterable[Pair], path: Path, metadata: Sequence[str] = ()) -> int:
-    """Write pairs with their metadata and images' original bytes, in row groups of at most 1000 pairs and about 64 MiB.
+def write_parquet(pairs: Iterable[Pair], path: Path, further: Sequence[str] = ()) -> int:
+    """Write pairs with further columns and images' original bytes, in row groups of at most 1000 pairs, about 64 MiB.
 
     Returns:
         The number of pairs.
     """
-    schema = _schema(metadata)
+    schema = _schema(further)
     count, size = 0, 0
     group: list[dict] = []
     # Images are compressed already, and a dictionary of them would only cost memory.

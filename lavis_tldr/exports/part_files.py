@@ -37,7 +37,7 @@ class PartJob:
         try:
             with self.stage.write(name + writer.suffix) as path:
                 pairs = read_pairs(self.part.kept_pairs(self.caption), self.part.copies, lost)
-                count = writer.write(pairs, path, self.part.metadata)
+                count = writer.write(pairs, path, self.part.further)
                 if lost.count:
                     raise _Incomplete
                 # The note first: a part that is there always has one.

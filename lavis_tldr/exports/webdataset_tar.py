@@ -17,11 +17,11 @@ _FIELDS = ("key", "caption", "caption_original", "caption_generated", "caption_f
 _MAX_BASE = 200  # bytes of a member's base name without suffix
 
 
-def write_tar(pairs: Iterable[Pair], path: Path, metadata: Sequence[str] = ()) -> int:
+def write_tar(pairs: Iterable[Pair], path: Path, further: Sequence[str] = ()) -> int:
     """Write pairs as a WebDataset tar; the same pairs give the same bytes.
 
     ``.txt`` holds the caption, ``.json`` the key as it is in the ledger, all captions, cluster, alignment and the
-    metadata (null where there is none).
+    further columns (null where there is none).
 
     Returns:
         The number of pairs.
@@ -30,7 +30,7 @@ def write_tar(pairs: Iterable[Pair], path: Path, metadata: Sequence[str] = ()) -
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for pair in pairs:
             stem = member_stem(pair.row["key"])
-            fields = json.dumps({name: pair.row[name] for name in (*_FIELDS, *metadata)}, allow_nan=False)
+            fields = json.dumps({name: pair.row[name] for name in (*_FIELDS, *further)}, allow_nan=False)
             _add(tar, stem + pair.suffix, pair.image)
             _add(tar, f"{stem}.json", fields.encode())
             _add(tar, f"{stem}.txt", pair.row["caption"].encode())

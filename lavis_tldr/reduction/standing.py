@@ -74,10 +74,15 @@ def stand(
         tier[~np.asarray(passed, bool)] = FILTERED
     bits = rank_bits(scores)
     priority = draw_priority(keys, seed)
+    return Standing(tier, place_in_clusters(cluster_ids, tier, bits, priority), bits, priority)
+
+
+def place_in_clusters(cluster_ids: np.ndarray, tier: np.ndarray, bits: np.ndarray, priority: np.ndarray) -> np.ndarray:
+    """Place of each sample in its cluster and tier: by bits, priority and the order of the rows, (N,), int64."""
     order = np.lexsort((priority, bits, tier, cluster_ids))
-    place = np.empty(count, np.int64)
+    place = np.empty(len(order), np.int64)
     place[order] = places_in_runs(cluster_ids[order] * NUM_TIERS + tier[order])
-    return Standing(tier, place, bits, priority)
+    return place
 
 
 def tier_sizes(cluster_ids: np.ndarray, tier: np.ndarray, num_clusters: int) -> np.ndarray:

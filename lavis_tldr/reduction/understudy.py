@@ -9,12 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-def apply(selection: pa.Table, replaced: Mapping[str, str]) -> pa.Table:
+def apply(selection: pa.Table, replaced: Mapping[str, str], repeats: Mapping[str, int] | None = None) -> pa.Table:
     """A part's selection with lost samples dropped and their stand-ins kept.
 
+    A stand-in is kept as often as the lost sample was, so that the set keeps its size and its cluster its share.
+
     Args:
-        selection: With key, kept and understudy.
+        selection: With key, kept and understudy, and repeats where samples may be kept more than once.
         replaced: Key of each lost sample, and of its stand-in or "".
+        repeats: With repeats: how often each lost sample was kept, in whatever part it is; 0 or absent for one that
+            stood in itself.
 
     Returns:
         The same rows; a stand-in is an understudy no more.
@@ -23,9 +27,26 @@ def apply(selection: pa.Table, replaced: Mapping[str, str]) -> pa.Table:
     steps_in = pc.is_in(selection["key"], pa.array([key for key in replaced.values() if key], pa.string()))
     kept = pc.and_(pc.or_(selection["kept"], steps_in), pc.invert(lost))
     rank = pc.if_else(pc.or_(steps_in, lost), pa.scalar(0, pa.int32()), selection["understudy"])
-    for name, column in (("kept", kept), ("understudy", rank)):
+    columns = {"kept": kept, "understudy": rank}
+    if "repeats" in selection.column_names:
+        taken_over = _taken_over(replaced, repeats or {})
+        pairs = zip(selection["key"].to_pylist(), selection["repeats"].to_pylist(), strict=True)
+        found = [0 if key in replaced else taken_over.get(key, own) for key, own in pairs]
+        columns["repeats"] = pa.array(found, pa.int32())
+    for name, column in columns.items():
         selection = selection.set_column(selection.column_names.index(name), name, column)
     return selection
+
+
+def _taken_over(replaced: Mapping[str, str], repeats: Mapping[str, int]) -> dict[str, int]:
+    """How often each stand-in is kept: as the first of those whose place it has come to take was."""
+    found = {}
+    for lost in replaced:
+        if number := repeats.get(lost):
+            stand_in = lost
+            while stand_in := replaced.get(stand_in, ""):
+                found[stand_in] = number
+    return found
 
 
 def replace_lost(

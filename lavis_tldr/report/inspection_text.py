@@ -136,6 +136,8 @@ def _summary_lines(summary: dict) -> list[str]:
     lines = []
     if counts := summary.get("counts"):
         outcome = f"{count(counts['read'])} read: {count(counts['kept'])} kept ({share(counts['kept_share'])})"
+        if "drawn" in counts:
+            outcome += f", drawn {count(counts['drawn'])} times"
         for what in ("dropped", "failed"):
             whys = counts[what]
             outcome += f", {count(sum(whys.values()))} {what}"

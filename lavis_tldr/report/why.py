@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lavis_tldr.exports.finished_ledger import read_json
+from lavis_tldr.reduction.concepts import ConceptMatcher
 from lavis_tldr.reduction.criteria import CRITERIA, DRAWS, UNIFORM, score_by
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.words import count_words
@@ -28,6 +30,7 @@ from lavis_tldr.report.why_text import explain_caption, explain_outcome
 from lavis_tldr.runs.outcomes import FILTERED, KEPT, NEAR_DUPLICATE, NOT_DRAWN, STANDS_IN, reasons
 from lavis_tldr.runs.reduced_sets import locate_run, shared_folders, stage_folders
 from lavis_tldr.runs.repairs import Repairs
+from lavis_tldr.runs.stages import CONCEPTS, REPEATS
 
 _SOURCE = ("image_key", "caption_original", "error", "image_path", "image_offset", "image_size")
 _MOST_KEYS = 5
@@ -120,8 +123,9 @@ def set_account(folder: Path, key: str, source: dict, generated: str) -> dict:
 
     Returns:
         - ``kept``, ``reason`` (the ledger's) and ``explanation``
-        - ``cluster``: ``id``, ``of`` how many, ``size``, ``kept`` and ``quota`` (how many the selection gave it); None
-          for a sample in none
+        - ``repeats``: how often it is kept, in a set that may keep a sample more than once
+        - ``cluster``: ``id``, ``of`` how many, ``size``, ``kept`` and ``quota`` (how many the selection gave it, with
+          repeats); None for a sample in none
         - ``distance`` to the centroid, squared L2: ``value`` and ``rank`` in the cluster, 1 the nearest; or None
         - ``prototype_distance``: the cosine distance to it; or None
         - ``alignment``: ``value``, ``rank`` in the cluster, 1 the best, ``of`` those that are neither filtered nor near
@@ -147,6 +151,7 @@ def set_account(folder: Path, key: str, source: dict, generated: str) -> dict:
             score=np.array([row.get("score", np.nan)]),
             filtered=np.array([bool(row.get("filtered"))]),
             is_short=_words(source["caption_original"]) < selection.get("min_words", 0),
+            capped=[row.get("capped") or ""],
             selection=selection.get("selection", ""),
             prefilter=selection.get("prefilter", ""),
             keys=[key],
@@ -171,12 +176,15 @@ def set_account(folder: Path, key: str, source: dict, generated: str) -> dict:
             twin=_twin(table, reason),
             stand_ins=repairs.stand_ins(key),
             is_passed_over=key in repairs.passed_over,
+            repeats=row.get(REPEATS),
+            concepts=_concepts(folder / "select", source["caption_original"]) if "concept_cap" in selection else {},
         )
     kept = None if reason is None else reason.startswith(KEPT)
     return {
         "kept": kept,
         "reason": reason,
         "explanation": explanation,
+        **({REPEATS: row[REPEATS]} if row.get(REPEATS) is not None else {}),
         "cluster": _cluster(folders, row["cluster"], standing) if is_clustered else None,
         "distance": {"value": row["distance"], "rank": standing["distance_rank"]} if is_clustered else None,
         "prototype_distance": number_or_none(row.get("prototype_distance")),
@@ -193,6 +201,17 @@ def set_account(folder: Path, key: str, source: dict, generated: str) -> dict:
 
 def _words(caption: str) -> np.ndarray:
     return count_words(pa.chunked_array([[caption]]))
+
+
+def _concepts(select: Path, caption: str) -> dict:
+    """What a concept cap made of a caption: how many of a concept pass, ``cap``; how many concepts there are,
+    ``number``; and the samples of each of the caption's own, ``sizes``."""
+    known = read_json(select / CONCEPTS)
+    if known is None:
+        return {}
+    names = list(known["concepts"])
+    sizes = {names[number]: known["concepts"][names[number]] for number in ConceptMatcher(names)(caption)}
+    return {"cap": known["cap"], "number": len(names), "sizes": sizes}
 
 
 def _twin(table: list[Path], reason: str) -> str:
@@ -280,8 +299,11 @@ def draw_standing(paths: Sequence[Path], row: dict, seed: int, *, in_cluster: bo
 
 
 def count_kept(paths: Sequence[Path], cluster: int) -> int:
-    """How many samples of a cluster a selection keeps."""
-    return sum(int(members["kept"].to_numpy().sum()) for members in _rows(paths, cluster, ("cluster", "kept")))
+    """How many samples of a cluster a selection keeps, each as often as it does."""
+    found = 0
+    for members in _rows(paths, cluster, ("cluster", "kept", REPEATS)):
+        found += int(members[REPEATS if REPEATS in members.column_names else "kept"].to_numpy().sum())
+    return found
 
 
 def _add_outcome(standing: dict, members: pa.Table, row: dict) -> None:

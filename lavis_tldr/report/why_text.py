@@ -8,12 +8,14 @@ from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
 from lavis_tldr.reduction.refinement import GENERATED, ORIGINAL, ORIGINS, RECIPES
 from lavis_tldr.report.wording import count, entry, number, ordinal, place, printable, quoted, share, size
 from lavis_tldr.runs.outcomes import (
+    CONCEPT_CAP,
     DROPPED,
     FAILED,
     FILTERED,
     KEPT,
     LOST,
     NEAR_DUPLICATE,
+    NO_CONCEPT,
     NOT_DRAWN,
     SHORT_CAPTION,
     SHORTCOMINGS,
@@ -96,6 +98,8 @@ def explain_outcome(
     twin: str = "",
     stand_ins: Sequence[str] = (),
     is_passed_over: bool = False,
+    repeats: int | None = None,
+    concepts: Mapping | None = None,
 ) -> str:
     """Why a sample was kept or not.
 
@@ -108,10 +112,22 @@ def explain_outcome(
         twin: The reason of the sample that is named in ``reason``, "" where there is none.
         stand_ins: Who has stood in for the sample since it was lost (`Repairs.stand_ins`).
         is_passed_over: Whether it was to step in for another, and its own image was lost.
+        repeats: How often it is kept, None where nobody is kept more than once.
+        concepts: With a concept cap: how many of a concept pass (``cap``), how many concepts there are (``number``),
+            and the samples of each of the sample's own (``sizes``).
     """
     shown = printable(reason)
+    if repeats and repeats > 1:
+        shown = f"{KEPT} {count(repeats)} times{shown.removeprefix(KEPT)}"
+    if reason in (FILTERED + CONCEPT_CAP, FILTERED + NO_CONCEPT):
+        return shown + _concepts(concepts)
     why = _why(reason, standing, selection, score, printable(twin) or "not in the ledger", stand_ins)
     told = shown + why
+    if reason == KEPT and repeats is not None:
+        told += (
+            f"; each repeat counts as {number(selection['repeat_penalty'])} standard deviations less, and "
+            f"{count(selection['max_repeats'])} places are the most"
+        )
     if is_passed_over:
         told += "; it was to stand in for a lost one, but its own image has gone missing as well"
     return told
@@ -147,6 +163,15 @@ def _why(
     if reason in (KEPT, dropped) and "score" in standing:
         return f": {_rank(standing, criterion, score, reason == dropped)}"
     return ""
+
+
+def _concepts(concepts: Mapping | None) -> str:
+    if not concepts:
+        return ""
+    if not concepts["sizes"]:
+        return f": its caption has none of the {count(concepts['number'])} concepts"
+    sizes = ", ".join(f"{printable(name)} ({count(size)} samples)" for name, size in concepts["sizes"].items())
+    return f": of each concept the best {count(concepts['cap'])} pass, and it is not among those of {sizes}"
 
 
 def _stand_ins(stand_ins: Sequence[str]) -> str:

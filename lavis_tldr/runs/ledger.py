@@ -18,11 +18,13 @@ from lavis_tldr.files import TEMPORARY_PREFIX
 from lavis_tldr.reduction.words import count_words
 from lavis_tldr.runs.outcomes import DROPPED, FAILED, KEPT, reasons
 from lavis_tldr.runs.parts import missing_columns, read_part
-from lavis_tldr.runs.stages import STAGES
+from lavis_tldr.runs.stages import REPEATS, STAGES
 from lavis_tldr.runs.tables import check_keys, join_by_key
 
 _SPEC = STAGES["ledger"]
 SCHEMA = _SPEC.schema
+# Columns that only some runs' ledgers have, by their settings.
+_OPTIONAL = {column.name for column in _SPEC.columns if column.is_optional}
 # What the ledger has of a record as encode has it.
 RECORD_COLUMNS = [name for name in STAGES["encode"].column_names if name in _SPEC.column_names]
 # What a record that was not selected, or not kept, has in the columns of those stages.
@@ -54,7 +56,7 @@ def ledger_of(
             (`understudy.apply`); ``selection`` has them applied.
 
     Returns:
-        Columns of ``SCHEMA``.
+        Columns of ``SCHEMA``; those of some runs alone where ``selection`` has them.
 
     Raises:
         ValueError: If the tables disagree on the keys.
@@ -63,6 +65,8 @@ def ledger_of(
     table = join_by_key(table, selection, left_name="encode", right_name="selection", partial=True)
     table = join_by_key(table, refined, left_name="encode", right_name="refine", partial=True)
     for name, fill in _FILL.items():
+        if name not in table.column_names:  # not of this run
+            continue
         table = table.set_column(table.column_names.index(name), name, table[name].fill_null(fill))
     why = reasons(
         table["error"],
@@ -71,12 +75,14 @@ def ledger_of(
         score=table["score"].to_numpy(),
         filtered=table["filtered"].to_numpy(),
         is_short=count_words(table["caption_original"]) < min_words if min_words else None,
+        capped=table["capped"] if "capped" in table.column_names else None,
         selection=criterion,
         prefilter=prefilter,
         keys=table["key"],
         replaced=replaced,
     )
-    return table.append_column("reason", why).select(SCHEMA.names)
+    table = table.append_column("reason", why)
+    return table.select([name for name in SCHEMA.names if name in table.column_names])
 
 
 def write_ledger(table: pa.Table, path: Path | str) -> None:
@@ -85,11 +91,12 @@ def write_ledger(table: pa.Table, path: Path | str) -> None:
     Raises:
         ValueError: If columns are missing or unknown, or for what ``check_ledger`` finds.
     """
-    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    missing = [name for name in SCHEMA.names if name not in (*table.column_names, *_OPTIONAL)]
     unknown = [name for name in table.column_names if name not in SCHEMA.names]
     if missing or unknown:
         raise ValueError(f"a ledger has the columns {SCHEMA.names}; missing here: {missing}, unknown: {unknown}.")
-    table = table.select(SCHEMA.names).cast(SCHEMA).sort_by("key").combine_chunks()
+    schema = pa.schema([field for field in SCHEMA if field.name in table.column_names])
+    table = table.select(schema.names).cast(schema).sort_by("key").combine_chunks()
     check_ledger(table)
     pq.write_table(table, path, compression="zstd")
 
@@ -156,7 +163,7 @@ def check_ledger(table: pa.Table, num_read: int | None = None) -> None:
     """Refuse a ledger that loses or doubles a record, or that says two things of one.
 
     Args:
-        table: With the columns of ``SCHEMA``.
+        table: With the columns of ``SCHEMA``, those of some runs alone or not.
         num_read: How many records the source gave.
 
     Raises:
@@ -178,6 +185,11 @@ def check_ledger(table: pa.Table, num_read: int | None = None) -> None:
         (pc.not_equal(is_kept, table["kept"]), "a reason that disagrees with its kept flag"),
         (pc.not_equal(is_failed, pc.not_equal(error, "")), "a reason that disagrees with its error"),
         (pc.and_(is_failed, pc.greater_equal(table["cluster"], 0)), "an error and yet a cluster"),
+        *(
+            [(pc.not_equal(table["kept"], pc.greater(table[REPEATS], 0)), "repeats that disagree with its kept flag")]
+            if REPEATS in table.column_names
+            else []
+        ),
         (
             pc.not_equal(has_caption, pc.not_equal(table["caption_from"], "")),
             "a caption without origin, or none",

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lavis_tldr.reduction.criteria import CRITERIA, UNIFORM
+from lavis_tldr.runs.stages import REPEATS
 
 KEPT, DROPPED, FAILED = "kept", "dropped: ", "failed: "
 STANDS_IN = KEPT + ": stands in for "
 NOT_DRAWN = DROPPED + "not drawn"
 FILTERED = DROPPED + "filtered: "
 SHORT_CAPTION = FILTERED + "short caption"
+CONCEPT_CAP, NO_CONCEPT = "concept cap", "no concept"  # why a concept cap leaves a sample out, after FILTERED
 SHORTCOMINGS = {name: criterion.shortcoming for name, criterion in CRITERIA.items()}
 NEAR_DUPLICATE = DROPPED + "near duplicate of "
 LOST = DROPPED + "image gone missing"
@@ -31,6 +33,7 @@ def reasons(
     score: np.ndarray | None = None,
     filtered: np.ndarray | None = None,
     is_short: np.ndarray | None = None,
+    capped: Texts | None = None,
     selection: str = UNIFORM,
     prefilter: str = "",
     keys: Texts = (),
@@ -45,6 +48,7 @@ def reasons(
         score: (R,), what the selection ranked by, NaN where the draw decided; None: it did everywhere.
         filtered: (R,), bool, True for what was left out before the selection; None: nothing.
         is_short: (R,), bool, True where that was for a short caption; None: nowhere.
+        capped: (R,), why the concept cap left it out (``CONCEPT_CAP``, ``NO_CONCEPT``), or ""; None: nowhere.
         selection: By what samples were selected (``criteria.SELECTIONS``).
         prefilter: By what they were filtered before, or "".
         keys: (R,); needed with ``replaced``.
@@ -71,11 +75,13 @@ def reasons(
     if first_of_both >= 0:
         raise ValueError(f"a record is kept though it has error {errors[first_of_both].as_py()!r}; it can't be both.")
     short = np.zeros(count, bool) if is_short is None else np.asarray(is_short, bool)
+    capped = _strings([""] * count if capped is None else capped)
     # The first that holds is told.
     endings = (
         (is_failed, _after(FAILED, errors)),
         (is_kept, KEPT),
         (pa.array(left_out & short), SHORT_CAPTION),
+        (pc.not_equal(capped, ""), _after(FILTERED, capped)),
         (pa.array(left_out), FILTERED + SHORTCOMINGS.get(prefilter, "")),
         (pc.not_equal(twins, ""), _after(NEAR_DUPLICATE, twins)),
         (pa.array(np.isnan(scores)), NOT_DRAWN),
@@ -112,17 +118,20 @@ def summarise(ledger: Iterable[pa.Table], num_clusters: int | None = None) -> di
     """The counts for the closing summary.
 
     Args:
-        ledger: Its parts (``iter_ledger``), or tables of the columns reason, cluster and caption_from.
+        ledger: Its parts (``iter_ledger``), or tables of the columns reason, cluster and caption_from, and repeats
+            where samples may be kept more than once.
         num_clusters: C, so that empty clusters count in the sizes; None counts those with a member.
 
     Returns:
-        ``read``; ``failed`` {error: count}; ``kept``; ``dropped`` {why: count}, near duplicates in one;
+        ``read``; ``failed`` {error: count}; ``kept``, and ``drawn``, which counts a sample as often as it is kept,
+        where the ledger tells that; ``dropped`` {why: count}, near duplicates in one;
         ``kept_share`` of all read and ``kept_share_usable`` of those without error, both 0 for nothing;
         ``caption_from`` {origin: count} of the kept; ``cluster_sizes`` {clusters, empty, min, median, max}.
     """
     failed, dropped, origins = Counter(), Counter(), Counter()
     sizes = np.zeros(num_clusters or 0, np.int64)
-    read = kept = 0
+    read = kept = drawn = 0
+    tells_repeats = False
     for table in ledger:
         read += table.num_rows
         for reason, count in _counts(table["reason"]).items():
@@ -134,6 +143,9 @@ def summarise(ledger: Iterable[pa.Table], num_clusters: int | None = None) -> di
                 dropped[reason.removeprefix(DROPPED)] += count
             else:
                 kept += count
+        repeats = table[REPEATS] if REPEATS in table.column_names else pa.chunked_array([], pa.int32())
+        if len(repeats) > repeats.null_count:  # else of a set without
+            tells_repeats, drawn = True, drawn + pc.sum(repeats).as_py()
         origins.update(_counts(table["caption_from"].filter(pc.starts_with(table["reason"], KEPT))))
         cluster_ids = table["cluster"].to_numpy()
         here = np.bincount(cluster_ids[cluster_ids >= 0], minlength=len(sizes))
@@ -146,6 +158,7 @@ def summarise(ledger: Iterable[pa.Table], num_clusters: int | None = None) -> di
         "read": read,
         "failed": dict(sorted(failed.items())),
         "kept": kept,
+        **({"drawn": drawn} if tells_repeats else {}),
         "dropped": dict(sorted(dropped.items())),
         "kept_share": kept / read if read else 0.0,
         "kept_share_usable": kept / usable if usable else 0.0,

@@ -20,7 +20,8 @@ def read_part(
     Args:
         path: The file.
         spec: Of its stage.
-        columns: Their names; all that the stage may have if None.
+        columns: Their names; all that the stage may have if None, but for those that are some runs' alone and this one
+            has not.
         filters: Which rows to read; all if None.
 
     Returns:
@@ -31,6 +32,9 @@ def read_part(
     if not added_since.keys() & set(names):
         return pq.read_table(path, columns=names, filters=filters)
     there = set(pq.read_schema(path).names)
+    if columns is None:
+        optional = {column.name for column in spec.columns if column.is_optional}
+        names = [name for name in names if name in there or name not in optional]
     table = pq.read_table(path, columns=[name for name in names if name in there], filters=filters)
     for name in names:
         if name in added_since and name not in there:

@@ -48,6 +48,11 @@ class Column:
     when: When = _always
     since: str = ""
 
+    @property
+    def is_optional(self) -> bool:
+        """Whether the files of some runs have it, and of others not."""
+        return self.when is not _always
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -146,6 +151,8 @@ def _schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema([(column.name, column.type) for column in columns])
 
 
+REPEATS = "repeats"  # the column that tells how often a sample is kept, where that may be more than once
+CONCEPTS = "concepts.json"
 _KEY = Column("key", pa.string(), "The sample's identity, unique in the source.")
 
 # Arrays of the stage cluster, a row a cluster.
@@ -201,6 +208,22 @@ _SELECTED = (
         0,
     ),
     Column("duplicate_of", pa.string(), 'Key of the sample that it nearly repeats; "" for none.', ""),
+    Column(
+        REPEATS,
+        pa.int32(),
+        "How often the reduced set has the sample, 0 where it is not kept. With max_repeats above 1.",
+        0,
+        when=lambda c: c.max_repeats > 1,
+        since="0.2",
+    ),
+    Column(
+        "capped",
+        pa.string(),
+        'Why the concept cap left it out: "concept cap" or "no concept", else "". With concept_cap.',
+        "",
+        when=lambda c: c.concept_cap is not None,
+        since="0.2",
+    ),
 )
 
 _REFINED = (
@@ -423,6 +446,14 @@ _TABLE = (
             ),
             Setting("min_words", when=lambda c: c.min_words > 0, note="where above 0"),
             *(
+                Setting(name, when=lambda c: c.max_repeats > 1, note="with max_repeats above 1")
+                for name in ("max_repeats", "repeat_penalty")
+            ),
+            *(
+                Setting(name, when=lambda c: c.concept_cap is not None, note="with concept_cap")
+                for name in ("concept_cap", "keep_unmatched")
+            ),
+            *(
                 Setting(
                     name, when=lambda c: c.duplicate_threshold is not None, note="where near duplicates are dropped"
                 )
@@ -435,6 +466,7 @@ _TABLE = (
             ),
         ),
         columns=(_KEY, *_CLUSTERED, *_SELECTED),
+        files=((CONCEPTS, "How many samples of each concept pass at most, and how many have each (concept_cap)."),),
     ),
     StageSpec(
         "refine",
@@ -470,7 +502,7 @@ _TABLE = (
         columns=_columns(
             "key image_key part caption_original error cluster distance prototype_distance alignment score kept reason "
             "understudy caption_generated caption caption_from alignment_generated alignment_refined image_path "
-            f"image_offset image_size {' '.join(METADATA)}",
+            f"image_offset image_size {' '.join(METADATA)} {REPEATS}",
             _RECORD,
             _METADATA,
             _CLUSTERED,
@@ -486,7 +518,10 @@ _TABLE = (
         made_from=(Link("ledger"),),
         settings=(Setting("images"),),
         files=(
-            ("annotations.json", "LAVIS annotations: image, key, caption, caption_original, caption_generated."),
+            (
+                "annotations.json",
+                "LAVIS annotations: image, key, caption, caption_original, caption_generated; and repeats.",
+            ),
             ("keys.txt", "Keys of the kept samples, one a line."),
             ("images/PART/", "Copies of the kept images (images: export)."),
         ),

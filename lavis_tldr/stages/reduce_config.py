@@ -44,6 +44,8 @@ _RANGES = (
     ("alignment_threshold", -inf, inf),
     ("prefilter_share", 1e-6, 1),
     ("min_words", 0, inf),
+    ("max_repeats", 1, 100),
+    ("repeat_penalty", 0, inf),
     ("duplicate_threshold", 1e-6, 1),
     ("gate_margin", 0, inf),
     ("num_sampled", 0, inf),
@@ -101,6 +103,17 @@ class ReduceConfig:
         prefilter_share: Share of the samples that pass it.
         prefilter_scope: Whether that is the share of all samples, or of each cluster.
         min_words: Leave out samples whose original caption has fewer words; 0 keeps all.
+        concept_cap: Leave out samples of crowded concepts (MetaCLIP, Xu et al. 2023, arXiv:2309.16671): of each concept
+            the best so many pass (by the selection's score, else those drawn first), or, below 1, that share of all
+            samples; a sample passes if one of its concepts has it among its best, so that rare concepts stay whole.
+            Concepts are the names of the captioner's codes; where they have none, as many of the set's most frequent
+            keywords as there are codes. null: no cap.
+        keep_unmatched: With concept_cap: samples whose caption has no concept pass. MetaCLIP drops them.
+        max_repeats: With a criterion: how often a sample is kept at most. Above 1 the best take several places of the
+            budget each, by a soft cap (M-FLYT, arXiv:2503.08805): a sample's second copy counts as one whose score is
+            lower by ``repeat_penalty``, the third by twice that.
+        repeat_penalty: In standard deviations of the set's scores. Small (0.1): few samples, most of them as often as
+            ``max_repeats`` allows; large (3): hardly any sample twice. 0: whatever is kept, ``max_repeats`` times.
         duplicate_threshold: Drop near duplicates from this cosine on; the best aligned of them stays where pairs are
             scored, else the best by the selection. null keeps them.
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
@@ -151,6 +164,10 @@ class ReduceConfig:
     prefilter_share: float = 0.5
     prefilter_scope: str = "all"
     min_words: int = 0
+    concept_cap: int | float | None = None
+    keep_unmatched: bool = True
+    max_repeats: int = 1
+    repeat_penalty: float = 0.5
     duplicate_threshold: float | None = None
     duplicate_by: str = "histogram"
     recipe: str = "original_generated"
@@ -330,6 +347,18 @@ class ReduceConfig:
                 f"run.prefilter_share {self.prefilter_share} leaves fewer samples than run.keep_ratio "
                 f"{self.keep_ratio} keeps: raise the one or lower the other."
             )
+        if self.max_repeats > 1 and self.selection not in CRITERIA:
+            raise ValueError(
+                f"run.max_repeats is {self.max_repeats}, but run.selection {self.selection} draws, and nothing says "
+                f"which samples are worth a repeat: set run.selection to one of {', '.join(CRITERIA)}, or "
+                "run.max_repeats to 1."
+            )
+        cap = self.concept_cap
+        if cap is not None and not (0 < cap < 1 if isinstance(cap, float) else cap >= 1):
+            raise ValueError(
+                f"run.concept_cap is {cap}; give a whole number of samples a concept, such as 20000, or a "
+                "share of all samples below 1, such as 0.001."
+            )
         if self.scores_refined:
             self._check_scoring_of_refined()
         self.decoding  # noqa: B018  (checks itself)
@@ -390,9 +419,9 @@ def _typed(name: str, annotation, value):
     if value is None and NoneType in wanted:
         return None
     kind = wanted[0]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if float in wanted and int not in wanted and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+    if isinstance(value, wanted) and (kind is bool or not isinstance(value, bool)):
         return value
-    what = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[kind]
-    raise ValueError(f"run.{name} is {value!r}; it must be {what}.")
+    what = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    raise ValueError(f"run.{name} is {value!r}; it must be {' or '.join(what[one] for one in wanted if one in what)}.")

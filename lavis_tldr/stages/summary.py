@@ -13,14 +13,14 @@ from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.runs.ledger import iter_ledger
 from lavis_tldr.runs.outcomes import summarise
 from lavis_tldr.runs.stage_folder import MANIFEST
-from lavis_tldr.runs.stages import STAGES, used_stages
+from lavis_tldr.runs.stages import REPEATS, STAGES, used_stages
 from lavis_tldr.stages import encode
 from lavis_tldr.stages.context import Context
 
 logger = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
-_COUNTS = ("read", "written", "kept", "failed", "clusters", "empty")  # in the order they are told
+_COUNTS = ("read", "written", "kept", "drawn", "failed", "clusters", "empty")  # in the order they are told
 
 
 def closing_summary(context: Context, asked: Collection[str]) -> dict:
@@ -36,7 +36,7 @@ def closing_summary(context: Context, asked: Collection[str]) -> dict:
     if "encode" in figures["stages"]:
         figures["codebook"] = codebook_use(context)
     if "build" in figures["stages"]:
-        parts = iter_ledger(context.set_root, ["reason", "cluster", "caption_from"])
+        parts = iter_ledger(context.set_root, ["reason", "cluster", "caption_from", REPEATS])
         figures["counts"] = summarise(parts, context.config.num_clusters)
         figures["captions"] = measure_captions(
             partial(iter_ledger, context.set_root),
@@ -78,8 +78,9 @@ def summary_lines(figures: dict, context: Context) -> list[str]:
     if "counts" in figures:
         counts = figures["counts"]
         sizes = counts["cluster_sizes"]
+        drawn = f", drawn {counts['drawn']} times" if "drawn" in counts else ""
         lines += [
-            f"  in {counts['read']}, kept {counts['kept']} ({counts['kept_share']:.1%}), failed "
+            f"  in {counts['read']}, kept {counts['kept']} ({counts['kept_share']:.1%}){drawn}, failed "
             f"{sum(counts['failed'].values())}, dropped {sum(counts['dropped'].values())}",
             *(f"    failed: {why}: {count}" for why, count in counts["failed"].items()),
             *(f"    dropped: {why}: {count}" for why, count in counts["dropped"].items()),

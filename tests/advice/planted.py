@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
-from selecting import select
 from transformers import BertConfig, BertModel
 
 from lavis_tldr.models.wordpiece_training import train_vocabulary
+from lavis_tldr.reduction.repeats import SoftCap
+from lavis_tldr.reduction.selection import SelectionRule
 from lavis_tldr.runs.code_tables import list_column, with_code_statistics
 from lavis_tldr.runs.ledger import ledger_of, write_ledger
 from lavis_tldr.runs.reduced_sets import note_variants
@@ -78,15 +79,22 @@ def write_bert(folder: Path) -> Path:
     return folder
 
 
-def write_run(run: Path, pairs: Pairs, bert: Path | str, *, ratio: float = 0.25, num_parts: int = 3) -> Path:
-    """The run folder of a set ``best`` that has kept the best aligned; its path."""
+def write_run(
+    run: Path, pairs: Pairs, bert: Path | str, *, ratio: float = 0.25, num_parts: int = 3, max_repeats: int = 1
+) -> Path:
+    """The run folder of a set ``best`` that has kept the best aligned, some of them several times; its path."""
     write_encode(run, pairs, num_parts)
     best, count = run / "best", len(pairs.keys)
     write_stage(run, "cluster", {"num_clusters": NUM_CLUSTERS}, {}, variant="index-4")
     config = {"selection": "aligned", "keep_ratio": ratio, "seed": SEED, "alignment": "contrastive", "balance": 1.0}
+    soft_cap = SoftCap()
+    if max_repeats > 1:
+        config |= {"max_repeats": max_repeats, "repeat_penalty": 0.25}
+        soft_cap = SoftCap(max_repeats, 0.25 * float(np.std(pairs.alignment.astype(np.float64))))
     write_stage(best, "select", config, {})
     write_stage(best, "refine", {"recipe": "original"}, {})
-    kept = select(pairs.keys, pairs.clusters, ratio, seed=SEED, score=pairs.alignment)
+    rule = SelectionRule(ratio, SEED, soft_cap=soft_cap)
+    repeats = rule.stand(pairs.keys, pairs.clusters, score=pairs.alignment).repeats()
     selection = {
         "key": pairs.keys,
         "cluster": pairs.clusters,
@@ -95,9 +103,10 @@ def write_run(run: Path, pairs: Pairs, bert: Path | str, *, ratio: float = 0.25,
         "alignment": pairs.alignment,
         "score": pairs.alignment,
         "filtered": np.zeros(count, bool),
-        "kept": kept,
+        "kept": repeats > 0,
         "understudy": np.zeros(count, np.int32),
         "duplicate_of": [""] * count,
+        **({"repeats": repeats.astype(np.int32)} if max_repeats > 1 else {}),
     }
     tables = {}
     for number, rows in enumerate(_parts(count, num_parts)):

@@ -7,6 +7,8 @@ from planted import NUM_CLUSTERS, draw_pairs, write_bert, write_encode, write_ru
 
 from lavis_tldr import cli
 from lavis_tldr.advice.advise import advise
+from lavis_tldr.advice.finished import FinishedSet
+from lavis_tldr.advice.selections import rule_of, stand_all
 from lavis_tldr.advice.trainings import TrainingOptions
 
 QUICK = TrainingOptions(num_seeds=3, epochs=10, num_held_out=90, batch_size=32, learning_rate=1e-2)
@@ -51,6 +53,34 @@ def test_the_table_by_hand(advice):
     for row in rows.values():
         assert row["quality"] > 0 and row["quality_error"] >= 0 and row["recall_error"] > 0
     assert advice["trainings"] == {"num_steps": 312, "num_seeds": 3, "num_pairs": 1000, "num_held_out": 90}
+
+
+def test_ratios_of_a_set_that_repeats_the_best(bert, tmp_path):
+    """The budget counts repeats: a ratio covers fewer pairs, and its trainings see each as often as the rule says."""
+    pairs = draw_pairs(600, 0.4)
+    plain = advise(write_run(tmp_path / "plain", pairs, bert), ratios=(0.25, 0.5), options=QUICK)
+    run = write_run(tmp_path / "repeated", pairs, bert, max_repeats=3)
+    repeated = advise(run, ratios=(0.25, 0.5), options=QUICK)
+    assert [row["pairs"] for row in plain["ratios"]] == [150, 300]
+    assert all(50 <= row["pairs"] < 150 for row in repeated["ratios"][:1])
+    assert 150 < repeated["ratios"][1]["pairs"] < 300
+    assert repeated["whole"] == plain["whole"]
+    standings = stand_all(FinishedSet(run), rule_of(FinishedSet(run)))
+    for row in repeated["ratios"]:
+        repeats = standings.repeats(row["ratio"])
+        assert (repeats.sum(), (repeats > 0).sum()) == (row["ratio"] * 600, row["pairs"]) and repeats.max() <= 3
+
+
+def test_a_ledger_that_repeats_otherwise_is_refused(bert, tmp_path):
+    run = write_run(tmp_path, draw_pairs(60, 0.5), bert, max_repeats=3)
+    part = run / "best/ledger/00001.parquet"
+    table = pq.read_table(part)
+    repeats = table["repeats"].to_numpy().copy()
+    row = int(np.flatnonzero(repeats)[0])
+    repeats[row] += 1
+    pq.write_table(table.set_column(table.column_names.index("repeats"), "repeats", [repeats]), part)
+    with pytest.raises(ValueError, match=f"keeps other samples.*{table['key'][row].as_py()}"):
+        advise(run)
 
 
 def test_a_lower_target_takes_less(run):

@@ -83,6 +83,21 @@ def test_two_epochs_through_a_loader(drawn_set, num_workers, persistent):
     assert passes[0] != passes[1]
 
 
+def test_each_copy_of_a_repeated_pair_draws_for_itself(tmp_path):
+    dataset = build(write_set(tmp_path / "set", [record(key, repeats=3) for key in KEYS]))
+    passes = []
+    for epoch in range(2):
+        dataset.set_epoch(epoch, seed=3)
+        found = [text.split()[1] for batch in loader_of(dataset, num_workers=2) for text in batch["text_input"]]
+        passes.append(found)
+        assert found[::3] == list(expected(epoch, seed=3).values())  # the first copy as in a set without repeats
+    assert len(passes[0]) == 120 and passes[0] != passes[1]
+    pairs = list(zip(passes[0][::3], passes[0][1::3], passes[0][2::3], strict=True))
+    # Of 40 fair threefold draws all alike is a quarter: at most half is 3.7 deviations.
+    assert 0 < sum(len(set(drawn)) == 1 for drawn in pairs) < 20
+    assert {"old", "new"} == set(passes[0][1::3]) == set(passes[0][2::3])
+
+
 def test_ranks_draw_what_one_process_draws(drawn_set):
     found = {}
     for rank in range(2):

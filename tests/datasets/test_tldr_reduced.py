@@ -121,6 +121,39 @@ def test_images_elsewhere(tmp_path):
     assert served(build(path=str(reduced), image_root=str(tmp_path / "source/images"))) == [(10, "a both")]
 
 
+def test_a_repeated_pair_is_there_as_often(tmp_path):
+    write_set(tmp_path, {"a": 10, "b": 20, "c": 30})
+    rows = [record("a", repeats=3), record("b"), record("c", repeats=2)]
+    (tmp_path / "annotations.json").write_text(json.dumps(rows))
+    dataset = build(path=str(tmp_path))
+    assert len(dataset) == 6
+    assert served(dataset) == [(10, "a both")] * 3 + [(20, "b both")] + [(30, "c both")] * 2
+    assert [dataset.annotation.place(i) for i in (0, 1, 2, 3, 4, 5, -1)] == [
+        *((0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 1)),
+    ]
+    assert [row["key"] for row in dataset.annotation] == list("aaabcc")
+    assert dataset.annotation.num_records == 3
+    with pytest.raises(IndexError, match="record 6 of 6"):
+        dataset.annotation[6]
+
+
+@pytest.mark.parametrize("repeats", [0, -1, 1.5, "2", True, None])
+def test_repeats_that_are_no_number_of_times(tmp_path, repeats):
+    write_set(tmp_path, {"a": 10})
+    (tmp_path / "annotations.json").write_text(json.dumps([record("a"), record("a", repeats=repeats)]))
+    with pytest.raises(ValueError, match=rf"Record 1 of .* has repeats {repeats!r}; expected .* whole number"):
+        build(path=str(tmp_path))
+
+
+def test_an_unreadable_image_counts_once_however_often_it_is_repeated(tmp_path):
+    write_set(tmp_path, {"a": 10, "b": 20}, broken={"a"})
+    (tmp_path / "annotations.json").write_text(json.dumps([record("a", repeats=3), record("b")]))
+    dataset = build(path=str(tmp_path))
+    assert served(dataset) == [(20, "b both")] * 4
+    assert dataset.unreadable.num_images == 2
+    assert len(dataset.unreadable.take_untold()) == 1
+
+
 def test_tars_are_read_in_place(tmp_path):
     reds = {"00000/a": 10, "00000/b": 20, "c": 30}
     write_tar(tmp_path / "00000.tar", reds)

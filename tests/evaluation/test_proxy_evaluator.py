@@ -39,6 +39,16 @@ def test_right_pairs_are_learned_and_wrong_ones_too(trial):
     assert trial(right, QUICK, 0) == trial(right, QUICK, 0)
 
 
+def test_a_pair_that_is_kept_several_times_is_trained_on_as_often():
+    rows = [{"kept": True, "image_key": key, "caption": key, "caption_from": "original"} for key in "abc"]
+    rows[2]["kept"] = False
+    ledger = pa.Table.from_pylist(rows)
+    once = [("a", ("a",)), ("b", ("b",))]
+    assert kept_pairs(ledger) == kept_pairs(ledger.append_column("repeats", pa.nulls(3, pa.int32()))) == once
+    repeats = pa.array([3, 1, 0], pa.int32())
+    assert kept_pairs(ledger.append_column("repeats", repeats)) == [once[0], *once[:1], *once]
+
+
 def test_each_caption_is_embedded_once(trial):
     sentences = trial.texts._sentences
     pairs = [(key, (word,)) for key, word in zip("abcd", WORDS, strict=True)]

@@ -215,7 +215,10 @@ def test_a_caption_that_was_never_made(tmp_path):
     ("options", "told"),
     [
         ({"format": "webdatset"}, "export format 'webdatset' is unknown (did you mean 'webdataset'?)."),
-        ({"format": "zip"}, "export format 'zip' is unknown (known: keys, lavis, parquet, webdataset)."),
+        (
+            {"format": "zip"},
+            "export format 'zip' is unknown (known: keys, lavis, lavis_repeated, parquet, webdataset).",
+        ),
         (
             {"caption": "text"},
             "export caption 'text' is unknown (known: caption, caption_generated, caption_original).",

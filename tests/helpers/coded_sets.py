@@ -15,6 +15,7 @@ from lavis_tldr.sources.record import METADATA
 from lavis_tldr.stages.context import Context, stage_module, write_table
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
+WORDS = ["kite", "dog", "sea"]
 NUM_CODES, NUM_PATCHES, WIDTH, NUM_SAMPLES = 40, 16, 8, 180
 # One of each kind at least: draws, criteria, quotas, prefilters of both scopes, near duplicates of both kinds.
 SELECTIONS = (
@@ -47,7 +48,7 @@ def kept_keys(
     selections: tuple[dict, ...] = SELECTIONS,
     **config,
 ) -> list[list[str]]:
-    """Keys that the stages cluster and select keep of images with these codes, for each of the selections.
+    """Keys that cluster and select keep of images with these codes, each as often as it is kept, for each selection.
 
     Args:
         root: The run folder.
@@ -71,6 +72,7 @@ def kept_keys(
             SimpleNamespace(source=SimpleNamespace(parts=parts)),
             SimpleNamespace(
                 quantizer=SimpleNamespace(num_codes=NUM_CODES, codebook=torch.from_numpy(codebook)),
+                code_names=WORDS,
                 **{"num_patches": NUM_PATCHES, "encoder_width": WIDTH, "pooled_width": 2 * WIDTH},
             ),
             "model",
@@ -88,8 +90,9 @@ def kept_keys(
             stage.open()
             if not stage.is_done():
                 stage_module(name).run(context, stage)
-        tables = [context.load_part(stage, part.name, ["key", "kept"]) for part in parts]
-        found.append(sorted(row["key"] for table in tables for row in table.to_pylist() if row["kept"]))
+        tables = [context.load_part(stage, part.name, ["key", "kept", "repeats"]) for part in parts]
+        kept = [row for table in tables for row in table.to_pylist() if row["kept"]]
+        found.append(sorted(row["key"] for row in kept for _ in range(row["repeats"] or 1)))
     return found
 
 
@@ -97,6 +100,7 @@ def _write_part(context: Context, name: str, keys: list[str], codes: np.ndarray,
     usable = [True] * len(keys)
     columns = {column: keys for column in ("key", "image_key", "caption_original", "image_path")}
     columns |= {column: [0] * len(keys) for column in ("image_offset", "image_size")}
+    columns["caption_original"] = [f"a {WORDS[int(row) % len(WORDS)]}" for row in codes[:, 0]]
     columns |= {"codes": list_column(codes, usable), "feature": list_column(features, usable)}
     columns |= {"error": [""] * len(keys), **dict.fromkeys(METADATA, [None] * len(keys))}
     encoded = pa.table(

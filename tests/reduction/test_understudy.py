@@ -53,3 +53,22 @@ def test_a_selection_with_stand_ins():
     assert found["understudy"].to_pylist() == [0, 0, 0, 0]
     assert found.schema == selection.schema
     assert apply(selection, {}).equals(selection)
+
+
+def test_a_stand_in_is_kept_as_often_as_the_lost_one_was():
+    selection = pa.table(
+        {
+            "key": list("abcd"),
+            "kept": [True, True, False, False],
+            "understudy": pa.array([0, 0, 1, 2], pa.int32()),
+            "repeats": pa.array([3, 2, 0, 0], pa.int32()),
+        }
+    )
+    # c stood in for a, was lost as well, and d took its place; another part's x was kept twice, and b is left alone.
+    found = apply(selection, {"a": "c", "c": "d", "x": ""}, {"a": 3, "c": 0, "x": 2})
+    assert found["repeats"].to_pylist() == [0, 2, 0, 3]
+    assert found.schema == selection.schema
+    # One that stands in for a sample of another part.
+    found = apply(selection, {"x": "c", "b": "d"}, {"x": 4, "b": 2})
+    assert found["repeats"].to_pylist() == [3, 0, 4, 2]
+    assert apply(selection, {}, {}).equals(selection)

@@ -252,3 +252,28 @@ def test_a_recipe_that_is_added_to_the_table(monkeypatch):
 def test_an_origin_of_another_version_is_shown_as_it_is():
     told = explain_caption("para\nphrase", {"recipe": "rewritten"}, [None, None], "o", "g")
     assert told == r"para\nphrase, as recipe rewritten says"
+
+
+def test_kept_several_times():
+    selection = ALIGNED | {"max_repeats": 4, "repeat_penalty": 0.5}
+    standing = RANKED | {"score": SCORE | {"rank": 1}}
+    places = "each repeat counts as 0.5 standard deviations less, and 4 places are the most"
+    ranked = "best alignment of the 60 in its cluster, of which 15 are kept, the last with 0.41"
+    assert explain("kept", standing, selection=selection, repeats=3) == f"kept 3 times: {ranked}; {places}"
+    assert explain("kept", standing, selection=selection, repeats=1) == f"kept: {ranked}; {places}"
+    assert explain("kept: stands in for x", selection=selection, repeats=2, twin="dropped: image gone missing") == (
+        "kept 2 times: stands in for x, as the next understudy of its cluster; that one: dropped: image gone missing"
+    )
+    assert "places" not in explain("dropped: low alignment", selection=selection, repeats=0)
+
+
+def test_left_out_by_the_concept_cap():
+    concepts = {"cap": 1000, "number": 3000, "sizes": {"dog": 12345, "grass": 2000}}
+    assert explain("dropped: filtered: concept cap", concepts=concepts) == (
+        "dropped: filtered: concept cap: of each concept the best 1,000 pass, and it is not among those of dog (12,345 "
+        "samples), grass (2,000 samples)"
+    )
+    assert explain("dropped: filtered: no concept", concepts=concepts | {"sizes": {}}) == (
+        "dropped: filtered: no concept: its caption has none of the 3,000 concepts"
+    )
+    assert explain("dropped: filtered: concept cap") == "dropped: filtered: concept cap"  # its file is gone

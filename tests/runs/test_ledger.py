@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selecting import select
 
+from lavis_tldr.runs import ledger
 from lavis_tldr.runs.ledger import (
     RECORD_COLUMNS,
-    SCHEMA,
     check_ledger,
     iter_ledger,
     ledger_of,
@@ -17,6 +17,9 @@ from lavis_tldr.runs.ledger import (
     write_ledger,
 )
 from lavis_tldr.runs.outcomes import reasons, summarise
+
+# Of a run without repeats.
+SCHEMA = ledger.SCHEMA.remove(ledger.SCHEMA.get_field_index("repeats"))
 
 
 def row(key, reason="dropped: not drawn", cluster=0, **changes):
@@ -139,6 +142,16 @@ def test_contradictions_are_refused(bad, message):
         check_ledger(table(row("a"), bad))
 
 
+def test_repeats_are_of_kept_samples_alone():
+    found = table(row("a", "kept"), row("b"))
+    check_ledger(found.append_column("repeats", pa.array([3, 0], pa.int32())))
+    for wrong in ([0, 0], [3, 1], [None, 0]):
+        with pytest.raises(
+            ValueError, match=r"1 ledger rows have repeats that disagree with its kept flag \(first: key"
+        ):
+            check_ledger(found.append_column("repeats", pa.array(wrong, pa.int32())))
+
+
 def test_a_lost_record_is_refused():
     with pytest.raises(ValueError, match="9 records were read but the ledger has 8 rows"):
         check_ledger(LEDGER, num_read=9)
@@ -166,6 +179,15 @@ def test_summary_by_hand():
         "median": 2.5,
         "max": 3,
     }
+
+
+def test_summary_counts_repeats_where_they_are_told():
+    repeats = pa.array([3, 0, 0, 0, 1, 0, 0, 0], pa.int32())
+    found = LEDGER.append_column("repeats", repeats)
+    assert summarise([found.slice(0, 3), found.slice(3)]) == {**summarise([LEDGER]), "drawn": 4}
+    # as parts of a set without are read
+    unknown = LEDGER.append_column("repeats", pa.nulls(8, pa.int32()))
+    assert summarise([unknown]) == summarise([LEDGER])
 
 
 def test_summary_of_nothing():
@@ -271,11 +293,11 @@ def test_kept_and_dropped_and_failed_are_what_was_read(records, ratio, aligned):
     kept = np.zeros(len(records), dtype=bool)
     kept[usable] = chosen
     told = reasons(errors, kept, score=scores, selection="aligned" if aligned else "uniform").to_pylist()
-    ledger = table(
+    found = table(
         *(row(key, reason, cluster=int(cluster)) for key, reason, cluster in zip(keys, told, clusters, strict=True))
     )
-    check_ledger(ledger, num_read=len(records))
-    summary = summarise([ledger])
+    check_ledger(found, num_read=len(records))
+    summary = summarise([found])
     total = summary["kept"] + sum(summary["dropped"].values()) + sum(summary["failed"].values())
     assert total == summary["read"] == len(records)
     assert sum(summary["failed"].values()) == len(records) - usable.sum()

@@ -45,7 +45,9 @@ def naive_reason(row, worse, unfit):
     if row["kept"]:
         return "kept"
     if row["filtered"]:
-        return "dropped: filtered: " + ("short caption" if row["is_short"] else unfit)
+        return "dropped: filtered: " + ("short caption" if row["is_short"] else row["capped"] or unfit)
+    if row["capped"]:
+        return "dropped: filtered: " + row["capped"]
     if row["duplicate_of"]:
         return "dropped: near duplicate of " + row["duplicate_of"]
     return "dropped: not drawn" if np.isnan(row["score"]) else "dropped: " + worse
@@ -74,6 +76,7 @@ ROW = st.fixed_dictionaries(
         "score": st.one_of(st.just(float("nan")), st.floats(-1, 1, width=32)),
         "filtered": st.booleans(),
         "is_short": st.booleans(),
+        "capped": st.sampled_from(["", "", "concept cap", "no concept"]),
     }
 )
 
@@ -86,7 +89,7 @@ ROW = st.fixed_dictionaries(
     st.dictionaries(KEYS, KEYS, max_size=4),
 )
 def test_reasons_against_a_naive_loop(as_arrow, rows, selection, prefilter, replaced):
-    columns = {name: [row[name] for row in rows] for name in ("key", "error", "duplicate_of")}
+    columns = {name: [row[name] for row in rows] for name in ("key", "error", "duplicate_of", "capped")}
     if as_arrow:
         half = len(rows) // 2
         columns = {
@@ -102,6 +105,7 @@ def test_reasons_against_a_naive_loop(as_arrow, rows, selection, prefilter, repl
             score=np.array([row["score"] for row in rows], np.float32),
             filtered=np.array([row["filtered"] for row in rows], bool),
             is_short=np.array([row["is_short"] for row in rows], bool),
+            capped=columns["capped"],
             selection=selection,
             prefilter=prefilter,
             keys=columns["key"],

@@ -12,6 +12,7 @@ from reductions import reduce_set, tiny_captioner
 from lavis_tldr import cli
 from lavis_tldr.reduction.refinement import RECIPES, Recipe
 from lavis_tldr.runners.runner_stages import RunnerStages
+from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
 
@@ -41,6 +42,17 @@ from lavis_tldr.stages.reduce_config import ReduceConfig
         ({"balance": 1.5}, r"run.balance is 1\.5; it must be in \[0, 1\]"),
         ({"duplicate_threshold": 0}, r"run.duplicate_threshold is 0\.0"),
         ({"selection": "aligned", "alignment": "likelihood", "duplicate_threshold": 90}, "duplicate_threshold is 90"),
+        ({"max_repeats": 0}, r"run.max_repeats is 0; it must be in \[1, 100\]"),
+        ({"max_repeats": 2}, "run.max_repeats is 2, but run.selection uniform draws.*aligned.*or run.max_repeats to 1"),
+        ({"selection": "random", "max_repeats": 2}, "run.selection random draws"),
+        ({"repeat_penalty": -0.5}, r"run.repeat_penalty is -0\.5; it must be at least 0"),
+        *(
+            ({"concept_cap": cap}, f"run.concept_cap is {cap}; give a whole number.*20000.*share")
+            for cap in (0, -3, 1.5)
+        ),
+        ({"concept_cap": float("nan")}, "run.concept_cap is nan; give"),
+        ({"concept_cap": "a tenth"}, "run.concept_cap is 'a tenth'; it must be a whole number or a number"),
+        ({"concept_cap": True}, "run.concept_cap is True"),
         ({"num_contrast": 0}, "run.num_contrast is 0"),
         ({"num_beams": 0}, "num_beams 0"),
         ({"min_len": 30}, "0 <= min_length < max_length"),
@@ -72,6 +84,20 @@ def test_defaults_are_the_papers():
     )
     assert config.num_clusters == 3000
     assert not config.needs_scores
+
+
+def test_a_concept_cap_is_a_number_or_a_share():
+    assert [ReduceConfig.from_run({"concept_cap": cap}).concept_cap for cap in (1, 20_000, 0.25, None)] == [
+        *(1, 20_000, 0.25, None)
+    ]
+    select = STAGES["select"]
+    assert not {"concept_cap", "keep_unmatched", "max_repeats", "repeat_penalty"} & set(
+        select.settings_of(ReduceConfig.from_run({"selection": "large_distance"}))
+    )
+    capped = select.settings_of(ReduceConfig.from_run({"concept_cap": 0.25, "keep_unmatched": False}))
+    assert (capped["concept_cap"], capped["keep_unmatched"]) == (0.25, False)
+    repeated = select.settings_of(ReduceConfig.from_run({"selection": "large_distance", "max_repeats": 3}))
+    assert (repeated["max_repeats"], repeated["repeat_penalty"]) == (3, 0.5)
 
 
 def test_whole_numbers_pass_as_shares_and_one_stage_as_a_list():

@@ -30,6 +30,7 @@ FEATURES = np.random.default_rng(0).normal(size=(NUM_CODES, 2 * WIDTH)).astype(n
 CENTROIDS = np.random.default_rng(1).normal(size=(NUM_CLUSTERS, 3)).astype(np.float32)
 SPREADS = np.array([0.5, 0.1, 0.3, 0.0, 0.25])
 MEASURES = ("alignment", "distance", "prototype_distance", "gradient")
+CONCEPTS = ["kite", "dog", "red kite", "yak"]
 ERRORS = ("", "", "", "", "empty caption", "missing image")
 
 records = st.lists(
@@ -44,11 +45,16 @@ records = st.lists(
             "gradient": st.sampled_from([0.0, 0.5, 8.0, math.nan]),
             "code": st.integers(0, NUM_CODES - 1),
             "words": st.integers(1, 5),
+            "things": st.lists(st.sampled_from(["red", "kite", "dog", "sea"]), max_size=3),
         }
     ),
     min_size=1,
     max_size=50,
 )
+
+
+def caption_of(row):
+    return ", ".join(["two"] * row["words"] + row.get("things", []))
 
 
 def write_stage(context, name, tables):
@@ -73,7 +79,7 @@ def write_records(context, rows):
         columns = {
             "key": [row["key"] for row in mine],
             "image_key": [row["key"] for row in mine],
-            "caption_original": [", ".join(["two"] * row["words"]) for row in mine],
+            "caption_original": [caption_of(row) for row in mine],
             "error": [row["error"] for row in mine],
             "image_path": [f"{part.name}.tar"] * len(mine),
             "image_offset": list(range(len(mine))),
@@ -130,7 +136,10 @@ def context_of(folder, config):
             {"num_clusters": NUM_CLUSTERS, "images": "in_place", "alignment": "likelihood", **config}
         ),
         SimpleNamespace(source=SimpleNamespace(parts=[Part(i, f"{i:05d}", "") for i in range(4)])),
-        SimpleNamespace(quantizer=quantizer, num_patches=NUM_PATCHES, encoder_width=WIDTH, pooled_width=2 * WIDTH),
+        SimpleNamespace(
+            **{"quantizer": quantizer, "num_patches": NUM_PATCHES, "code_names": CONCEPTS},
+            **{"encoder_width": WIDTH, "pooled_width": 2 * WIDTH},
+        ),
         "model",
         "cpu",
         as_made=("encode", "score", "gradient", "cluster", "refine"),
@@ -154,7 +163,12 @@ def configs(draw):
         "min_words": draw(st.sampled_from([0, 0, 3])),
         "duplicate_threshold": draw(st.sampled_from([None, 0.9])),
         "duplicate_by": draw(st.sampled_from(["histogram", "feature"])),
+        "concept_cap": draw(st.sampled_from([None, None, 1, 3, 0.2])),
+        "keep_unmatched": draw(st.booleans()),
     }
+    if config["selection"] in criteria:
+        config["max_repeats"] = draw(st.sampled_from([1, 2, 4]))
+        config["repeat_penalty"] = draw(st.sampled_from([0.0, 0.1, 0.5, 3.0]))
     return config
 
 
@@ -193,14 +207,24 @@ def test_every_selection_equals_the_naive_one(rows, config, group_rows):
     check_ledger(ledger, num_read=len(rows))  # kept + dropped + failed = read, and no key twice
     found = {row["key"]: row for row in ledger.to_pylist()}
     assert set(found) == {row["key"] for row in rows}
-    usable = {row["key"]: row for row in rows if not row["error"]}
+    usable = {row["key"]: {**row, "caption": caption_of(row)} for row in rows if not row["error"]}
     assert {key for key, row in found.items() if row["reason"].startswith("failed")} == set(found) - set(usable)
     sizes = np.bincount([row["cluster"] for row in usable.values()], minlength=NUM_CLUSTERS)
     weights = []
     if config["quota"] == "density":
         weights = density_weights(sizes, SPREADS, CENTROIDS, config["density_temperature"]).tolist()
-    expected = naive_outcome(usable, config, NUM_CLUSTERS, weights, likeness(usable, config["duplicate_by"]))
-    assert {key: (found[key]["reason"], found[key]["understudy"]) for key in usable} == expected
+    alike = likeness(usable, config["duplicate_by"])
+    expected = naive_outcome(usable, {**config, "concepts": CONCEPTS}, NUM_CLUSTERS, weights, alike)
+    assert {
+        key: (row["reason"], row["understudy"], row.get("repeats", row["kept"]))
+        for key, row in found.items()
+        if key in usable
+    } == expected
+    # A column of its own, and a field of the annotations, only where samples may be repeated.
+    repeated = config.get("max_repeats", 1) > 1
+    assert ("repeats" in ledger.column_names) == repeated
+    told = {row["key"]: row.get("repeats") for row in annotations}
+    assert told == {key: expected[key][2] if repeated else None for key in told}
     kept = sorted(key for key, row in found.items() if row["kept"])
     assert [row["key"] for row in annotations] == listed and sorted(listed) == kept
     for key, row in found.items():
@@ -240,3 +264,49 @@ def test_annotations_and_keys_byte_for_byte_and_from_the_rows_of_a_job_cut_short
     expected = "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
     assert (build / "annotations.json").read_bytes() == expected.encode("ascii")
     assert (build / "keys.txt").read_bytes() == "".join(key + "\n" for key in ODD_KEYS).encode()
+
+
+def crowded(number):
+    """So many pairs, of which four in five show dogs, and one a yak."""
+    things = [["dog"]] * (number * 4 // 5) + [["yak"]] + [["kite"]] * (number - number * 4 // 5 - 1)
+    record = {"cluster": 0, "error": "", "distance": 0.0, "prototype_distance": 0.0, "gradient": 0.0, "words": 1}
+    return [
+        record | {"key": f"k{i:03d}", "part": i % 4, "code": i % NUM_CODES, "things": own, "alignment": i / number}
+        for i, own in enumerate(things)
+    ]
+
+
+@pytest.mark.parametrize(("names", "cap"), [(CONCEPTS, 10), (CONCEPTS, 0.1), ([], 0.1)])
+def test_a_crowded_concept_is_capped_whoever_names_it(tmp_path, names, cap):
+    """Concepts are the codes' names or else the captions' own words; the best of the crowded one stay, the rare all."""
+    context = context_of(tmp_path, {"selection": "aligned", "concept_cap": cap, "keep_ratio": 1.0})
+    context.model.code_names = names
+    write_records(context, crowded(100))
+    run_stages(context, "select")
+    rows = [
+        row
+        for table in context.load_parts(context.stage("select"), ["key", "kept", "capped"])
+        for row in table.to_pylist()
+    ]
+    told = json.loads((context.stage("select").folder / "concepts.json").read_text())
+    assert told["cap"] == 10 and (told["concepts"]["dog"], told["concepts"]["kite"], told["concepts"]["yak"]) == (
+        80,
+        19,
+        1,
+    )
+    kept = sorted(row["key"] for row in rows if row["kept"])
+    assert kept == [f"k{i:03d}" for i in [*range(70, 80), 80, *range(90, 100)]]
+    assert {row["capped"] for row in rows if not row["kept"]} == {"concept cap"}
+    assert not (context.stage("select").folder / "scratch").exists()
+
+
+def test_a_concept_cap_goes_on_with_the_concepts_of_a_job_cut_short(tmp_path):
+    context = context_of(tmp_path, {"selection": "aligned", "concept_cap": 5, "keep_ratio": 0.5})
+    context.model.code_names = ["dog", "kite"]
+    write_records(context, crowded(50))
+    with patch("lavis_tldr.stages.select.take_places", side_effect=InterruptedError), pytest.raises(InterruptedError):
+        run_stages(context, "select")
+    context.model.code_names = ["yak"]  # as NLTK might find others once its tagger is installed
+    run_stages(context, "select")
+    told = json.loads((context.stage("select").folder / "concepts.json").read_text())
+    assert list(told["concepts"]) == ["dog", "kite"]

@@ -31,6 +31,18 @@ HARD = {
 }
 
 
+# Copies of samples, and the concepts of all captions.
+REPEATED = {
+    "selection": "aligned",
+    "balance": 0.5,
+    "max_repeats": 3,
+    "repeat_penalty": 0.2,
+    "concept_cap": 0.3,
+    "keep_unmatched": False,
+    "recipe": "drawn",
+}
+
+
 def reduce_by(ranks: int, config: Path) -> str:
     """Reduce under torch.distributed.run; what it wrote to stderr."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
@@ -66,8 +78,8 @@ def test_two_ranks_give_the_result_of_one(configure, tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "recipe"),
-    [("pool", PAPER), ("album", PAPER), ("pool", ALIGNED), ("album", ALIGNED), ("pool", HARD)],
-    ids=["pool-paper", "album-paper", "pool-aligned", "album-aligned", "pool-hard"],
+    [("pool", PAPER), ("album", PAPER), ("pool", ALIGNED), ("album", ALIGNED), ("pool", HARD), ("pool", REPEATED)],
+    ids=["pool-paper", "album-paper", "pool-aligned", "album-aligned", "pool-hard", "pool-repeated"],
 )
 def test_any_number_of_ranks_gives_the_result_of_one(forked_ranks, configure, request, tmp_path, source, recipe):
     source = request.getfixturevalue(source)

@@ -13,15 +13,17 @@ from lavis_tldr.report.why_text import why_lines
 
 @pytest.fixture
 def run(reduced, tmp_path):
-    """Two reduced sets of one pool, of which one goes by alignment and one by the draw."""
+    """Three reduced sets of one pool: by alignment, by the draw, and with repeats and a cap on concepts."""
     reduced(name="best", selection="aligned", duplicate_threshold=0.9, keep_ratio=0.25, recipe="original")
     reduced(name="drawn", keep_ratio=0.25)
+    # Without NLTK's tagger concepts are words and pairs of words, of which each caption has several.
+    reduced(name="repeated", selection="aligned", max_repeats=3, repeat_penalty=0.3, concept_cap=1, keep_ratio=0.5)
     return tmp_path / "out"
 
 
 def test_reports_of_a_reduction(run):
     facts = inspect_run(run)
-    assert list(facts["sets"]) == ["best", "drawn"]
+    assert list(facts["sets"]) == ["best", "drawn", "repeated"]
     for its in facts["sets"].values():
         assert its["next"] is None
         assert {stage["state"] for stage in its["stages"].values()} == {"done"}
@@ -32,6 +34,11 @@ def test_reports_of_a_reduction(run):
     assert verify_run(run)["changed"] == {}
     for name in facts["sets"]:
         check_accounts(run, name)
+    counts = facts["sets"]["repeated"]["summary"]["counts"]
+    rows = ledger_rows(run / "repeated").values()
+    assert counts["drawn"] == sum(row["repeats"] for row in rows) > counts["kept"] == sum(row["kept"] for row in rows)
+    assert counts["dropped"]["filtered: concept cap"] > 0
+    assert f"({counts['kept'] / 48:.1%}), drawn {counts['drawn']} times, " in "\n".join(inspection_lines(facts))
 
 
 def check_accounts(run, name):
@@ -49,7 +56,13 @@ def check_accounts(run, name):
             continue
         mates = [other for other in rows.values() if other["cluster"] == row["cluster"]]
         assert account["cluster"]["size"] == len(mates)
-        assert account["cluster"]["kept"] == account["cluster"]["quota"] == sum(other["kept"] for other in mates)
+        assert account["cluster"]["kept"] == sum(other["kept"] for other in mates)
+        assert account["cluster"]["quota"] == sum(other.get("repeats", other["kept"]) for other in mates)
+        assert account.get("repeats") == row.get("repeats")
+        if row.get("repeats", 0) > 1:
+            assert account["explanation"].startswith(f"kept {row['repeats']} times: ")
+        if row["reason"] == "dropped: filtered: concept cap":
+            assert ": of each concept the best 1 pass, and it is not among those of " in account["explanation"]
         assert account["captions"]["final"] == (row["caption"] or None)
         if drawn := re.search(r": (\d+)\w\w of \d+ in its cluster's draw", account["explanation"]):
             by_draw += 1

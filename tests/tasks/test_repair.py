@@ -116,6 +116,29 @@ def test_the_next_of_the_cluster_stands_in(in_place, gallery, tmp_path):
     assert open_run(tmp_path / "out").repair()["lost"] == 0
 
 
+def test_a_stand_in_is_kept_as_often_as_the_lost_one_was(configure, gallery, tmp_path):
+    repeated = {"selection": "aligned", "max_repeats": 3, "repeat_penalty": 0.0}
+    figures = reduce_set(configure(of=gallery, images="in_place", num_clusters=1, keep_ratio=0.5, **repeated))
+    assert (figures["counts"]["kept"], figures["counts"]["drawn"]) == (2, 6)  # without penalty each three times
+    recipe = tmp_path / "out/reduced"
+    before = ledger_rows(recipe)
+    lost, stays = sorted(kept_of(before))
+    assert (before[lost]["repeats"], before[stays]["repeats"]) == (3, 3)
+    (gallery.folder / "images" / lost).unlink()
+    assert open_run(tmp_path / "out").repair()["replaced"] == 1
+    after = ledger_rows(recipe)
+    (stand_in,) = kept_of(after) - {stays}
+    assert {key: row["repeats"] for key, row in after.items() if row["repeats"]} == {stays: 3, stand_in: 3}
+    assert after[lost]["repeats"] == 0 and before[stand_in]["understudy"] == 1
+    assert {row["key"]: row["repeats"] for row in annotations(recipe / "build")} == {stays: 3, stand_in: 3}
+    told = open_run(tmp_path / "out").why(stand_in)["sets"]["reduced"]
+    assert told["repeats"] == 3 and told["explanation"].startswith(f"kept 3 times: stands in for {lost}")
+    # Lost in its turn: the next takes the place that was the first one's.
+    (gallery.folder / "images" / stand_in).unlink()
+    open_run(tmp_path / "out").repair()
+    assert sorted(row["repeats"] for row in ledger_rows(recipe).values())[-3:] == [0, 3, 3]
+
+
 def test_a_repair_does_not_depend_on_what_was_lost_first(in_place, gallery, configure, tmp_path):
     lost = sorted(kept_keys(in_place))[:2]
     for key in lost:
