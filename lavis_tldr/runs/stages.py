@@ -502,7 +502,7 @@ _TABLE = (
         columns=_columns(
             "key image_key part caption_original error cluster distance prototype_distance alignment score kept reason "
             "understudy caption_generated caption caption_from alignment_generated alignment_refined image_path "
-            f"image_offset image_size {' '.join(METADATA)} {REPEATS}",
+            f"image_offset image_size {' '.join(METADATA)} {REPEATS} generated_by",
             _RECORD,
             _METADATA,
             _CLUSTERED,

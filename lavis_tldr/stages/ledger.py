@@ -40,9 +40,9 @@ def _repeats_of(context: Context, lost: Collection[str]) -> dict[str, int]:
 
 def _table(context: Context, part: Part, replaced: dict[str, str], repeats: dict[str, int]) -> pa.Table:
     records = context.load_part(context.stage("encode"), part.name, ledger.RECORD_COLUMNS)
-    columns = STAGES["select"].schema_for(context.config).names
-    selection = context.load_part(context.stage("select"), part.name, columns)
-    refined = context.load_part(context.stage("refine"), part.name, STAGES["refine"].column_names)
+    columns = {name: STAGES[name].schema_for(context.config).names for name in ("select", "refine")}
+    selection = context.load_part(context.stage("select"), part.name, columns["select"])
+    refined = context.load_part(context.stage("refine"), part.name, columns["refine"])
     if replaced:
         selection = understudy.apply(selection, replaced, repeats)
         refined = repair.captions(context, part.name, refined, replaced)

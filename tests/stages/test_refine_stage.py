@@ -117,6 +117,8 @@ def test_the_best_of_several_captions_is_taken(reduced, tmp_path, planted, monke
     assert {(row["caption"], row["generated_by"], row["alignment_generated"]) for row in rows} == {
         ("best of all", "sampled", 9.0)
     }
+    told = [(row["kept"], row["generated_by"]) for row in ledger_rows(tmp_path / "out/reduced").values()]
+    assert set(told) == {(True, "sampled"), (False, "")}
     drawn[1] = "GENERATED poor"  # all alike: the decoded one stands
     reduced(recipe="generated", num_sampled=3, name="alike")
     rows = refined_rows(tmp_path / "out/alike").values()
