@@ -87,7 +87,7 @@ def budget_facts(
     if reached and share < 1:  # what the measured ratio keeps is a rounded share of it
         share = _nearest(arms, shares, share)
     ratio = None if found.verdict == WHOLE_SET else float(f"{share:.3g}")
-    pairs = planned.num_pairs if ratio is None else int(standings.kept(ratio).sum())
+    pairs = planned.num_pairs if ratio is None else int(standings.repeats(ratio).sum())
     best = {
         best.passes: {**asdict(best), "repeats": best.repeats, "ratio": _nearest(arms, shares, best.tried)}
         for best in found.lengths

@@ -33,15 +33,15 @@ class Recipe:
     Attributes:
         choose: ``choose(original, alignment=..., alignment_generated=..., threshold=..., margin=...)`` names, for each
             of N original captions, one of `ORIGINS`.
-        generates: Whether a generated caption may become the caption.
         explain: ``explain(origin, alignments, threshold, margin)`` says of one sample why it was this one, by the
             alignments of the original and of the generated caption, None where there is none. None for a recipe that
             names the same for all samples, and needs no alignment.
+        generates: Whether a generated caption may become the caption.
     """
 
     choose: Callable[..., list[str]]
-    generates: bool = True
     explain: Callable[[str, Sequence[float | None], float, float], str] | None = None
+    generates: bool = True
 
     @property
     def needs_alignment(self) -> bool:
@@ -157,10 +157,11 @@ def _why_fitting(origin: str, alignments: Sequence[float | None], threshold: flo
         return f"its alignment {own} reaches the threshold {threshold:.4g}, the other's {other} does not"
     if any(reach):  # the generated one does, and is not better by the margin
         return f"the other's alignment {other} is not above its own {own} by the margin {margin:.4g}"
-    by = f" by the margin {margin:.4g}" if margin else ""
-    if origin == GENERATED:
-        return f"neither reaches the threshold {threshold:.4g}; its alignment {own} is above the other's {other}{by}"
-    return f"neither reaches the threshold {threshold:.4g}; the other's alignment {other} is not above its {own}{by}"
+    told = f"neither reaches the threshold {threshold:.4g}; "
+    if margin and origin == ORIGINAL:
+        return f"{told}the other's alignment {other} is not above its own {own} by the margin {margin:.4g}"
+    by = f", but above it by the margin {margin:.4g}" if margin else ""
+    return f"{told}its alignment {own} is not below the other's {other}{by}"
 
 
 ORIGINS = {

@@ -20,8 +20,8 @@ NUM_PAIRS, BATCH = 1000, 10  # 100 steps are a pass over the whole set
 class Everything:
     """Stands for how samples stand: a ratio keeps just its share."""
 
-    def kept(self, ratio):
-        return np.arange(NUM_PAIRS) < round(ratio * NUM_PAIRS)
+    def repeats(self, ratio):
+        return (np.arange(NUM_PAIRS) < round(ratio * NUM_PAIRS)).astype(np.int64)
 
 
 def trained(num_steps, gains, seeds=2, whole=10.0, overlap=0.0):

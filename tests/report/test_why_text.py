@@ -206,6 +206,34 @@ def test_gated_captions(origin, alignments, told):
     assert explain_caption(origin, refine, alignments, "o", "g") == told
 
 
+@pytest.mark.parametrize(
+    ("origin", "alignments", "told"),
+    [
+        (
+            "generated",
+            (0.1, 0.6),
+            "the generated one: its alignment 0.6 reaches the threshold 0.4, the other's 0.1 does not",
+        ),
+        ("original", (0.3, 0.5), "the original: the other's alignment 0.5 is not above its own 0.3 by the margin 0.25"),
+        (
+            "original",
+            (0.1, 0.3),
+            "the original: neither reaches the threshold 0.4; the other's alignment 0.3 is not above its own 0.1 by the "
+            "margin 0.25",
+        ),
+        (
+            "generated",
+            (-0.1, 0.3),
+            "the generated one: neither reaches the threshold 0.4; its alignment 0.3 is not below the other's -0.1, "
+            "but above it by the margin 0.25",
+        ),
+    ],
+)
+def test_gated_captions_with_a_margin(origin, alignments, told):
+    refine = {"recipe": "gated", "alignment_threshold": 0.4, "gate_margin": 0.25}
+    assert explain_caption(origin, refine, alignments, "o", "g") == told
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_is_put_into_words(recipe):
     """Whatever a recipe makes of a sample, the explanation speaks of the caption that it made."""
@@ -242,7 +270,9 @@ def test_a_recipe_that_is_added_to_the_table(monkeypatch):
         return ["original" if score > threshold else "generated" for score in alignment]
 
     monkeypatch.setitem(
-        RECIPES, "strict", Recipe(choose, lambda origin, alignments, threshold: f"{alignments[0]} against {threshold}")
+        RECIPES,
+        "strict",
+        Recipe(choose, lambda origin, alignments, threshold, margin: f"{alignments[0]} against {threshold}"),
     )
     refine = {"recipe": "strict", "alignment_threshold": 0.5}
     told = explain_caption("generated", refine, [0.5, 0.1], "o", "g")

@@ -116,7 +116,7 @@ def write_refined(context):
         columns["caption_from"] = pa.array(["generated"] * len(keys), pa.string())
         aligned = pa.array(np.full(len(keys), 0.5, np.float32))
         columns |= {"alignment_generated": aligned, "alignment_refined": aligned}
-        tables[name] = pa.table(columns, schema=STAGES["refine"].schema)
+        tables[name] = pa.table(columns, schema=STAGES["refine"].schema_for(context.config))
     write_stage(context, "refine", tables)
 
 
