@@ -218,8 +218,8 @@ def test_gated_captions(origin, alignments, told):
         (
             "original",
             (0.1, 0.3),
-            "the original: neither reaches the threshold 0.4; the other's alignment 0.3 is not above its own 0.1 by the "
-            "margin 0.25",
+            "the original: neither reaches the threshold 0.4; the other's alignment 0.3 is not above its own 0.1 by "
+            "the margin 0.25",
         ),
         (
             "generated",
