@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lavis_tldr.reduction.alignments import combine_scores
 from lavis_tldr.reduction.refinement import GENERATED, ORIGINAL, refine_captions
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.runs.tables import join_by_key
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import caption, encode, score
+from lavis_tldr.stages.alignment import combiner_of
 from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
 
 # Rows of encode's table of one part, the part's name and a caption for each row -> alignment, (N,) float32.
@@ -107,12 +107,12 @@ def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
 
 def _aligner(context: Context) -> _Aligner:
     """How well captions fit their images, by the scorer that has scored the originals."""
-    scorer = score.scorer_of(context, context.stage("score"))
+    scorer, combine = score.scorer_of(context, context.stage("score")), combiner_of(context)
 
     def align(rows: pa.Table, part_name: str, captions: list[str]) -> np.ndarray:
         if not captions:
             return np.zeros(0, np.float32)
-        alignment = combine_scores(scorer(rows, part_name, captions), context.config.alignment, {})
+        alignment = combine(scorer(rows, part_name, captions, None))
         return np.where([bool(text.strip()) for text in captions], alignment, np.float32(np.nan))
 
     return align
