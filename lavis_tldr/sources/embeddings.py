@@ -258,13 +258,13 @@ def _array(path: str) -> np.ndarray:
     """The array in a file; of an ``.npz`` its only one."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        if len(found.files) != 1:
-            raise ValueError(f"{_WHERE}: {path} holds the arrays {', '.join(found.files)}; expected one, (R, E).")
-        return found[found.files[0]]
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise ValueError(f"{_WHERE}: {path} is no array as NumPy saves it ({error}).") from error
+    if isinstance(found, np.ndarray):
+        return found
+    if len(found.files) != 1:
+        raise ValueError(f"{_WHERE}: {path} holds the arrays {', '.join(found.files)}; expected one, (R, E).")
+    return found[found.files[0]]
 
 
 def _open_table(path: str) -> pq.ParquetFile:

@@ -206,7 +206,7 @@ def _fit_scorer(context: Context, trusted: Trusted) -> ContrastiveScorer:
             pairs.keys[place] = key
     known = None if context.trusted is None else trusted.pairs
     # Weights are fitted on scores of the trusted pairs, and heads that had learnt them would score them too well.
-    folds = trusted.folds if context.config.fits_mixture else None
+    folds = trusted.folds_of(known.keys) if context.config.fits_mixture else None
     return fit_contrastive(pairs, known, context.config.alignment_seed, folds)
 
 
@@ -233,7 +233,8 @@ def _fit_mixture(context: Context, stage: Stage) -> FittedMixture:
     """Weights that tell the trusted pairs from the same with their captions swapped."""
     pairs, scorer = pairs_to_fit(context), scorer_of(context, stage)
     right, wrong = (scorer(pairs.table, "", captions, pairs.folds) for captions in (pairs.right, pairs.wrong))
-    found = fit_mixture(right, wrong)
+    columns = context.config.score_weights
+    found = fit_mixture(*({name: scores[name] for name in columns} for scores in (right, wrong)))
     told = ", ".join(f"{name} {weight:.3g}" for name, weight in found.weights.items())
     logger.info("mixture fitted on %d right and %d swapped pairs: %s", found.num_right, found.num_wrong, told)
     return found

@@ -32,8 +32,8 @@ def read_score_settings(values: Mapping[str, Any]) -> dict[str, Any]:
             if asked not in (None, kind):
                 raise ValueError(
                     f"run.{name} {kind} is short for run.{name} {_ALIGNED} with run.alignment {kind}, but {asked} is "
-                    f"asked for as well, and a set is scored in one way: name {kind} alone, or mix both with "
-                    f"run.alignment {MIXTURE}."
+                    f"asked for as well, and a set is scored in one way: ask for one of the two alone, or mix several "
+                    f"kinds with run.alignment {MIXTURE}."
                 )
             found[name], asked = _ALIGNED, kind
     if asked is not None:

@@ -54,30 +54,34 @@ def target_digest(context: Context) -> str:
 
 @dataclass
 class Trusted:
-    """The pairs known to be right, encoded once for all that is made of them."""
+    """The pairs known to be right, encoded once for all that is made of them; an image that can't be read is left out.
+
+    A ValueError is raised if none can be read.
+    """
 
     context: Context
 
     @cached_property
+    def features(self) -> dict[str, torch.Tensor]:
+        """Pooled feature of each image, (2 D,), by key."""
+        return _features(self.context, {key: place for key, place, _ in self.context.trusted.items}, _TRUSTED)
+
+    @cached_property
+    def captions(self) -> list[tuple[str, str]]:
+        """Each caption of these images, with the key of its image."""
+        items = self.context.trusted.items
+        return [(key, caption) for key, _, captions in items if key in self.features for caption in captions]
+
+    @cached_property
     def pairs(self) -> Pairs:
-        return trusted_pairs(self.context, self.context.trusted)
+        """Features of all pairs, one a caption."""
+        keys, captions = zip(*self.captions, strict=True)
+        images = torch.stack([self.features[key] for key in keys])
+        return Pairs(list(keys), images, self.context.sentence_encoder(captions))
 
-    @property
-    def folds(self) -> np.ndarray:
-        """The fold of each of `pairs`: what scores it has learnt from the other folds alone."""
-        return folds_of(self.pairs.keys, self.context.config.alignment_seed)
-
-
-def trusted_pairs(context: Context, trusted: CaptionPairs) -> Pairs:
-    """Features of the pairs known to be right; an image that can't be read is left out.
-
-    Raises:
-        ValueError: If none can be read.
-    """
-    features = _features(context, {key: place for key, place, _ in trusted.items}, _TRUSTED)
-    rows = [(key, caption) for key, _, captions in trusted.items if key in features for caption in captions]
-    images = torch.stack([features[key] for key, _ in rows])
-    return Pairs([key for key, _ in rows], images, context.sentence_encoder([caption for _, caption in rows]))
+    def folds_of(self, keys: list[str]) -> np.ndarray:
+        """The fold of each of some images, (N,): what scores its pairs has learnt from the other folds alone."""
+        return folds_of(keys, self.context.config.alignment_seed)
 
 
 @dataclass
@@ -97,15 +101,13 @@ class TargetPairs:
 
 
 def target_of_trusted(trusted: Trusted) -> TargetPairs:
-    """The pairs known to be right as the target, each image once; of more than 100,000 images so many are drawn."""
-    context, pairs = trusted.context, trusted.pairs
-    firsts = dict(zip(reversed(pairs.keys), reversed(range(len(pairs.keys))), strict=True))
-    chosen = _drawn(sorted(firsts), _MOST_TARGETS, context.config.alignment_seed)
-    wanted = set(chosen)
-    rows = [row for row, key in enumerate(pairs.keys) if key in wanted]
-    texts = pairs.texts[rows] if context.config.targets_captions else pairs.texts[:0]
-    images = [firsts[key] for key in chosen]
-    return TargetPairs(pairs.images[images], texts, trusted.folds[images], trusted.folds[rows][: len(texts)])
+    """The pairs known to be right as the target; of more than 100,000 images so many are drawn."""
+    context = trusted.context
+    keys = _drawn(sorted(trusted.features), _MOST_TARGETS, context.config.alignment_seed)
+    images, wanted = torch.stack([trusted.features[key] for key in keys]), set(keys)
+    said = [pair for pair in trusted.captions if pair[0] in wanted] if context.config.targets_captions else []
+    texts = context.sentence_encoder([caption for _, caption in said]) if said else torch.zeros(0, 1)
+    return TargetPairs(images, texts, trusted.folds_of(keys), trusted.folds_of([key for key, _ in said]))
 
 
 def target_of_source(context: Context) -> TargetPairs:

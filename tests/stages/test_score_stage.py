@@ -8,7 +8,7 @@ from PIL import Image
 from reductions import tiny_captioner
 
 from lavis_tldr.sources import ImageLocation
-from lavis_tldr.stages.trusted import trusted_pairs
+from lavis_tldr.stages.trusted import Trusted
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def test_every_caption_of_a_readable_image_is_a_pair(context, tmp_path):
         ("a", ImageLocation(str(tmp_path / "a.png")), ["kite", "a kite"]),
         ("gone", ImageLocation(str(tmp_path / "gone.png")), ["sea"]),
     ]
-    pairs = trusted_pairs(context, SimpleNamespace(items=items))
+    context.trusted = SimpleNamespace(items=items)
+    pairs = Trusted(context).pairs
     assert pairs.keys == ["a", "a"]
     assert pairs.images.shape == (2, 64) and torch.equal(pairs.images[0], pairs.images[1])
     assert pairs.texts.tolist() == [[4.0], [6.0]]
@@ -42,5 +43,6 @@ def test_every_caption_of_a_readable_image_is_a_pair(context, tmp_path):
 
 def test_none_that_can_be_read_is_said(context, tmp_path):
     items = [("gone", ImageLocation(str(tmp_path / "gone.png")), ["sea"])]
+    context.trusted = SimpleNamespace(items=items)
     with pytest.raises(ValueError, match="none of the images of datasets.tldr_captions.train"):
-        trusted_pairs(context, SimpleNamespace(items=items))
+        _ = Trusted(context).pairs
