@@ -27,7 +27,7 @@ def cosine_scores(images: Tensor, texts: Tensor) -> Tensor:
 
 @dataclass
 class NegClip:
-    """negCLIPLoss of pairs among others (Wang et al. 2024, arXiv:2405.19547, section 3.1), higher is better.
+    """negCLIPLoss of pairs among others (Wang et al. 2024, arXiv:2405.19547), higher is better.
 
     2 s(x, t) / T - log mean_j exp(s(x, t_j) / T) - log mean_j exp(s(x_j, t) / T), with s the cosine and T the
     temperature: how much more alike the two are than each is to others. What a caption or an image has in common with

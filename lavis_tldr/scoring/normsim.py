@@ -1,8 +1,10 @@
 """How like a pair is to a target set: NormSim of its image and caption (Wang et al. 2024, arXiv:2405.19547).
 
-NormSim_p(x) = || X f(x) ||_p, where the rows of X are the features of the target. It tells whether image and caption
-are of the target's kind, each by itself, and nothing of whether the caption is the image's. So it ranks, and there is
-no score from which on a caption fits.
+NormSim_p(x) = || X f(x) ||_p, where the rows of X are the features of the target. Differs from the paper: f is the
+captioner's encoder and not CLIP's, and captions may count as well as images.
+
+It tells whether image and caption are of the target's kind, each by itself, and nothing of whether the caption is the
+image's. So it ranks, and there is no score from which on a caption fits.
 
 Shapes: N pairs, M target images, T target captions, D and W feature widths.
 """

@@ -100,8 +100,8 @@ class ReduceConfig:
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             and one is drawn at every epoch of training) or gated (those that fit the image).
         joiner: Between the original and the generated caption.
-        alignment_threshold: With gated: the score from which on a caption fits; null: 0 for contrastive and likelihood,
-            0.5 for itm.
+        alignment_threshold: With gated: the score from which on a caption fits; null: 0 for contrastive, likelihood
+            and a fitted mixture, 0.5 for itm.
         score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
         num_beams, max_len, min_len, length_penalty: How captions are decoded.
         images: export (copy the kept images) or in_place (index them in their tars).

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -152,7 +152,7 @@ class PairsToFit:
 
 
 def pairs_to_fit(context: Context) -> PairsToFit:
-    """One pair an image, of at most 4,096 drawn images; an image that is alone in its fold is left out."""
+    """One pair an image, of at most 4,096 drawn images; one whose fold has no other caption for it is left out."""
     firsts = {key: (place, captions[0]) for key, place, captions in reversed(context.trusted.items)}
     seed = context.config.alignment_seed
     keys = _drawn(sorted(firsts), _MOST_TO_FIT, seed)
@@ -164,21 +164,23 @@ def pairs_to_fit(context: Context) -> PairsToFit:
         rows = np.flatnonzero(folds == fold)
         rows = rows[np.argsort(priority[rows], kind="stable")]
         for row, other in zip(rows, np.roll(rows, -1), strict=True):
-            wrong[row] = firsts[keys[other]][1] if other != row else ""
+            own, caption = (firsts[keys[place]][1] for place in (row, other))
+            wrong[row] = caption if caption != own else ""
     kept = np.flatnonzero([bool(caption) for caption in wrong])
     right = [firsts[keys[row]][1] for row in kept]
     return PairsToFit(table.take(pa.array(kept)), right, [wrong[row] for row in kept], folds[kept])
 
 
 def encoded_images(context: Context, places: Mapping[str, ImageLocation]) -> pa.Table:
-    """Images as encode's tables have them: key, image_key, codes, feature and place; those alone that can be read.
+    """Images as encode's tables have them: key, image_key, codes, feature and place; in order of key, and those alone
+    that can be read.
 
     Raises:
         ValueError: If none can be read.
     """
     model = context.model.to(context.device).eval()
     keys, codes, pooled = [], [], []
-    for found, tokens in encode_images(model, places, context.parts.vis_processor, **_encoding(context)):
+    for found, tokens in _tokens(context, places):
         keys += found
         tokens = tokens.to(context.device)
         with context.autocast():
@@ -191,7 +193,18 @@ def encoded_images(context: Context, places: Mapping[str, ImageLocation]) -> pa.
     columns["feature"] = list_column(np.concatenate(pooled), readable)
     for name, attribute in zip(PLACE, ("path", "offset", "size"), strict=True):
         columns[name] = [getattr(places[key], attribute) for key in keys]
-    return pa.table(columns)
+    return pa.table(columns).sort_by("key")
+
+
+def _tokens(context: Context, places: Mapping[str, ImageLocation]) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """Tokens of the images that can be read, (B, 1 + L, D), with their keys; first those that training has computed."""
+    cached, size = context.cached_features or {}, context.config.batch_size_eval
+    known = [key for key in places if key in cached]
+    for start in range(0, len(known), size):
+        keys = known[start : start + size]
+        yield keys, torch.from_numpy(np.stack([cached[key] for key in keys])).float()
+    missing = {key: place for key, place in places.items() if key not in cached}
+    yield from encode_images(context.model, missing, context.parts.vis_processor, **_encoding(context))
 
 
 def _features(context: Context, places: Mapping[str, ImageLocation], what: str) -> dict[str, torch.Tensor]:
