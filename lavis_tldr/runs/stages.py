@@ -327,8 +327,12 @@ _TABLE = (
                 Setting(name, when=lambda c: "given" in c.scorers, note="with alignment given")
                 for name in ("given_score", "given_temperature")
             ),
-            Setting("scorers", when=lambda c: c.alignment == MIXTURE, note="with alignment mixture, what is mixed"),
-            Setting("mixture", when=lambda c: c.fits_mixture, note="where it is fitted"),
+            Setting(
+                "scorers",
+                when=lambda c: c.alignment == MIXTURE,
+                note="run.mixture and run.mixture_of, with alignment mixture",
+            ),
+            Setting("mixture", when=lambda c: c.fits_mixture, note="where its weights are fitted"),
         ),
         inputs=(
             _MODEL,

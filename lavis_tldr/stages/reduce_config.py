@@ -213,15 +213,20 @@ class ReduceConfig:
         """The kinds of alignment that pairs are scored by, in the order of their table: one, or those of a mixture."""
         if self.alignment != MIXTURE:
             return (self.alignment,)
-        chosen = self.mixture_of if self.mixture == FITTED else self.mixture
+        chosen = self.mixture_of if self.fits_mixture else self._given_weights
         return tuple(kind for kind in ALIGNMENTS if kind in chosen)
 
     @property
     def score_weights(self) -> dict[str, float]:
         """What each column of scores weighs, where nothing is fitted; they add up to 1."""
-        weights = self.mixture if isinstance(self.mixture, dict) and self.alignment == MIXTURE else {}
-        found = {name: float(weights.get(kind, 1)) for kind in self.scorers for name in ALIGNMENTS[kind].columns}
+        given = self._given_weights
+        found = {name: float(given.get(kind, 1)) for kind in self.scorers for name in ALIGNMENTS[kind].columns}
         return {name: weight / sum(found.values()) for name, weight in found.items()}
+
+    @property
+    def _given_weights(self) -> dict[str, float]:
+        """Of the kinds of a mixture; empty where there is none, or its weights are fitted."""
+        return self.mixture if self.alignment == MIXTURE and isinstance(self.mixture, dict) else {}
 
     @property
     def fits_mixture(self) -> bool:
