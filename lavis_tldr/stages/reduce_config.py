@@ -233,6 +233,16 @@ class ReduceConfig:
         return self.alignment == MIXTURE and self.mixture == FITTED
 
     @property
+    def needs_trusted(self) -> bool:
+        """Whether pairs can't be scored without some known to be right."""
+        return self.fits_mixture or ("normsim" in self.scorers and not self.target)
+
+    @property
+    def uses_trusted(self) -> bool:
+        """Whether scores go by pairs known to be right, where there are any."""
+        return self.needs_trusted or "contrastive" in self.scorers
+
+    @property
     def score_variant(self) -> str:
         """What tells these scores from others of the run folder; given weights are the selection's business."""
         return score_settings.variant_of(self.alignment, self)
@@ -319,7 +329,7 @@ class ReduceConfig:
             ("duplicate_by", TWIN_FEATURES),
             ("recipe", RECIPES),
             ("images", IMAGES),
-            *score_settings.KNOWN,
+            *score_settings.CHOICES.items(),
         ):
             if getattr(self, name) not in known:
                 names = ", ".join(filter(None, known))

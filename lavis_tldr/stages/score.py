@@ -40,7 +40,7 @@ Scorer = Callable[[pa.Table, str, list[str], np.ndarray | None], dict[str, np.nd
 
 def given(context: Context) -> Given:
     config, inputs = context.config, {"model": context.model_digest, **encoders(context)}
-    if _uses_trusted(context) and context.trusted is not None:
+    if config.uses_trusted and context.trusted is not None:
         inputs["trusted pairs"] = trusted_digest(context.trusted)
     if "normsim" in config.scorers and config.target:
         inputs["target"] = target_digest(context)
@@ -56,7 +56,7 @@ def check_inputs(context: Context) -> None:
         ValueError: If the run lacks pairs known to be right, or its target or embeddings can't be opened.
     """
     config = context.config
-    if context.trusted is None and (config.fits_mixture or ("normsim" in config.scorers and not config.target)):
+    if context.trusted is None and config.needs_trusted:
         what = "a fitted mixture learns from" if config.fits_mixture else "normsim compares with"
         instead = "the weights in run.mixture" if config.fits_mixture else "another target in run.target"
         raise ValueError(
@@ -74,12 +74,6 @@ def encoders(context: Context) -> dict[str, str]:
     found = {"blip": context.blip.digest} if context.config.scores_by_blip else {}
     embeds = "score" in context.config.embed_captions
     return {**found, **({"sentence encoder": context.sentence_encoder.digest} if embeds else {})}
-
-
-def _uses_trusted(context: Context) -> bool:
-    config = context.config
-    targets_trusted = "normsim" in config.scorers and not config.target
-    return "contrastive" in config.scorers or targets_trusted or config.fits_mixture
 
 
 def run(context: Context, stage: Stage) -> None:

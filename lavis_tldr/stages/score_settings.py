@@ -125,4 +125,4 @@ def _check_mixture(config: Any) -> None:
 
 
 # The values that settings may have, for `ReduceConfig`.
-KNOWN = (("normsim_p", NORMS), ("normsim_of", (PAIR, IMAGE)), ("given_score", (NEGCLIP, COSINE)))
+CHOICES = {"normsim_p": NORMS, "normsim_of": (PAIR, IMAGE), "given_score": (NEGCLIP, COSINE)}
