@@ -388,7 +388,7 @@ def _typed(name: str, annotation, value):
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
     if value is None and len(kinds) < len(get_args(annotation)):
         return None
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+    if float in kinds and int not in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool)):
         return value
