@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -146,9 +146,9 @@ class PairsToFit:
     """
 
     table: pa.Table
-    right: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    folds: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    right: list[str]
+    wrong: list[str]
+    folds: np.ndarray
 
 
 def pairs_to_fit(context: Context) -> PairsToFit:
