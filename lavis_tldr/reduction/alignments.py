@@ -26,6 +26,7 @@ class Alignment:
         embeds_captions: Whether it needs a sentence encoder.
         uses_blip: Whether it needs BLIP.
         uses_captions: Whether it compares the caption with the generated one.
+        knows_originals_alone: Whether it has scores of the original captions alone, and can't score any other.
     """
 
     columns: Mapping[str, str]
@@ -33,8 +34,10 @@ class Alignment:
     embeds_captions: bool = False
     uses_blip: bool = False
     uses_captions: bool = False
+    knows_originals_alone: bool = False
 
 
+MIXTURE, FITTED = "mixture", "fitted"
 _LIKELIHOOD = {"likelihood_gain": "How much likelier the captioner finds the caption with its own image, by the token."}
 _SIMILARITY = {"similarity": "Cosine of the sentence embeddings of the original and the generated caption."}
 ALIGNMENTS = {
@@ -44,7 +47,23 @@ ALIGNMENTS = {
     "both": Alignment({**_LIKELIHOOD, **_SIMILARITY}, embeds_captions=True, uses_captions=True),
     "itm": Alignment({"itm": "Probability of a match by BLIP."}, 0.5, uses_blip=True),
     "itc": Alignment({"itc": "Cosine of image and caption by BLIP."}, uses_blip=True),
+    # Its sentence encoder is needed where captions are compared, too (run.normsim_of).
+    "normsim": Alignment({"normsim": "Similarity of image and caption to the target (NormSim)."}),
+    "given": Alignment({"given": "Score of the given embeddings, or the given score."}, knows_originals_alone=True),
+    # Of the kinds that run.mixture names: their columns.
+    MIXTURE: Alignment({}),
 }
+MIXABLE = tuple(kind for kind, alignment in ALIGNMENTS.items() if len(alignment.columns) == 1)
+
+
+def natural_threshold(kind: str, mixture: object = None) -> float | None:
+    """The score from which on a caption fits, None where that is not plain.
+
+    Args:
+        kind: One of `ALIGNMENTS`.
+        mixture: `run.mixture`: fitted weights give log-odds, above 0 where a pair is likelier right than swapped.
+    """
+    return 0.0 if kind == MIXTURE and mixture == FITTED else ALIGNMENTS[kind].threshold
 
 
 @dataclass(frozen=True)
@@ -72,19 +91,25 @@ def _sum(blocks: Iterable[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -
     return sum(count for count, _ in sums), math.fsum(total for _, total in sums)
 
 
-def combine_scores(scores: Mapping[str, np.ndarray], kind: str, moments: Mapping[str, Moments]) -> np.ndarray:
-    """One alignment score a sample, higher is better.
+def combine_scores(
+    scores: Mapping[str, np.ndarray],
+    weights: Mapping[str, float],
+    moments: Mapping[str, Moments],
+    intercept: float = 0.0,
+) -> np.ndarray:
+    """One alignment score a sample, higher is better: the weighted sum of columns, each standardized.
 
     Args:
-        scores: The kind's columns, (N,) each.
-        kind: One of `ALIGNMENTS`; where it has several columns, it is the mean of them, each standardized.
-        moments: Of each column over the whole set, where there are several.
+        scores: By column, (N,) each.
+        weights: Of the columns that count.
+        moments: Of each of these columns; none where a single one is taken as it is.
+        intercept: Added to the sum.
 
     Returns:
-        (N,), float32; NaN where a score that is asked for is NaN.
+        (N,), float32; NaN where a score that counts is NaN.
     """
-    columns = list(ALIGNMENTS[kind].columns)
-    if len(columns) == 1:
-        return scores[columns[0]].astype(np.float32)
-    standardized = [moments[name].standardize(scores[name]) for name in columns]
-    return (sum(standardized) / len(standardized)).astype(np.float32)
+    if not moments:
+        (column,) = weights
+        return scores[column].astype(np.float32)
+    total = sum(weight * moments[name].standardize(scores[name]) for name, weight in weights.items())
+    return (total + intercept).astype(np.float32)

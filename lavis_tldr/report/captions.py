@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lavis_tldr.exports.finished_ledger import FinishedLedger
-from lavis_tldr.reduction.alignments import ALIGNMENTS
+from lavis_tldr.reduction.alignments import ALIGNMENTS, natural_threshold
 from lavis_tldr.reduction.caption_measures import measure_captions
 from lavis_tldr.report.lookup import config_of
 from lavis_tldr.report.wording import count, entry, number, printable, quoted, share, table
@@ -62,8 +62,8 @@ def alignment_of(folder: Path) -> str | None:
 
 def threshold_of(folder: Path) -> float | None:
     """The alignment from which on a caption fits: what the set's recipe gates by, else the natural one, or None."""
-    alignment = ALIGNMENTS.get(alignment_of(folder) or "")
-    natural = None if alignment is None else alignment.threshold
+    alignment, mixture = alignment_of(folder), config_of(folder / "select").get("mixture")
+    natural = natural_threshold(alignment, mixture) if alignment in ALIGNMENTS else None
     return config_of(folder / "refine").get("alignment_threshold", natural)
 
 

@@ -72,7 +72,10 @@ def why(run: Path | str, key: str, name: str | None = None) -> dict:
     scored = {}
     for stage, folder in shared_folders(root, names).items():
         if stage.startswith("score/"):
-            scored |= row_in(folder, source["part"], key)
+            for column, value in row_in(folder, source["part"], key).items():
+                # Of two variants that differ in it (other targets, say), the later is told by its name.
+                known = scored.get(column, value)
+                scored[column if known == value else f"{column} ({folder.name})"] = value
     scores = {column: number_or_none(value) for column, value in scored.items() if column != "key"}
     generated = row_in(root / "caption", source["part"], key).get("caption_generated", "")
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lavis_tldr.reduction.alignments import ALIGNMENTS
+from lavis_tldr.reduction.alignments import ALIGNMENTS, MIXTURE
 from lavis_tldr.reduction.criteria import CRITERIA, RANDOM
 from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.sources.record import METADATA
@@ -276,7 +276,7 @@ def _scores() -> tuple[Column, ...]:
             name,
             pa.float32(),
             f"{ALIGNMENTS[kinds[0]].columns[name]} With alignment {' or '.join(kinds)}.",
-            when=lambda config, kinds=tuple(kinds): config.alignment in kinds,
+            when=lambda config, kinds=frozenset(kinds): not kinds.isdisjoint(config.scorers),
         )
         for name, kinds in found.items()
     )
@@ -366,25 +366,52 @@ _TABLE = (
             Setting("alignment"),
             _BF16,
             Setting(
-                "seed", of="alignment_seed", when=lambda c: not c.scores_by_blip, note="run.alignment_seed; not by BLIP"
+                "seed",
+                of="alignment_seed",
+                when=lambda c: not c.scores_by_blip_alone,
+                note="run.alignment_seed; not by BLIP",
             ),
-            Setting("fit_size", when=lambda c: c.alignment == "contrastive", note="with alignment contrastive"),
             Setting(
-                "num_contrast",
-                when=lambda c: c.alignment != "contrastive" and not c.scores_by_blip,
-                note="where the captioner scores",
+                "fit_size",
+                when=lambda c: not {"contrastive", "normsim"}.isdisjoint(c.scorers),
+                note="with alignment contrastive or normsim",
             ),
+            Setting("num_contrast", when=lambda c: c.scores_by_captioner, note="where the captioner scores"),
+            *(
+                Setting(name, when=lambda c: "normsim" in c.scorers, note="with alignment normsim")
+                for name in ("normsim_p", "normsim_of")
+            ),
+            *(
+                Setting(name, when=lambda c: "given" in c.scorers, note="with alignment given")
+                for name in ("given_score", "given_temperature")
+            ),
+            Setting(
+                "scorers",
+                when=lambda c: c.alignment == MIXTURE,
+                note="run.mixture and run.mixture_of, with alignment mixture",
+            ),
+            Setting("mixture", when=lambda c: c.fits_mixture, note="where its weights are fitted"),
         ),
         inputs=(
             _MODEL,
             ("sentence encoder", "Digest of its weights, where it is used."),
             ("blip", "Digest of BLIP's weights, where it is used."),
             ("trusted pairs", "Digest of the pairs known to be right, where there are any."),
+            ("target", "Digest of run.target's pairs, where there is one (alignment normsim)."),
+            ("embeddings", "Digest of the files of run.embeddings (alignment given)."),
         ),
         columns=(_KEY, *_scores()),
-        files=(("scorer.safetensors", "The fitted heads (alignment contrastive)."),),
+        files=(
+            ("scorer.safetensors", "The fitted heads (alignment contrastive)."),
+            ("target.safetensors", "Features of the target (alignment normsim)."),
+            ("others.safetensors", "Embeddings of the pairs that all are compared with (alignment given, negclip)."),
+            (
+                "mixture.json",
+                "Fitted weights (alignment mixture): intercept, and of each score weight, mean, deviation.",
+            ),
+        ),
         used=lambda c: c.needs_scores,
-        variant=lambda c: c.alignment,
+        variant=lambda c: c.score_variant,
     ),
     StageSpec(
         "gradient",
@@ -435,6 +462,7 @@ _TABLE = (
             Setting("keep_ratio"),
             Setting("seed"),
             Setting("alignment", when=lambda c: c.needs_scores, note="where scores are needed"),
+            Setting("mixture", when=lambda c: c.needs_scores and c.alignment == MIXTURE, note="with alignment mixture"),
             Setting("balance", when=lambda c: c.selection in CRITERIA, note="where a criterion selects"),
             *(
                 Setting(name, when=lambda c: c.quota == "density" and c.selection != RANDOM, note="with quota density")

@@ -78,13 +78,18 @@ class ContrastiveScorer:
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise ValueError(f"{path} holds no fitted scorer ({error}). Use `--restart score`.") from error
 
-    def __call__(self, pairs: Pairs) -> np.ndarray:
-        """Scores of pairs, in the sample or not, (N,), float32."""
+    def __call__(self, pairs: Pairs, folds: np.ndarray | None = None) -> np.ndarray:
+        """Scores of pairs, in the sample or not, (N,), float32.
+
+        Args:
+            pairs: The pairs.
+            folds: The fold of each whose heads score it in every round, (N,); None: that of its key in each round.
+        """
         if not pairs.keys:
             return np.zeros(0, np.float32)
         images = self.standardized(pairs.images)
-        rounds = range(1, len(self.rounds))
-        scores = [self.score_round(n, self.folds(pairs.keys, n), images, pairs.texts) for n in rounds]
+        by_round = {n: self.folds(pairs.keys, n) if folds is None else folds for n in range(1, len(self.rounds))}
+        scores = [self.score_round(n, split, images, pairs.texts) for n, split in by_round.items()]
         return torch.stack(scores).mean(0).numpy().astype(np.float32)
 
     def standardized(self, images: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ class ContrastiveScorer:
 
     def folds(self, keys: list[str], number: int) -> np.ndarray:
         """Fold of each key, another split in every round, (N,)."""
-        return (draw_priority(keys, self.seed + number) % np.uint64(_NUM_FOLDS)).astype(np.int64)
+        return folds_of(keys, self.seed + number)
 
     def score_round(self, number: int, folds: np.ndarray, images: Tensor, texts: Tensor) -> Tensor:
         scores = torch.empty(len(folds))
@@ -102,7 +107,14 @@ class ContrastiveScorer:
         return scores
 
 
-def fit_contrastive(sample: Pairs, trusted: Pairs | None, seed: int) -> ContrastiveScorer:
+def folds_of(keys: list[str], seed: int) -> np.ndarray:
+    """A fold for each key, (N,), int64, by the key and the seed alone."""
+    return (draw_priority(keys, seed) % np.uint64(_NUM_FOLDS)).astype(np.int64)
+
+
+def fit_contrastive(
+    sample: Pairs, trusted: Pairs | None, seed: int, trusted_folds: np.ndarray | None = None
+) -> ContrastiveScorer:
     """Fit a scorer by cross-fitting.
 
     The samples are split into folds by their images' keys, and a pair is scored by heads trained on the other folds, so
@@ -114,6 +126,8 @@ def fit_contrastive(sample: Pairs, trusted: Pairs | None, seed: int) -> Contrast
         sample: Pairs to learn from, in an order that does not depend on the parts.
         trusted: Pairs known to be right, or None.
         seed: Of folds and training.
+        trusted_folds: A fold of each trusted pair, (M,), whose heads are kept from it in every round, so that they can
+            score it; None: all heads learn from all trusted pairs.
 
     Raises:
         ValueError: If there are too few pairs to train on.
@@ -130,8 +144,11 @@ def fit_contrastive(sample: Pairs, trusted: Pairs | None, seed: int) -> Contrast
             rows = torch.from_numpy(folds != fold) & better
             held_out = torch.from_numpy(np.flatnonzero(folds == fold)[:_MAX_CONTRAST])
             others = images[held_out], sample.texts[held_out]
-            _check_number(sample, int(rows.sum()) + (0 if right is None else 2 * len(right[0])))
-            models.append(_fit(images[rows], sample.texts[rows], right, *others, seed + number))
+            taught = right
+            if right is not None and trusted_folds is not None:
+                taught = tuple(features[torch.from_numpy(trusted_folds != fold)] for features in right)
+            _check_number(sample, int(rows.sum()) + (0 if taught is None else 2 * len(taught[0])))
+            models.append(_fit(images[rows], sample.texts[rows], taught, *others, seed + number))
         scorer.rounds.append(models)
         latest = scorer.score_round(number, folds, images, sample.texts)
         scores = latest if number <= 1 else scores + latest

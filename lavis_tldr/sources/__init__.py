@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lavis_tldr.sources.folder import FolderSource
 from lavis_tldr.sources.image_bytes import read_image_bytes
 from lavis_tldr.sources.images import decode_image, image_suffix
 from lavis_tldr.sources.lavis_json import LavisJsonSource
@@ -15,6 +16,7 @@ from lavis_tldr.sources.webdataset import WebDatasetSource
 from lavis_tldr.user_errors import closest
 
 __all__ = [
+    "FolderSource",
     "ImageLocation",
     "LavisJsonSource",
     "ParquetSource",
@@ -40,6 +42,7 @@ class _Format:
 FORMATS = {
     "webdataset": _Format(WebDatasetSource, ("tars",), ("key_prefix",)),
     "lavis_json": _Format(LavisJsonSource, ("annotations", "image_root"), ("part_size",)),
+    "folder": _Format(FolderSource, ("root",), ("part_size",)),
     "parquet": _Format(ParquetSource, ("tables",), ("image_root", "image", "caption", "key", "part_size")),
 }
 
@@ -52,7 +55,8 @@ def build_source(config: Mapping) -> Source:
             and optionally ``key_prefix``; or ``{"format": "lavis_json", "annotations": path or list,
             "image_root": folder}`` and optionally ``part_size``; or ``{"format": "parquet", "tables": path,
             pattern or list}`` and, where the tables have image paths, ``"image_root": folder``; optionally
-            ``image``, ``caption``, ``key`` and ``part_size``.
+            ``image``, ``caption``, ``key`` and ``part_size``; or ``{"format": "folder", "root": folder}`` of images
+            with their captions beside them as ``.txt``, and optionally ``part_size``.
 
     Raises:
         ValueError: If a key is missing or unknown, or what it names is not there.

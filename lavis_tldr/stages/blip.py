@@ -16,9 +16,9 @@ from lavis_tldr.runs.stages import PLACE
 from lavis_tldr.stages.context import Context
 
 
-def score_captions(context: Context, rows: pa.Table, captions: list[str]) -> np.ndarray:
-    """ITM or ITC, as the config says, of a caption for each row, (N,), float32; NaN where the image is gone."""
-    of_pairs = {"itm": context.blip.match, "itc": context.blip.similarity}[context.config.alignment]
+def score_captions(context: Context, kind: str, rows: pa.Table, captions: list[str]) -> np.ndarray:
+    """The kind asked for, itm or itc, of a caption for each row, (N,), float32; NaN where the image is gone."""
+    of_pairs = {"itm": context.blip.match, "itc": context.blip.similarity}[kind]
 
     def of_batch(images: Tensor, places: list[int]) -> Tensor:
         return of_pairs(images, [captions[place] for place in places])[:, None]

@@ -31,6 +31,7 @@ from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, variants_of
 from lavis_tldr.scoring.blip_matching import BlipMatching, load_blip
 from lavis_tldr.sources import Part
+from lavis_tldr.sources.embeddings import Embeddings, open_embeddings
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,11 @@ class Context:
     def blip(self) -> BlipMatching:
         """BLIP, that scores captions or embeds images."""
         return load_blip(self.config.blip_weights, self.config.blip_model_type)
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """Embeddings of the source's pairs that the user has."""
+        return open_embeddings(self.config.embeddings)
 
     @cached_property
     def unreadable(self) -> UnreadableTally:

@@ -3,10 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
-from lavis_tldr.reduction.alignments import ALIGNMENTS, Moments, combine_scores
 from lavis_tldr.reduction.criteria import CRITERIA, score_by
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.runs.tables import join_by_key
+from lavis_tldr.stages.alignment import combiner_of
 from lavis_tldr.stages.context import Context
 
 
@@ -19,8 +19,7 @@ class Measures:
 
     def __init__(self, context: Context):
         self._context = context
-        standardizes = context.config.needs_scores and len(ALIGNMENTS[context.config.alignment].columns) > 1
-        self._moments = _moments(context) if standardizes else {}
+        self._combine = combiner_of(context) if context.config.needs_scores else None
 
     def __call__(self, part_name: str) -> pa.Table:
         """key, cluster, distance, prototype_distance and alignment (NaN where it is not asked for), and gradient where
@@ -35,11 +34,10 @@ class Measures:
         return table
 
     def _alignment(self, part_name: str, table: pa.Table) -> np.ndarray:
-        kind = self._context.config.alignment
-        columns = ALIGNMENTS[kind].columns
+        columns = list(self._context.config.score_weights)
         scores = self._context.load_part(self._context.stage("score"), part_name, ["key", *columns])
         joined = join_by_key(table.select(["key"]), scores, left_name="cluster", right_name="score")
-        return combine_scores({name: joined[name].to_numpy() for name in columns}, kind, self._moments)
+        return self._combine({name: joined[name].to_numpy() for name in columns})
 
 
 def scores_of(measures: pa.Table, selection: str) -> np.ndarray:
@@ -47,13 +45,3 @@ def scores_of(measures: pa.Table, selection: str) -> np.ndarray:
     if selection not in CRITERIA:
         return np.full(len(measures), np.nan, np.float32)
     return score_by(selection, measures[CRITERIA[selection].column].to_numpy())
-
-
-def _moments(context: Context) -> dict[str, Moments]:
-    """Of the scores that are standardized before they are added up."""
-    stage = context.stage("score")
-
-    def of(name: str) -> Moments:
-        return Moments.over(lambda: (table[name].to_numpy() for table in context.load_parts(stage, [name])))
-
-    return {name: of(name) for name in ALIGNMENTS[context.config.alignment].columns}

@@ -7,13 +7,15 @@ from types import NoneType
 from typing import Any, get_args
 
 from lavis_tldr.models.generation import DecodingOptions
-from lavis_tldr.reduction.alignments import ALIGNMENTS
+from lavis_tldr.reduction.alignments import ALIGNMENTS, FITTED, MIXTURE, natural_threshold
 from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
 from lavis_tldr.reduction.objectives import OBJECTIVES, Default
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.refinement import RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
 from lavis_tldr.runs.stages import SHARED_STAGES
+from lavis_tldr.scoring.normsim import NEAREST
+from lavis_tldr.stages import score_settings
 from lavis_tldr.user_errors import closest
 
 # What is clustered: made of the codes, or of something else that is known of a pair.
@@ -33,12 +35,15 @@ CHOICES: Mapping[str, Collection[str]] = {
     "duplicate_by": TWIN_FEATURES,
     "recipe": RECIPES,
     "images": IMAGES,
+    **score_settings.CHOICES,
 }
+_NAMES = ("stages", "restart", "mixture_of")  # settings that are lists of names
 _RANGES = (
     ("batch_size_eval", 1, inf),
     ("num_workers", 0, inf),
     ("num_clusters", 1, inf),
     ("num_contrast", 1, inf),
+    ("given_temperature", 1e-6, inf),
     ("balance", 0, 1),
     ("density_temperature", 1e-6, inf),
     ("alignment_threshold", -inf, inf),
@@ -86,10 +91,22 @@ class ReduceConfig:
             codes: 3 GB).
         alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
             by some that never saw it), likelihood (by the captioner), similarity (to the generated caption), both (the
-            last two), itm or itc (by LAVIS's blip_image_text_matching).
+            last two), itm or itc (by LAVIS's blip_image_text_matching), normsim (similarity to a target), given (by
+            embeddings that you have) or mixture (of several of these).
         similarity_weights: A BERT sentence encoder (folder or hub name); likelihood, itm and itc do without.
         blip_weights, blip_model_type: A checkpoint of LAVIS's blip_image_text_matching, and its type.
         num_contrast: Images that a caption's likelihood is compared over.
+        normsim_p, normsim_of: With normsim: inf (similarity to the nearest of the target) or 2 (root mean square of all
+            similarities); whether captions are compared as well (pair) or images alone (image).
+        target: With normsim: the target, a source such as {format: folder, root: DIR}; null: the pairs known to be
+            right (datasets.tldr_captions.train). Of more than 100,000 images so many are drawn.
+        mixture, mixture_of: With mixture: weights of kinds of alignment, such as {contrastive: 1.0, normsim: 0.2}; or
+            fitted, and mixture_of the kinds: logistic regression on the pairs known to be right against the same with
+            their captions swapped.
+        embeddings: With given: {images: FILE, texts: FILE, keys: FILE} (arrays, and a key a line), {tables: FILES}
+            (Parquet with columns key, image, text) or {scores: FILES, column: NAME} (Parquet with a ready score).
+        given_score, given_temperature: With given embeddings: negclip (negCLIPLoss, how much more alike the two are
+            than each is to others, over a temperature) or cosine (CLIP score).
         selection: Which samples are kept (Table 2b). random: drawn, whatever their cluster. uniform: drawn within each
             cluster (the paper's). Or the best by a criterion: aligned, large_distance (from the centroid), hard_sample
             and easy_sample (far from and near their prototype by cosine, Sorscher et al. 2022), gradient (of a small
@@ -120,8 +137,8 @@ class ReduceConfig:
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             and one is drawn at every epoch of training) or gated (those that fit the image).
         joiner: Between the original and the generated caption.
-        alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive and likelihood,
-            0.5 for itm.
+        alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive, likelihood and
+            a fitted mixture, 0.5 for itm.
         score_refined: Also score the generated captions and what became of the captions (gated does so anyway).
         gate_margin: With a gate: by how much better a generated caption must fit to take the place of an original that
             does not.
@@ -155,6 +172,14 @@ class ReduceConfig:
     blip_weights: str = ""
     blip_model_type: str = "base"
     num_contrast: int = 8
+    normsim_p: str = NEAREST
+    normsim_of: str = score_settings.PAIR
+    target: dict | None = None
+    mixture: dict | str | None = None
+    mixture_of: tuple[str, ...] = ()
+    embeddings: dict | None = None
+    given_score: str = score_settings.NEGCLIP
+    given_temperature: float = 0.01
     selection: str = "uniform"
     keep_ratio: float = 0.25
     balance: float = 1.0
@@ -198,15 +223,16 @@ class ReduceConfig:
             ValueError: If a value is out of range; says what to do.
         """
         by_objective = objective_defaults(run)
-        values = {field.name: run[field.name] for field in fields(cls) if field.name in run}
+        values = {field.name: score_settings.plain(run[field.name]) for field in fields(cls) if field.name in run}
+        values = score_settings.read_score_settings(values)
         for field in fields(cls):
-            if field.name in values and field.name not in ("stages", "restart"):
+            if field.name in values and field.name not in _NAMES:
                 given = "" if values[field.name] is None and field.default == "" else values[field.name]
                 values[field.name] = _typed(field.name, field.type, given)
-        for name in ("stages", "restart"):
+        for name in _NAMES:
             value = values.get(name) or ()
             values[name] = (value,) if isinstance(value, str) else tuple(value)
-        config = cls(**values, **{name: default.value for name, default in by_objective.items()})
+        config = cls(**{**{name: default.value for name, default in by_objective.items()}, **values})
         try:
             config._check()
             if needs_weights and config.needs_scores:
@@ -262,13 +288,52 @@ class ReduceConfig:
     @property
     def gate(self) -> float | None:
         """The score from which on a caption fits its image; None where there is no natural one."""
-        natural = ALIGNMENTS[self.alignment].threshold
+        natural = natural_threshold(self.alignment, self.mixture)
         return natural if self.alignment_threshold is None else self.alignment_threshold
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The kinds of alignment that pairs are scored by, in the order of their table: one, or those of a mixture."""
+        if self.alignment != MIXTURE:
+            return (self.alignment,)
+        chosen = self.mixture_of if self.fits_mixture else self._given_weights
+        return tuple(kind for kind in ALIGNMENTS if kind in chosen)
+
+    @property
+    def score_weights(self) -> dict[str, float]:
+        """What each column of scores weighs, where nothing is fitted; they add up to 1."""
+        given = self._given_weights
+        found = {name: float(given.get(kind, 1)) for kind in self.scorers for name in ALIGNMENTS[kind].columns}
+        return {name: weight / sum(found.values()) for name, weight in found.items()}
+
+    @property
+    def _given_weights(self) -> dict[str, float]:
+        """Of the kinds of a mixture; empty where there is none, or its weights are fitted."""
+        return self.mixture if self.alignment == MIXTURE and isinstance(self.mixture, dict) else {}
+
+    @property
+    def fits_mixture(self) -> bool:
+        return self.alignment == MIXTURE and self.mixture == FITTED
+
+    @property
+    def needs_trusted(self) -> bool:
+        """Whether pairs can't be scored without some known to be right."""
+        return self.fits_mixture or ("normsim" in self.scorers and not self.target)
+
+    @property
+    def uses_trusted(self) -> bool:
+        """Whether scores go by pairs known to be right, where there are any."""
+        return self.needs_trusted or "contrastive" in self.scorers
+
+    @property
+    def score_variant(self) -> str:
+        """What tells these scores from others of the run folder; given weights are the selection's business."""
+        return score_settings.variant_of(self.alignment, self)
 
     @property
     def scores_use_captions(self) -> bool:
         """Whether the scores compare an original caption with the generated one."""
-        return ALIGNMENTS[self.alignment].uses_captions
+        return any(ALIGNMENTS[kind].uses_captions for kind in self.scorers)
 
     @property
     def captions_all(self) -> bool:
@@ -284,15 +349,26 @@ class ReduceConfig:
 
     @property
     def scores_by_blip(self) -> bool:
-        return ALIGNMENTS[self.alignment].uses_blip
+        return any(ALIGNMENTS[kind].uses_blip for kind in self.scorers)
+
+    @property
+    def scores_by_blip_alone(self) -> bool:
+        return all(ALIGNMENTS[kind].uses_blip for kind in self.scorers)
+
+    @property
+    def scores_by_captioner(self) -> bool:
+        return not {"likelihood", "similarity", "both"}.isdisjoint(self.scorers)
+
+    @property
+    def targets_captions(self) -> bool:
+        """Whether captions are compared with those of a target."""
+        return "normsim" in self.scorers and self.normsim_of == score_settings.PAIR
 
     @property
     def embed_captions(self) -> set[str]:
         """The stages that use the sentence encoder."""
-        return {
-            *(["score"] if ALIGNMENTS[self.alignment].embeds_captions else []),
-            *(["cluster"] if self.representation == "text" else []),
-        }
+        scores = self.targets_captions or any(ALIGNMENTS[kind].embeds_captions for kind in self.scorers)
+        return {*(["score"] if scores else []), *(["cluster"] if self.representation == "text" else [])}
 
     @property
     def use_blip(self) -> set[str]:
@@ -315,7 +391,9 @@ class ReduceConfig:
             )
         if not self.similarity_weights and (found := self.embed_captions.intersection(stages)):
             if "score" in found:
-                what, instead = f"alignment {self.alignment} compares captions", "run.alignment to likelihood"
+                what = f"alignment {self.alignment} compares captions"
+                only_normsim = not any(ALIGNMENTS[kind].embeds_captions for kind in self.scorers)
+                instead = "run.normsim_of to image" if only_normsim else "run.alignment to likelihood"
             else:
                 what, instead = "representation text clusters captions", "run.representation to histogram"
             raise ValueError(
@@ -328,6 +406,7 @@ class ReduceConfig:
             if getattr(self, name) not in known:
                 names = ", ".join(filter(None, known))
                 raise ValueError(f"run.{name} is {getattr(self, name)!r}; expected one of {names}.")
+        score_settings.check_score_settings(self)
         keep_budget(1, self.keep_ratio)
         for name, low, high in _RANGES:
             value = getattr(self, name)
@@ -377,6 +456,11 @@ class ReduceConfig:
                 f"run.{asks} scores generated captions as well, and run.alignment {self.alignment} compares captions "
                 "with these, so it can't judge them: set run.alignment to contrastive, likelihood, itm or itc."
             )
+        if any(ALIGNMENTS[kind].knows_originals_alone for kind in self.scorers):
+            raise ValueError(
+                f"run.{asks} scores generated captions as well, and run.embeddings knows the original ones alone: set "
+                "run.alignment to contrastive, likelihood, itm or itc, or a mixture without given."
+            )
         if RECIPES[self.recipe].needs_alignment and self.gate is None:
             raise ValueError(
                 f"run.recipe {self.recipe} needs run.alignment_threshold, the score from which on a caption fits: for "
@@ -415,13 +499,12 @@ def _typed(name: str, annotation, value):
     Raises:
         ValueError: If it is of another.
     """
-    wanted = get_args(annotation) or (annotation,)
-    if value is None and NoneType in wanted:
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    if value is None and len(kinds) < len(get_args(annotation)):
         return None
-    kind = wanted[0]
-    if float in wanted and int not in wanted and isinstance(value, int) and not isinstance(value, bool):
+    if float in kinds and int not in kinds and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, wanted) and (kind is bool or not isinstance(value, bool)):
+    if isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool)):
         return value
-    what = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
-    raise ValueError(f"run.{name} is {value!r}; it must be {' or '.join(what[one] for one in wanted if one in what)}.")
+    words = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", dict: "a mapping"}
+    raise ValueError(f"run.{name} is {value!r}; it must be {' or '.join(words[kind] for kind in kinds)}.")

@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lavis_tldr.reduction.alignments import combine_scores
 from lavis_tldr.reduction.refinement import DECODED, GENERATED, ORIGINAL, refine_captions
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.runs.tables import join_by_key
 from lavis_tldr.sources import Part
 from lavis_tldr.stages import caption, encode, score
+from lavis_tldr.stages.alignment import combiner_of
 from lavis_tldr.stages.bank import make_bank
 from lavis_tldr.stages.candidates import Aligner, Candidates
 from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
@@ -113,12 +113,12 @@ def _generated(context: Context, part_name: str, table: pa.Table) -> list[str]:
 
 def _aligner(context: Context) -> Aligner:
     """How well captions fit their images, by the scorer that has scored the originals."""
-    scorer = score.scorer_of(context, context.stage("score"))
+    scorer, combine = score.scorer_of(context, context.stage("score")), combiner_of(context)
 
     def align(rows: pa.Table, part_name: str, captions: list[str]) -> np.ndarray:
         if not captions:
             return np.zeros(0, np.float32)
-        alignment = combine_scores(scorer(rows, part_name, captions), context.config.alignment, {})
+        alignment = combine(scorer(rows, part_name, captions, None))
         return np.where([bool(text.strip()) for text in captions], alignment, np.float32(np.nan))
 
     return align

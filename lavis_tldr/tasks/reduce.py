@@ -13,6 +13,7 @@ from lavis_tldr.models.weights_digest import weights_digest
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, used_stages
 from lavis_tldr.sources import Part
+from lavis_tldr.stages import score
 from lavis_tldr.stages.context import Context
 from lavis_tldr.stages.explanation import explain
 from lavis_tldr.stages.lost_images import AGAIN, AS_MADE, check_captions_made, repair_set
@@ -104,6 +105,8 @@ class ReduceTask(BaseTask):
             _ = context.sentence_encoder
         if config.use_blip.intersection(names):
             _ = context.blip
+        if "score" in names:
+            score.check_inputs(context)
         with ExitStack() as held:
             if set(names) - set(SHARED_STAGES):
                 held.enter_context(alone(context.set_root))

@@ -30,6 +30,8 @@ def config(**changes):
         "scores_refined": False,
         "scores_use_captions": False,
         "alignment": "contrastive",
+        "scorers": ("contrastive",),
+        "score_variant": "contrastive",
         "cluster_variant": "histogram-tfidf-3000-seed42",
     }
     return SimpleNamespace(**{**asked, **changes})
@@ -88,7 +90,7 @@ def test_shared_stages_with_their_variants():
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_scores_are_the_alignments(alignment):
-    assert STAGES["score"].schema_for(config(alignment=alignment)).names == ["key", *ALIGNMENTS[alignment].columns]
+    assert STAGES["score"].schema_for(config(scorers=(alignment,))).names == ["key", *ALIGNMENTS[alignment].columns]
 
 
 def test_the_ledgers_columns_are_those_of_the_stages_before_it():

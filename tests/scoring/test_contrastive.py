@@ -7,7 +7,7 @@ from reductions import write_bert
 
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 from lavis_tldr.scoring import contrastive
-from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive
+from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive, folds_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,6 +96,35 @@ def test_no_pair_is_scored_by_heads_that_saw_it(monkeypatch, trusts):
     # 4 rounds while it is fitted, and 3 of them once more for the scores.
     counts = np.bincount([row for _, rows in scored for row in rows], minlength=400)
     assert (counts == 7).all()
+
+
+def test_no_trusted_pair_with_a_fold_is_scored_by_heads_that_saw_it(monkeypatch):
+    pairs, known = planted(400)[0], planted(200, wrong=0, seed=1)[0]
+    row_of = {tuple(row.tolist()): i for i, row in enumerate(known.texts)}
+    folds = folds_of(known.keys, 3)
+    assert sorted(set(folds.tolist())) == [0, 1, 2, 3]
+    seen, scored = {}, []
+    real_train, real_score = contrastive.train_proxy, contrastive._FoldModel.score
+
+    def train(images, texts, options, seed):
+        heads = real_train(images, texts, options, seed)
+        seen[id(heads)] = {row_of.get(tuple(row.tolist())) for row in texts} - {None}
+        return heads
+
+    def score(model, images, texts):
+        scored.append((id(model.heads), {row_of.get(tuple(row.tolist())) for row in texts}))
+        return real_score(model, images, texts)
+
+    monkeypatch.setattr(contrastive, "train_proxy", train)
+    monkeypatch.setattr(contrastive._FoldModel, "score", score)
+    scorer = fit_contrastive(pairs, known, 3, folds)
+    scored.clear()
+    scorer(known, folds)
+    assert len(seen) == 16 and not any(seen[heads] & rows for heads, rows in scored)
+    # All heads learn from the pairs of the three other folds, and three rounds score each pair.
+    by_fold = [{row for row in range(200) if folds[row] != fold} for fold in range(4)]
+    assert list(seen.values()) == by_fold * 4
+    assert (np.bincount([row for _, rows in scored for row in rows], minlength=200) == 3).all()
 
 
 def test_wrong_pairs_can_not_be_learnt_by_heart(monkeypatch):

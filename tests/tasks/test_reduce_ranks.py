@@ -1,13 +1,16 @@
 """The same reduction by one process and by several: same files, byte for byte."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hostile_set import Sample, encoded, scene, write_tar
 from reductions import files_of, ledger_rows, reduce_set, write_bert
 
@@ -102,6 +105,55 @@ def crowd(pool, tmp_path):
         samples = [Sample(f"{i:04}.png", encoded(scene(i)), f"{i} {i % 7}".encode()) for i in range(part, 600, 3)]
         write_tar(tmp_path / f"tars/{part}.tar", samples)
     return SimpleNamespace(source=pool.source | {"tars": str(tmp_path / "tars/*.tar")}, captioner=pool.captioner)
+
+
+def with_trusted(config: Path, source: dict) -> Path:
+    """The config with pairs known to be right."""
+    content = yaml.safe_load(config.read_text())
+    content["datasets"]["tldr_captions"] = {"train": source, "vis_processor": {"eval": {"image_size": 32}}}
+    config.write_text(yaml.safe_dump(content))
+    return config
+
+
+def test_a_mixture_fitted_by_one_rank_scores_for_all(forked_ranks, configure, crowd, album, tmp_path):
+    bert = write_bert(tmp_path / "bert", captions=[str(i) for i in range(600)])
+    mixture = {"alignment": "mixture", "mixture": "fitted", "mixture_of": ["contrastive", "likelihood", "normsim"]}
+    recipe = ALIGNED | mixture | {"similarity_weights": str(bert)}
+    trusted = album.source | {"annotations": str(tmp_path / "trusted.json")}
+    rows = [row | {"caption": row["caption"][:1]} for row in album.rows]
+    # Twice under other names: weights are fitted on 20 images at least.
+    images = Path(album.source["image_root"])
+    for row in rows.copy():
+        path = Path(row["image"])
+        copy = path.with_name(f"copy_{path.name}")
+        (images / copy).write_bytes((images / path).read_bytes())
+        rows.append(row | {"image": str(copy)})
+    Path(trusted["annotations"]).write_text(json.dumps(rows))
+    for ranks in (1, 3):
+        config = with_trusted(configure(of=crowd, output=tmp_path / f"by{ranks}", **recipe), trusted)
+        outcome = forked_ranks.reduce(config, ranks=ranks)
+        assert outcome.succeeded, outcome.log
+        assert outcome.log.count("mixture fitted on") == 1
+    assert files_of(tmp_path / "by3") == files_of(tmp_path / "by1")
+    weights = [next((tmp_path / f"by{n}/score").rglob("mixture.json")).read_bytes() for n in (1, 3)]
+    assert weights[0] == weights[1]
+
+
+def test_given_embeddings_score_alike_by_any_number_of_ranks(forked_ranks, configure, pool, tmp_path):
+    keys = [f"{part:05}{i:04}" for part in range(3) for i in range(16)]
+    rng = np.random.default_rng(0)
+    for name in ("images", "texts"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(48, 8)).astype(np.float32))
+    (tmp_path / "keys").write_text("\n".join(keys))
+    files = {"images": "images.npy", "texts": "texts.npy", "keys": "keys"}
+    recipe = {"selection": "aligned", "alignment": "given", "recipe": "original"}
+    recipe["embeddings"] = {name: str(tmp_path / path) for name, path in files.items()}
+    for ranks in (1, 2, 4):
+        outcome = forked_ranks.reduce(configure(output=tmp_path / f"by{ranks}", **recipe), ranks=ranks)
+        assert outcome.succeeded, outcome.log
+    expected = files_of(tmp_path / "by1")
+    assert files_of(tmp_path / "by2") == expected
+    assert files_of(tmp_path / "by4") == expected
 
 
 def test_a_scorer_fitted_by_one_rank_scores_for_all(forked_ranks, configure, crowd, tmp_path):
