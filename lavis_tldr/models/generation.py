@@ -38,6 +38,53 @@ class DecodingOptions:
             )
 
 
+class OutputTokens:
+    """The tokens that captions may use, numbered without gaps: decoding looks at nothing else.
+
+    Args:
+        rows: Their ids, sorted, (R,); None for all of the vocabulary.
+        vocab_size: V.
+        bos, eos, pad: Ids of the start, end and padding tokens.
+
+    Attributes:
+        eos: Number of the end token, or None where captions may not use it.
+    """
+
+    def __init__(self, rows: Tensor | None, vocab_size: int, bos: int, eos: int, pad: int):
+        self.rows = rows
+        self._numbers = (
+            {i: i for i in range(vocab_size)} if rows is None else {i: n for n, i in enumerate(rows.tolist())}
+        )
+        self.eos = self._numbers.get(eos)
+        self._start, self._never = bos, [self._numbers[i] for i in (bos, pad) if i in self._numbers]
+
+    def __len__(self) -> int:
+        """R, or V where all may be used."""
+        return len(self._numbers)
+
+    def start(self, count: int, device: torch.device) -> Tensor:
+        """The start token's number, (count, 1); -1 where captions may not use it."""
+        return torch.full((count, 1), self._numbers.get(self._start, -1), device=device)
+
+    def ids(self, numbers: Tensor) -> Tensor:
+        """Ids of tokens by their numbers, any shape."""
+        found = numbers if self.rows is None else self.rows[numbers.clamp(min=0)]
+        return found.masked_fill(numbers < 0, self._start)
+
+    def rule_out(self, log_p: Tensor, numbers: Tensor, options: DecodingOptions) -> None:
+        """Rule out, in place, what may not come next.
+
+        Args:
+            log_p: Log-probabilities of the next token, (N, R).
+            numbers: The tokens so far, the start token first, (N, T).
+            options: Least length and n-grams.
+        """
+        log_p[:, self._never] = float("-inf")
+        if numbers.shape[1] <= options.min_length and self.eos is not None:
+            log_p[:, self.eos] = float("-inf")
+        _ban_repeated_ngrams(log_p, numbers, options.no_repeat_ngram)
+
+
 @torch.no_grad()
 def generate(
     decoder,
@@ -63,29 +110,31 @@ def generate(
     b = options.num_beams
     n, device = len(memory), memory.device
     memory_kv = decoder.memory_key_values(memory)
-    tokens = torch.full((n * b, 1), bos, device=device)  # (N b, T)
+    output = OutputTokens(rows, decoder.word_embeddings.num_embeddings, bos, eos, pad)
+    tokens = output.start(n * b, device)  # numbers of output tokens, (N b, T)
     scores = torch.full((n, b), float("-inf"), device=device)
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
     finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(n)]
     closed = torch.zeros(n, dtype=torch.bool, device=device)
-    past, vocab_size = None, decoder.word_embeddings.num_embeddings
+    past = None
 
     for length in range(1, options.max_length + 1):
-        hidden, past = decoder.step(tokens[:, -1:], length - 1, past, memory_kv)
-        log_p = decoder.logits(hidden[:, -1], rows).float().log_softmax(-1)  # (N b, V or R)
-        log_p = rule_out(log_p, tokens, length, bos, eos, pad, options, rows, vocab_size)
-        total = (scores.view(-1, 1) + log_p).view(n, b * vocab_size)
+        hidden, past = decoder.step(output.ids(tokens[:, -1:]), length - 1, past, memory_kv)
+        log_p = decoder.logits(hidden[:, -1], rows).float().log_softmax(-1)  # (N b, R)
+        output.rule_out(log_p, tokens, options)
+        total = (scores.view(-1, 1) + log_p).view(n, b * len(output))
         # 2b candidates hold at least b that go on, even if every beam could end here.
         top, index = total.topk(2 * b, dim=1)  # (N, 2b), best first
-        beam, token = index // vocab_size, index % vocab_size
+        beam, token = index // len(output), index % len(output)
 
-        ends = (token == eos) | (length == options.max_length)
+        ends = (token == output.eos) if output.eos is not None else torch.zeros_like(token, dtype=torch.bool)
+        ends |= length == options.max_length
         in_front = torch.arange(2 * b, device=device) < b  # an end counts only among the best b, as in greedy
         for i, j in (ends & in_front & top.isfinite() & ~closed[:, None]).nonzero().tolist():
-            ids = tokens[i * b + beam[i, j], 1:].tolist()
-            if int(token[i, j]) != eos:
-                ids.append(int(token[i, j]))
-            finished[i].append((float(top[i, j]) / length**options.length_penalty, ids))
+            numbers = tokens[i * b + beam[i, j], 1:]
+            if int(token[i, j]) != output.eos:
+                numbers = torch.cat([numbers, token[i, j : j + 1]])
+            finished[i].append((float(top[i, j]) / length**options.length_penalty, output.ids(numbers).tolist()))
         closed |= torch.tensor([len(f) >= b for f in finished], device=device)
         if bool(closed.all()) or length == options.max_length:
             break
@@ -99,45 +148,6 @@ def generate(
         past = [(k[parents], v[parents]) for k, v in past]
     # `max` takes the first of equals: the one that finished earlier.
     return [max(f, key=lambda item: item[0])[1] if f else [] for f in finished]
-
-
-def rule_out(
-    log_p: Tensor,
-    tokens: Tensor,
-    length: int,
-    bos: int,
-    eos: int,
-    pad: int,
-    options: DecodingOptions,
-    rows: Tensor | None,
-    vocab_size: int,
-) -> Tensor:
-    """Log-probabilities of the next token without those that may not come next.
-
-    Args:
-        log_p: (N, V), or (N, R) over ``rows``.
-        tokens: The tokens so far, [CLS] first, (N, T).
-        length: Place of the next token, 1 for the first.
-        bos, eos, pad, options, rows: As `generate` has them.
-        vocab_size: V.
-
-    Returns:
-        (N, V); -inf for what is ruled out.
-    """
-    if rows is not None:
-        log_p = _spread(log_p, rows, vocab_size)
-    log_p[:, [bos, pad]] = float("-inf")
-    if length <= options.min_length:
-        log_p[:, eos] = float("-inf")
-    _ban_repeated_ngrams(log_p, tokens, options.no_repeat_ngram)
-    return log_p
-
-
-def _spread(log_p: Tensor, rows: Tensor, vocab_size: int) -> Tensor:
-    """Log-probabilities of some tokens, (N, R), laid out over the vocabulary, (N, V); the others are ruled out."""
-    spread = log_p.new_full((log_p.shape[0], vocab_size), float("-inf"))
-    spread[:, rows] = log_p
-    return spread
 
 
 def _ban_repeated_ngrams(log_p: Tensor, tokens: Tensor, size: int) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lavis_tldr.models.generation import DecodingOptions, rule_out
+from lavis_tldr.models.generation import DecodingOptions, OutputTokens
 from lavis_tldr.models.text_decoder import Memory
+
+_MOST_TOKENS = 512  # that a draw is among: sorting a whole vocabulary costs more than the decoder
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class SamplingOptions:
     Attributes:
         temperature: Above 0; below 1 likely tokens become likelier.
         top_p: In (0, 1]: tokens are drawn from the fewest that hold this probability together (nucleus sampling,
-            arXiv:1904.09751).
+            arXiv:1904.09751), and from 512 at most.
     """
 
     temperature: float = 0.7
@@ -71,25 +73,30 @@ def sample(
     n, s, _ = uniforms.shape
     draws = uniforms.to(memory.device).flatten(0, 1)  # (N s, T)
     memory_kv = decoder.memory_key_values(memory)
-    tokens = torch.full((n * s, 1), bos, device=memory.device)
+    output = OutputTokens(rows, decoder.word_embeddings.num_embeddings, bos, eos, pad)
+    tokens = output.start(n * s, memory.device)  # numbers of output tokens, (N s, T)
     ended = torch.zeros(n * s, dtype=torch.bool, device=memory.device)
+    ids: list[Tensor] = []
     past = None
     for length in range(1, options.max_length + 1):
-        hidden, past = decoder.step(tokens[:, -1:], length - 1, past, memory_kv)
-        log_p = (decoder.logits(hidden[:, -1], rows).float() / sampling.temperature).log_softmax(-1)
-        log_p = rule_out(log_p, tokens, length, bos, eos, pad, options, rows, decoder.word_embeddings.num_embeddings)
-        token = _drawn(log_p, draws[:, length - 1], sampling.top_p).masked_fill(ended, pad)
+        hidden, past = decoder.step(output.ids(tokens[:, -1:]), length - 1, past, memory_kv)
+        scores = decoder.logits(hidden[:, -1], rows).float() / sampling.temperature  # (N s, R)
+        output.rule_out(scores, tokens, options)
+        token = _drawn(scores, draws[:, length - 1], sampling.top_p)
         tokens = torch.cat([tokens, token[:, None]], 1)
-        ended |= token == eos
+        if output.eos is not None:
+            ended |= token == output.eos
+        ids.append(output.ids(token).masked_fill(ended, eos))
         if bool(ended.all()):
             break
-    found = [[i for i in row if i not in (eos, pad)] for row in tokens[:, 1:].tolist()]
+    found = [[i for i in row if i != eos] for row in torch.stack(ids, 1).tolist()]
     return [found[start : start + s] for start in range(0, n * s, s)]
 
 
-def _drawn(log_p: Tensor, draws: Tensor, top_p: float) -> Tensor:
-    """The token whose share of the nucleus each number falls into, (M,); ``log_p`` (M, V), ``draws`` (M,)."""
-    p, order = log_p.double().softmax(-1).sort(dim=-1, descending=True, stable=True)
+def _drawn(scores: Tensor, draws: Tensor, top_p: float) -> Tensor:
+    """The token whose share of the nucleus each number falls into, (M,); ``scores`` (M, R), ``draws`` (M,)."""
+    likeliest, order = scores.topk(min(_MOST_TOKENS, scores.shape[-1]), dim=-1)  # best first
+    p = (likeliest - scores.logsumexp(-1, keepdim=True)).double().exp()
     before = p.cumsum(-1) - p
     p = p.masked_fill(before >= top_p, 0.0)  # the likeliest is always left
     ends = p.cumsum(-1)
