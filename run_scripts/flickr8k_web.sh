@@ -29,11 +29,9 @@ train captioner2_finetune_cpu captioner2_finetune
 lavis-tldr reduce --cfg-path $configs/reduce_paper.yaml
 lavis-tldr reduce --cfg-path $configs/reduce.yaml
 
-# The same captioner without a codebook, for comparison.
+# The same captioner without a codebook, for comparison: it differs in the last step alone.
 without() { train "$1" "$2" model.quantize=False "${@:3}"; }
-without captioner1_pretrain_cpu nocode1_pretrain
-without captioner2_pretrain_cpu nocode2_pretrain model.pretrained=runs/flickr8k_web/nocode1_pretrain/checkpoint_last.pth
-without captioner2_finetune_cpu nocode2_finetune model.pretrained=runs/flickr8k_web/nocode2_pretrain/checkpoint_best.pth
+without captioner2_finetune_cpu nocode2_finetune
 
 train captioner_dev dev
 without captioner_dev nocode_dev model.finetuned=runs/flickr8k_web/nocode2_finetune/checkpoint_best.pth

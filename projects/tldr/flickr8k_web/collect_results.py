@@ -33,8 +33,6 @@ def main() -> None:
                 "captioner1_pretrain",
                 "captioner2_pretrain",
                 "captioner2_finetune",
-                "nocode1_pretrain",
-                "nocode2_pretrain",
                 "nocode2_finetune",
             )
         },
