@@ -16,6 +16,7 @@ from lavis_tldr.runs.repairs import Repairs
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import SHARED_STAGES, STAGES, Setting, StageSpec, dependents, used_stages, variants_of
 from lavis_tldr.stages.reduce_config import CHOICES, ReduceConfig, objective_defaults
+from lavis_tldr.stages.score_settings import read_score_settings
 
 # What becomes of a stage.
 TO_RUN, TO_GO_ON, DONE, ANEW, REFUSED = "to run", "to go on", "done", "made anew", "refused"
@@ -51,7 +52,7 @@ def explain(run: Mapping, asked: Collection[str], task_stages: Collection[str]) 
     root = Path(str(run.get("output_dir", "output"))).expanduser().absolute()
     if not Repairs.load(root / config.name).replaced:
         asked = [name for name in asked if name != "repair"]
-    given = {name for name in _FIELDS if name in run}
+    given = set(_FIELDS).intersection(read_score_settings(run))
     used = _made_from(asked, config)
     stages = [_stage_facts(STAGES[name], config, root) for name in asked]
     before = [name for name in used if name not in asked and _stage_facts(STAGES[name], config, root)["state"] != DONE]
@@ -223,6 +224,8 @@ _OUTSIDE_THE_TABLE = {
         lambda c: c.embed_captions,
         "where captions are embedded; `lavis-tldr advise` reads it, too",
     ),
+    "target": (lambda c: {"score"} if "normsim" in c.scorers else set(), "with alignment normsim"),
+    "embeddings": (lambda c: {"score"} if "given" in c.scorers else set(), "with alignment given"),
     "blip_weights": (lambda c: c.use_blip, "where BLIP scores or clusters"),
     "blip_model_type": (lambda c: c.use_blip, "where BLIP scores or clusters"),
     "feature_cache": (lambda c: {"encode"}, "where images are encoded"),

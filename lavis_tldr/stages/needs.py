@@ -6,7 +6,7 @@ from pathlib import Path
 from lavis_tldr.sources.source_files import find_files
 from lavis_tldr.stages.reduce_config import ReduceConfig
 
-_PATTERNS = ("tars", "annotations", "tables")  # of sources
+_PATTERNS = ("tars", "annotations", "tables", "scores")  # of sources, and of embeddings
 _MODEL_FILES = {
     "finetuned": "the captioner",
     "vit_weights": "its image encoder",
@@ -39,9 +39,13 @@ def needs_of(config: ReduceConfig, model: Mapping, datasets: Mapping, stages: Co
         found.append(_sentence_encoder(config))
     if config.use_blip.intersection(stages):
         found.append(_need("BLIP", "run.blip_weights", config.blip_weights, Path.is_file))
-    if "score" in stages and config.alignment == "contrastive":
+    if "score" in stages and "normsim" in config.scorers and config.target:
+        found += _source("target", "run.target", config.target)
+    if "score" in stages and "given" in config.scorers:
+        found += _embeddings(config.embeddings or {})
+    if "score" in stages and config.uses_trusted:
         trusted = (datasets.get("tldr_captions") or {}).get("train")
-        if trusted:
+        if trusted or config.needs_trusted:
             found += _source("trusted pairs", "datasets.tldr_captions.train", trusted)
         else:
             note = "none given, and it does without: the scorer then learns from the pool alone"
@@ -59,6 +63,12 @@ def _sentence_encoder(config: ReduceConfig) -> dict:
     return need
 
 
+def _embeddings(files: Mapping) -> list[dict]:
+    named = {name: files[name] for name in ("images", "texts", "keys") if files.get(name)}
+    found = [_need("embeddings", f"run.embeddings.{name}", path, Path.is_file) for name, path in named.items()]
+    return found or _source("embeddings", "run.embeddings", files)
+
+
 def _source(what: str, setting: str, source: Mapping | None) -> list[dict]:
     source = source or {}
     found = []
@@ -70,8 +80,9 @@ def _source(what: str, setting: str, source: Mapping | None) -> list[dict]:
             found.append(_facts(what, f"{setting}.{name}", shown, True, f"{len(files):,} files" * (len(files) > 1)))
         except ValueError as error:
             found.append(_facts(what, f"{setting}.{name}", shown, False, str(error).split(" (")[0]))
-    if source.get("image_root"):
-        found.append(_need(f"{what}: images", f"{setting}.image_root", source["image_root"], Path.is_dir))
+    for name in ("image_root", "root"):
+        if source.get(name):
+            found.append(_need(f"{what}: images", f"{setting}.{name}", source[name], Path.is_dir))
     return found or [_facts(what, setting, "", False, "")]
 
 

@@ -232,7 +232,7 @@ class ReduceConfig:
         for name in _NAMES:
             value = values.get(name) or ()
             values[name] = (value,) if isinstance(value, str) else tuple(value)
-        config = cls(**{**{name: default.value for name, default in by_objective.items()}, **values})
+        config = cls(**values, **{name: default.value for name, default in by_objective.items()})
         try:
             config._check()
             if needs_weights and config.needs_scores:
@@ -477,7 +477,8 @@ def objective_defaults(run: Mapping) -> dict[str, Default]:
     objective = run.get("objective") or ""
     if objective and objective not in OBJECTIVES:
         raise ValueError(f"run.objective is {objective!r}{closest(objective, OBJECTIVES)}: give one of these, or none.")
-    return {name: default for name, default in OBJECTIVES.get(objective, {}).items() if name not in run}
+    given = score_settings.read_score_settings(run)
+    return {name: default for name, default in OBJECTIVES.get(objective, {}).items() if name not in given}
 
 
 def objective_values(run: Mapping) -> dict[str, Any]:

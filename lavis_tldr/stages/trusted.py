@@ -13,7 +13,6 @@ import torch
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.image_features import encode_images, pooled_features
 from lavis_tldr.datasets.unreadable import LIST
-from lavis_tldr.models.codebook_captioner import pool_tokens
 from lavis_tldr.reduction.draw import draw_priority, draw_rows
 from lavis_tldr.runs.code_tables import list_column
 from lavis_tldr.runs.stages import PLACE
@@ -182,10 +181,10 @@ def encoded_images(context: Context, places: Mapping[str, ImageLocation]) -> pa.
     keys, codes, pooled = [], [], []
     for found, tokens in _tokens(context, places):
         keys += found
-        tokens = tokens.to(context.device)
         with context.autocast():
-            codes.append(model.quantizer.encode(tokens[:, 1:]).cpu().numpy().astype(np.uint16))
-        pooled.append(pool_tokens(tokens).cpu().numpy().astype(np.float16))
+            images = model.quantize_tokens(tokens.to(context.device)).to("cpu")
+        codes.append(images.codes.numpy().astype(np.uint16))
+        pooled.append(images.pooled.numpy().astype(np.float16))
     if not keys:
         raise _unreadable(_TRUSTED)
     readable = [True] * len(keys)

@@ -69,6 +69,13 @@ def test_each_setting_has_its_meaning():
         ({"similarity_weights": "bert", "representation": "text"}, set()),
         ({"blip_weights": "blip", "selection": "aligned", "alignment": "likelihood"}, {"blip_weights"}),
         ({"tfidf": True, "representation": "index"}, {"tfidf"}),
+        ({"normsim_p": 2, "target": {"format": "folder", "root": "x"}}, {"normsim_p", "target"}),
+        ({"normsim_p": 2, "target": {"format": "folder", "root": "x"}, "selection": "normsim"}, set()),
+        ({"embeddings": {"scores": "x", "column": "y"}, "given_score": "cosine"}, {"embeddings", "given_score"}),
+        ({"embeddings": {"scores": "x", "column": "y"}, "given_score": "cosine", "selection": "given"}, set()),
+        ({"selection": "mixture", "mixture": {"likelihood": 1}}, set()),
+        ({"selection": "mixture", "mixture": "fitted", "mixture_of": ["likelihood"]}, set()),
+        ({"alignment": "likelihood", "selection": "aligned", "mixture": "fitted"}, {"mixture"}),
         ({"tfidf": True, "representation": "index", "duplicate_threshold": 0.9}, set()),
         ({"recipe": "original", "joiner": "; ", "seed": 1, "images": "export", "name": "x"}, set()),
     ],
@@ -203,6 +210,30 @@ def test_a_sentence_encoder_that_is_no_folder_may_be_the_hub_s(weights, found):
     config = ReduceConfig.from_run({"selection": "aligned", "similarity_weights": weights}, needs_weights=False)
     needs = {need["what"]: need["found"] for need in needs_of(config, {}, {}, ["score"])}
     assert needs["sentence encoder"] is found
+
+
+def test_what_scores_go_by(tmp_path):
+    def needs(datasets=None, **run):
+        config = ReduceConfig.from_run({"normsim_of": "image", **run}, needs_weights=False)
+        found = needs_of(config, {}, datasets or {}, ["score"])
+        return {need["setting"]: need["found"] for need in found if need["what"] not in ("the captioner", "the source")}
+
+    trusted = {"format": "folder", "root": str(tmp_path)}
+    assert needs(selection="normsim", target=trusted) == {"run.target.root": True}
+    assert needs(selection="normsim") == {"datasets.tldr_captions.train": False}
+    known = {"tldr_captions": {"train": trusted}}
+    assert needs(known, selection="normsim") == {"datasets.tldr_captions.train.root": True}
+    fitted = {"selection": "mixture", "mixture": "fitted", "mixture_of": ["likelihood"]}
+    assert needs(**fitted) == {"datasets.tldr_captions.train": False}
+    (tmp_path / "a.npy").touch()
+    arrays = {"images": str(tmp_path / "a.npy"), "texts": "absent.npy", "keys": "absent.txt"}
+    assert needs(selection="given", embeddings=arrays) == {
+        "run.embeddings.images": True,
+        "run.embeddings.texts": False,
+        "run.embeddings.keys": False,
+    }
+    table = {"scores": str(tmp_path / "*.npy"), "column": "clip"}
+    assert needs(selection="given", embeddings=table) == {"run.embeddings.scores": True}
 
 
 def test_blip(tmp_path):

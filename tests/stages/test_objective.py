@@ -43,6 +43,11 @@ def test_explicit_keys_win_also_where_they_say_the_usual_default():
     assert (config.selection, config.recipe) == ("aligned", "gated")
 
 
+def test_a_short_form_of_alignment_goes_before_the_objectives():
+    config = ReduceConfig.from_run({"objective": "retrieval", "selection": "normsim", "recipe": "original", **WEIGHTS})
+    assert (config.selection, config.alignment, config.balance) == ("aligned", "normsim", 0.5)
+
+
 def test_a_misspelt_one():
     with pytest.raises(ValueError, match=r"run.objective is 'retreival' \(did you mean 'retrieval'\?\)"):
         ReduceConfig.from_run({"objective": "retreival"})

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from reductions import tiny_captioner
 
-from lavis_tldr.models.codebook_captioner import pool_tokens
+from lavis_tldr.models.image_encoding import pool_tokens
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.stages.trusted import Trusted, encoded_images
 
