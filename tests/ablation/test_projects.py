@@ -56,8 +56,10 @@ def test_the_sets_of_real_photos_are_compared_with_the_whole_pool_and_a_random_q
     assert [(trial.arm.name, deciding(trial.config.run)) for trial in trials] == [
         ("whole pool", deciding(paper, selection="random", keep_ratio=1.0, recipe="original")),
         ("random quarter", deciding(paper, selection="random", recipe="original")),
-        ("paper, original captions", deciding(paper, recipe="original")),
-        ("paper, refined captions", deciding(paper)),
+        ("paper's quarter, original captions", deciding(paper, recipe="original")),
+        ("paper's quarter, joined", deciding(paper)),
+        ("paper's quarter, gated", deciding(paper, recipe="gated")),
+        ("recommended quarter, original captions", deciding(best, recipe="original")),
         ("recommended", deciding(best)),
     ]
 
