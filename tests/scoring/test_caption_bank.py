@@ -4,20 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
-from lavis_tldr.scoring import contrastive
 from lavis_tldr.scoring.caption_bank import CaptionBank
 from lavis_tldr.scoring.contrastive import Pairs, fit_contrastive
 
+pytestmark = pytest.mark.usefixtures("quick_heads")
+
 NUM, D, W = 400, 12, 10
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        options = ProxyOptions(num_steps=120, batch_size=64, learning_rate=5e-3, width=32)
-        patch.setattr(contrastive, "_OPTIONS", options)
-        yield
 
 
 @pytest.fixture(scope="module")

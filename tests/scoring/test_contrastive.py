@@ -9,13 +9,7 @@ from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
 from lavis_tldr.scoring import contrastive
 from lavis_tldr.scoring.contrastive import ContrastiveScorer, Pairs, fit_contrastive, folds_of
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        options = ProxyOptions(num_steps=120, batch_size=64, learning_rate=5e-3, width=32)
-        patch.setattr(contrastive, "_OPTIONS", options)
-        yield
+pytestmark = pytest.mark.usefixtures("quick_heads")
 
 
 @pytest.fixture(scope="module")
