@@ -174,7 +174,7 @@ def draw(context: Context, num_samples: int, part_size: int) -> None:
         write_part(
             stages[1],
             part.name,
-            pa.table(drawn, schema=STAGES["score"].schema_for(SimpleNamespace(alignment="contrastive"))),
+            pa.table(drawn, schema=STAGES["score"].schema_for(ReduceConfig(alignment="contrastive"))),
         )
     for stage in stages:
         stage.finish({"read": num_samples}, 1.0)
@@ -193,7 +193,7 @@ def draw_captions(context: Context) -> None:
         columns = {"key": keys, "caption_generated": text, "caption": text, "caption_from": origin}
         unscored = pa.array(np.full(len(keys), np.nan), pa.float32())
         columns |= {"alignment_generated": unscored, "alignment_refined": unscored}
-        write_part(stage, part.name, pa.table(columns, schema=STAGES["refine"].schema))
+        write_part(stage, part.name, pa.table(columns, schema=STAGES["refine"].schema_for(context.config)))
     stage.finish({"read": 0}, 1.0)
 
 
