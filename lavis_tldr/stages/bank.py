@@ -57,16 +57,24 @@ def _captions(context: Context) -> list[str]:
             for caption in captions:
                 known.setdefault(plain(caption), caption)
     size = context.config.bank_size
-    fitting = [_fitting(context, name) for name in context.part_names]
-    blocks, rows, _ = draw_rows(
-        [block["key"].to_pylist() for block in fitting], size, seed=context.config.alignment_seed
-    )
-    for block, row in zip(blocks, rows, strict=True):
+    for caption in _drawn(context, size):
         if len(known) >= size:
             break
-        caption = fitting[block]["caption_original"][int(row)].as_py()
         known.setdefault(plain(caption), caption)
     return sorted(known.values())[:size]
+
+
+def _drawn(context: Context, size: int) -> list[str]:
+    """At most ``size`` captions that fit their images, drawn by their keys, in order of key."""
+    keys = (_fitting(context, name)["key"].to_pylist() for name in context.part_names)
+    part, row, _ = draw_rows(keys, size, seed=context.config.alignment_seed)
+    captions = np.empty(len(part), object)
+    # Read again, not kept: of a large set the captions that fit are far more than those drawn.
+    for number in np.unique(part):
+        places = np.flatnonzero(part == number)
+        found = _fitting(context, context.part_names[number])["caption_original"]
+        captions[places] = found.take(pa.array(row[places])).to_pylist()
+    return captions.tolist()
 
 
 def _fitting(context: Context, part_name: str) -> pa.Table:
