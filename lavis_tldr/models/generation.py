@@ -51,25 +51,28 @@ class OutputTokens:
     """
 
     def __init__(self, rows: Tensor | None, vocab_size: int, bos: int, eos: int, pad: int):
-        self.rows = rows
-        self._numbers = (
-            {i: i for i in range(vocab_size)} if rows is None else {i: n for n, i in enumerate(rows.tolist())}
-        )
-        self.eos = self._numbers.get(eos)
-        self._start, self._never = bos, [self._numbers[i] for i in (bos, pad) if i in self._numbers]
+        self.rows, self._size = rows, vocab_size if rows is None else len(rows)
+        self.eos, self._start_id, self._start = self._number(eos), bos, self._number(bos)
+        self._never = [number for number in (self._start, self._number(pad)) if number is not None]
 
     def __len__(self) -> int:
         """R, or V where all may be used."""
-        return len(self._numbers)
+        return self._size
+
+    def _number(self, token: int) -> int | None:
+        """The number of a token, or None where captions may not use it."""
+        if self.rows is None:
+            return token
+        return next(iter((self.rows == token).nonzero().flatten().tolist()), None)
 
     def start(self, count: int, device: torch.device) -> Tensor:
         """The start token's number, (count, 1); -1 where captions may not use it."""
-        return torch.full((count, 1), self._numbers.get(self._start, -1), device=device)
+        return torch.full((count, 1), -1 if self._start is None else self._start, device=device)
 
     def ids(self, numbers: Tensor) -> Tensor:
         """Ids of tokens by their numbers, any shape."""
         found = numbers if self.rows is None else self.rows[numbers.clamp(min=0)]
-        return found.masked_fill(numbers < 0, self._start)
+        return found.masked_fill(numbers < 0, self._start_id)
 
     def rule_out(self, log_p: Tensor, numbers: Tensor, options: DecodingOptions) -> None:
         """Rule out, in place, what may not come next.
