@@ -141,26 +141,24 @@ def _warn_of_emulated_bf16(run_cfg) -> None:
 
 def load_user_config(cfg_path: str | Path, options: Sequence[str] = ()):
     """The YAML file with the options merged in, before any packaged default."""
-    config = load_yaml(cfg_path)  # first: it says so where LAVIS, and OmegaConf with it, is not installed
-    from omegaconf import OmegaConf
-
-    bad = [option for option in options if "=" not in option]
-    if bad:
-        raise ValueError(f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2")
-    config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(options)))
+    config = load_yaml(cfg_path, options)
     missing = [section for section in ("run", "model", "datasets") if section not in config]
     if missing:
         raise ValueError(f"{cfg_path} lacks the section {missing[0]!r}; a LAVIS config has run, model and datasets")
     return config
 
 
-def load_yaml(path: str | Path):
+def load_yaml(path: str | Path, options: Sequence[str] = ()):
     """A YAML file's mapping.
+
+    Args:
+        path: The file.
+        options: "key=value" settings that are merged in.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If LAVIS is not installed, without which no config can be run.
-        ValueError: If it is no YAML, or holds no mapping.
+        ValueError: If it is no YAML, or holds no mapping, or an option is no KEY=VALUE.
     """
     require_lavis()
     from omegaconf import DictConfig, OmegaConf
@@ -174,7 +172,10 @@ def load_yaml(path: str | Path):
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(config, DictConfig):
         raise ValueError(f"{path} holds no mapping; a config has the sections run, model and datasets")
-    return config
+    bad = [option for option in options if "=" not in option]
+    if bad:
+        raise ValueError(f"--options takes KEY=VALUE, found {bad[0]!r}; for instance --options run.max_epoch=2")
+    return OmegaConf.merge(config, OmegaConf.from_dotlist(list(options)))
 
 
 def check_names(config) -> None:

@@ -15,6 +15,7 @@ from lavis_tldr.ablation.report import summarize, write_report
 from lavis_tldr.ablation.settings import Ablation, load_ablation
 from lavis_tldr.ablation.steps import fill_in, read_metric
 from lavis_tldr.log import to_file
+from lavis_tldr.models.sentence_encoder import remembering_embeddings
 from lavis_tldr.report.wording import duration
 from lavis_tldr.user_errors import is_user_error
 
@@ -29,6 +30,7 @@ def ablate(
     arms: Sequence[str] = (),
     restart: Sequence[str] = (),
     dry_run: bool = False,
+    options: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> bool:
     """Run ablations one after the other; model, data and features are loaded once for all.
@@ -38,6 +40,7 @@ def ablate(
         arms: Run only these.
         restart: Arms whose results are thrown away first.
         dry_run: Only say what would be done.
+        options: "key=value" settings that override all of the files.
         say: Where progress goes, a line at a time; to the terminal if None.
 
     Returns:
@@ -52,7 +55,7 @@ def ablate(
             "ablate is one process. Run a dear stage by many processes first, with `lavis-tldr reduce` on the arm's "
             "RUN/NAME/config.yaml; ablate goes on from there."
         )
-    ablations = [load_ablation(path) for path in cfg_paths]
+    ablations = [load_ablation(path, options) for path in cfg_paths]
     check_arm_names([*arms, *restart], ablations)
     plans = [Plan(ablation, arms) for ablation in ablations]
     if dry_run:
@@ -63,7 +66,8 @@ def ablate(
         plan.forget(restart)
         plan.refuse_changed()
     runner = _Runner(restart, say)
-    return all([runner.run(plan) for plan in plans])
+    with remembering_embeddings():
+        return all([runner.run(plan) for plan in plans])
 
 
 def _print(line: str) -> None:

@@ -13,7 +13,7 @@ report, plot, title, output_dir: of the results
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -137,14 +137,18 @@ class Ablation:
     plot: Plot
 
 
-def load_ablation(path: str | Path) -> Ablation:
+def load_ablation(path: str | Path, options: Sequence[str] = ()) -> Ablation:
     """Read and check an ablation's YAML.
+
+    Args:
+        path: The file.
+        options: "key=value" settings that override it, such as "seeds=5".
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: For what is wrong in it; says what is known.
     """
-    content = OmegaConf.to_container(load_yaml(path), resolve=False)
+    content = OmegaConf.to_container(load_yaml(path, options), resolve=False)
     where = str(path)
     _check_keys(content, _KEYS, where)
     missing = [key for key in ("base", "arms", "output_dir") if not content.get(key)]

@@ -22,6 +22,9 @@ def add_commands(commands) -> None:
     parser.add_argument(
         "--restart", action="append", default=[], metavar="NAME", help="make this arm anew; may be repeated"
     )
+    parser.add_argument(
+        "--options", nargs="+", default=[], metavar="KEY=VALUE", help="override the ablation's settings, such as seeds=5"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what is done and what would be")
     parser.set_defaults(command=_ablate)
 
@@ -32,4 +35,5 @@ def _ablate(args: argparse.Namespace) -> int:
     require_lavis()
     from lavis_tldr.ablation.grid import ablate
 
-    return 0 if ablate(args.cfg_path, arms=args.arm, restart=args.restart, dry_run=args.dry_run) else 1
+    chosen = {"arms": args.arm, "restart": args.restart, "dry_run": args.dry_run, "options": args.options}
+    return 0 if ablate(args.cfg_path, **chosen) else 1

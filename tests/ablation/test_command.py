@@ -18,11 +18,11 @@ def test_ablate(monkeypatch, fine, status):
 
     monkeypatch.setitem(sys.modules, "lavis_tldr.ablation.grid", types.SimpleNamespace(ablate=ablate))
     assert cli.main(["ablate", "--cfg-path", "a.yaml", "b.yaml"]) == status
-    chosen = ["--arm", "x", "--arm", "y, 10%", "--restart", "x", "--dry-run"]
+    chosen = ["--arm", "x", "--arm", "y, 10%", "--restart", "x", "--dry-run", "--options", "seeds=5"]
     assert cli.main(["ablate", "--cfg-path", "a.yaml", *chosen]) == status
     assert calls == [
-        ((["a.yaml", "b.yaml"],), {"arms": [], "restart": [], "dry_run": False}),
-        ((["a.yaml"],), {"arms": ["x", "y, 10%"], "restart": ["x"], "dry_run": True}),
+        ((["a.yaml", "b.yaml"],), {"arms": [], "restart": [], "dry_run": False, "options": []}),
+        ((["a.yaml"],), {"arms": ["x", "y, 10%"], "restart": ["x"], "dry_run": True, "options": ["seeds=5"]}),
     ]
 
 

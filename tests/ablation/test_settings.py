@@ -55,6 +55,19 @@ def test_references_come_first_and_share_the_overrides(write):
     assert found.proxy.options.num_steps == 7 and found.proxy.options.learning_rate == pytest.approx(3e-4)
 
 
+def test_options_override_the_file(write):
+    path = write(overrides={"run.keep_ratio": 0.5})
+    chosen = ["seeds=[4,2]", "overrides.run.num_clusters=7", "proxy.num_steps=9", "output_dir=elsewhere"]
+    found = load_ablation(path, chosen)
+    assert (found.seeds, str(found.output_dir), found.proxy.options.num_steps) == ((4, 2), "elsewhere", 9)
+    run = reduction_config(found, found.arms[0], 4).run
+    assert (run.keep_ratio, run.num_clusters) == (0.5, 7)
+    with pytest.raises(ValueError, match="--options takes KEY=VALUE, found 'seeds'"):
+        load_ablation(path, ["seeds"])
+    with pytest.raises(ValueError, match="unknown key 'seed' .did you mean 'seeds'"):
+        load_ablation(path, ["seed=3"])
+
+
 def test_an_arms_own_base_and_steps(write, tmp_path):
     other = write_config(tmp_path / "other.yaml", {"format": "webdataset", "tars": "b.tar"}, "m.pth", tmp_path / "run")
     step = {"cfg_path": "train.yaml", "options": {"run.job_id": "{arm}", "run.seed": 1}}

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.models import sentence_encoder
+from lavis_tldr.models.sentence_encoder import SentenceEncoder, remembering_embeddings
 from lavis_tldr.models.wordpiece_training import train_vocabulary
 
 CAPTIONS = ["a red kite over the sea", "Two dogs", "a house, beside a tall tree in the grass", "two dogs"]
@@ -40,6 +41,35 @@ def test_embeds_as_transformers_does(bert):
     # Case does not count, and what a caption is beside does not either.
     np.testing.assert_allclose(found[1], found[3], atol=1e-6)
     np.testing.assert_allclose(SentenceEncoder(str(bert))(CAPTIONS, batch_size=1), expected, atol=1e-5)
+
+
+def test_remembered_embeddings(bert, monkeypatch):
+    encoder = SentenceEncoder(str(bert))
+    expected = encoder(CAPTIONS)
+    asked = []
+
+    def embed(self, captions, batch_size, embed=SentenceEncoder._embed):
+        asked.extend(captions)
+        return embed(self, captions, batch_size)
+
+    monkeypatch.setattr(SentenceEncoder, "_embed", embed)
+    with remembering_embeddings():
+        for encode in (encoder, encoder, SentenceEncoder(str(bert))):
+            torch.testing.assert_close(encode([*CAPTIONS[1:], CAPTIONS[0], CAPTIONS[1]])[: len(CAPTIONS) - 1], expected[1:])
+            assert encode([]).shape == (0, expected.shape[1])
+        assert asked == [*CAPTIONS[1:], CAPTIONS[0]]
+    encoder(CAPTIONS)
+    assert asked[len(CAPTIONS) :] == list(CAPTIONS)  # forgotten
+
+
+def test_only_so_many_embeddings_are_remembered(bert, monkeypatch):
+    monkeypatch.setattr(sentence_encoder, "_MOST_REMEMBERED", 1)
+    encoder = SentenceEncoder(str(bert))
+    expected = encoder(CAPTIONS)
+    with remembering_embeddings():
+        for _ in range(2):
+            torch.testing.assert_close(encoder(CAPTIONS), expected)
+        assert len(sentence_encoder._remembered.get()[encoder.digest]) == 1
 
 
 def test_digest_is_of_the_content(bert, tmp_path):
