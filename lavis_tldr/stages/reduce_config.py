@@ -1,7 +1,7 @@
 """Settings of a reduction, from the ``run`` section of its config."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf
 from types import NoneType
 from typing import Any, get_args
@@ -11,7 +11,7 @@ from lavis_tldr.reduction.alignments import ALIGNMENTS, FITTED, MIXTURE, natural
 from lavis_tldr.reduction.criteria import CRITERIA, SELECTIONS
 from lavis_tldr.reduction.objectives import OBJECTIVES, Default
 from lavis_tldr.reduction.quotas import keep_budget
-from lavis_tldr.reduction.refinement import RECIPES
+from lavis_tldr.reduction.refinement import ORIGINAL, RECIPES
 from lavis_tldr.reduction.representation import REPRESENTATIONS
 from lavis_tldr.runs.stages import SHARED_STAGES
 from lavis_tldr.scoring.normsim import NEAREST
@@ -92,7 +92,8 @@ class ReduceConfig:
         alignment: How a caption's fit to its image is scored: contrastive (heads over frozen features, each pair scored
             by some that never saw it), likelihood (by the captioner), similarity (to the generated caption), both (the
             last two), itm or itc (by LAVIS's blip_image_text_matching), normsim (similarity to a target), given (by
-            embeddings that you have) or mixture (of several of these).
+            embeddings that you have) or mixture (of several of these). Left out: contrastive, or likelihood where
+            similarity_weights names no sentence encoder.
         similarity_weights: A BERT sentence encoder (folder or hub name); likelihood, itm and itc do without.
         blip_weights, blip_model_type: A checkpoint of LAVIS's blip_image_text_matching, and its type.
         num_contrast: Images that a caption's likelihood is compared over.
@@ -135,7 +136,8 @@ class ReduceConfig:
             scored, else the best by the selection. null keeps them.
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
-            and one is drawn at every epoch of training) or gated (those that fit the image).
+            one is drawn at every epoch of training), gated (those that fit the image) or gated_drawn. Left out: gated,
+            or original where the alignment can't judge generated captions.
         joiner: Between the original and the generated caption.
         alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive, likelihood and
             a fitted mixture, 0.5 for itm.
@@ -195,7 +197,7 @@ class ReduceConfig:
     repeat_penalty: float = 0.5
     duplicate_threshold: float | None = None
     duplicate_by: str = "histogram"
-    recipe: str = "original_generated"
+    recipe: str = "gated"
     joiner: str = "; "
     alignment_threshold: float | None = None
     score_refined: bool = False
@@ -232,7 +234,12 @@ class ReduceConfig:
         for name in _NAMES:
             value = values.get(name) or ()
             values[name] = (value,) if isinstance(value, str) else tuple(value)
-        config = cls(**values, **{name: default.value for name, default in by_objective.items()})
+        values |= {name: default.value for name, default in by_objective.items()}
+        if "alignment" not in values and not values.get("similarity_weights"):
+            values["alignment"] = "likelihood"
+        config = cls(**values)
+        if "recipe" not in values and not config.can_gate:
+            config = replace(config, recipe=ORIGINAL)
         try:
             config._check()
             if needs_weights and config.needs_scores:
@@ -290,6 +297,14 @@ class ReduceConfig:
         """The score from which on a caption fits its image; None where there is no natural one."""
         natural = natural_threshold(self.alignment, self.mixture)
         return natural if self.alignment_threshold is None else self.alignment_threshold
+
+    @property
+    def can_gate(self) -> bool:
+        """Whether the alignment tells which generated captions fit."""
+        if self.alignment not in ALIGNMENTS:
+            return False
+        knows_them = not any(ALIGNMENTS[kind].knows_originals_alone for kind in self.scorers)
+        return knows_them and not self.scores_use_captions and self.gate is not None
 
     @property
     def scorers(self) -> tuple[str, ...]:

@@ -62,10 +62,11 @@ def test_each_setting_has_its_meaning():
         # Off by their own value, not idle.
         ({"quota": "size", "min_words": 0, "prefilter": "", "duplicate_threshold": None}, set()),
         ({"prefilter_share": 0.4}, {"prefilter_share"}),
-        ({"alignment": "likelihood", "num_contrast": 4}, {"alignment", "num_contrast"}),
+        ({"alignment": "likelihood", "num_contrast": 4, "recipe": "drawn"}, {"alignment", "num_contrast"}),
         ({"alignment": "likelihood", "num_contrast": 4, "selection": "aligned"}, set()),
-        ({"alignment": "likelihood", "score_refined": True, "alignment_threshold": 0.1}, {"alignment_threshold"}),
-        ({"similarity_weights": "bert"}, {"similarity_weights"}),
+        ({"alignment": "itm", "score_refined": True, "alignment_threshold": 0.1, "recipe": "drawn"}, {"alignment_threshold"}),
+        ({"similarity_weights": "bert", "recipe": "drawn"}, {"similarity_weights"}),
+        ({"similarity_weights": "bert"}, set()),
         ({"similarity_weights": "bert", "representation": "text"}, set()),
         ({"blip_weights": "blip", "selection": "aligned", "alignment": "likelihood"}, {"blip_weights"}),
         ({"tfidf": True, "representation": "index"}, {"tfidf"}),
@@ -87,7 +88,7 @@ def test_settings_without_a_say(run, found):
 def test_what_would_give_a_setting_a_say():
     assert idle(balance=0.5) == {"balance": "where a criterion selects"}
     assert idle(duplicate_by="feature") == {"duplicate_by": "where near duplicates are dropped"}
-    assert idle(num_contrast=3) == {"num_contrast": "where the captioner scores"}
+    assert idle(num_contrast=3, recipe="drawn") == {"num_contrast": "where the captioner scores"}
 
 
 def test_a_task_that_only_scores_has_no_use_for_what_selects():
@@ -207,7 +208,7 @@ def test_needs(pool, tmp_path):
     [("", False), ("./bert", False), ("runs/weights/bert", False), ("org/bert", None), ("bert-base-uncased", None)],
 )
 def test_a_sentence_encoder_that_is_no_folder_may_be_the_hub_s(weights, found):
-    config = ReduceConfig.from_run({"selection": "aligned", "similarity_weights": weights}, needs_weights=False)
+    config = ReduceConfig.from_run({"alignment": "contrastive", "similarity_weights": weights}, needs_weights=False)
     needs = {need["what"]: need["found"] for need in needs_of(config, {}, {}, ["score"])}
     assert needs["sentence encoder"] is found
 

@@ -38,7 +38,7 @@ from lavis_tldr.stages.reduce_config import ReduceConfig
         ({"recipe": "gated", "alignment": "itc"}, "needs run.alignment_threshold.*itc there is no natural one"),
         ({"recipe": "gated", "alignment": "similarity"}, "gated scores generated captions .* can't judge them"),
         ({"score_refined": True, "alignment": "both"}, "score_refined scores generated captions .* can't judge them"),
-        ({"selection": "aligned"}, "set run.similarity_weights to a BERT's folder"),
+        ({"selection": "aligned", "alignment": "contrastive"}, "set run.similarity_weights to a BERT's folder"),
         ({"balance": 1.5}, r"run.balance is 1\.5; it must be in \[0, 1\]"),
         ({"duplicate_threshold": 0}, r"run.duplicate_threshold is 0\.0"),
         ({"selection": "aligned", "alignment": "likelihood", "duplicate_threshold": 90}, "duplicate_threshold is 90"),
@@ -74,16 +74,35 @@ def test_a_recipe_that_goes_by_alignment_has_both_captions_scored(monkeypatch):
         ReduceConfig.from_run({"recipe": "better", "alignment": "itc", "blip_weights": "x"})
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_the_papers_but_for_the_gate():
     config = ReduceConfig.from_run({})
-    assert (config.selection, config.keep_ratio, config.recipe, config.joiner) == (
-        "uniform",
-        0.25,
-        "original_generated",
-        "; ",
-    )
-    assert config.num_clusters == 3000
-    assert not config.needs_scores
+    assert (config.selection, config.keep_ratio, config.num_clusters, config.joiner) == ("uniform", 0.25, 3000, "; ")
+    assert (config.recipe, config.alignment) == ("gated", "likelihood")
+    assert ReduceConfig.from_run({"similarity_weights": "bert"}).alignment == "contrastive"
+    paper = ReduceConfig.from_run({"recipe": "original_generated"})
+    assert not paper.needs_scores
+
+
+@pytest.mark.parametrize(
+    ("run", "recipe"),
+    [
+        ({"alignment": "likelihood"}, "gated"),
+        ({"alignment": "itm", "blip_weights": "x"}, "gated"),
+        ({"alignment": "itc", "blip_weights": "x"}, "original"),
+        ({"alignment": "itc", "blip_weights": "x", "alignment_threshold": 0.3}, "gated"),
+        ({"alignment": "similarity", "similarity_weights": "bert"}, "original"),
+        ({"selection": "normsim", "normsim_of": "image"}, "original"),
+        ({"selection": "given", "embeddings": {"scores": "x", "column": "y"}}, "original"),
+        ({"selection": "given", "embeddings": {"scores": "x", "column": "y"}, "alignment_threshold": 0.3}, "original"),
+        ({"selection": "mixture", "mixture": {"likelihood": 1}}, "original"),
+        ({"selection": "mixture", "mixture": {"likelihood": 1}, "alignment_threshold": 0.5}, "gated"),
+        ({"selection": "mixture", "mixture": "fitted", "mixture_of": ["likelihood"]}, "gated"),
+        ({"alignment": "likelihood", "objective": "classification"}, "original"),
+        ({"alignment": "likelihood", "recipe": "drawn"}, "drawn"),
+    ],
+)
+def test_captions_are_gated_by_default_where_the_alignment_can_judge_them(run, recipe):
+    assert ReduceConfig.from_run(run).recipe == recipe
 
 
 def test_a_concept_cap_is_a_number_or_a_share():
@@ -221,4 +240,4 @@ def test_frozen_weights_that_the_checkpoint_leaves_out_must_be_those_trained_ove
 def test_a_text_left_empty_is_none():
     assert ReduceConfig.from_run({"prefilter": None}).prefilter == ""
     with pytest.raises(ValueError, match="set run.similarity_weights"):
-        ReduceConfig.from_run({"selection": "aligned", "similarity_weights": None})
+        ReduceConfig.from_run({"selection": "aligned", "alignment": "contrastive", "similarity_weights": None})
