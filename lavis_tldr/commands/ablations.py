@@ -23,7 +23,11 @@ def add_commands(commands) -> None:
         "--restart", action="append", default=[], metavar="NAME", help="make this arm anew; may be repeated"
     )
     parser.add_argument(
-        "--options", nargs="+", default=[], metavar="KEY=VALUE", help="override the ablation's settings, such as seeds=5"
+        "--options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override the ablation's settings, such as seeds=5",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what is done and what would be")
     parser.set_defaults(command=_ablate)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.models.captioner_config import build_captioner_parts
 from lavis_tldr.models.collectives import all_reduce, broadcast
-from lavis_tldr.models.generation import DecodingOptions, generate
+from lavis_tldr.models.generation import DecodingOptions, OutputTokens, generate
 from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
 from lavis_tldr.models.sampling import SamplingOptions, sample
-from lavis_tldr.models.text_decoder import CodeMemory, Memory, TextDecoder
+from lavis_tldr.models.text_decoder import CodeMemory, Memory, TextDecoder, without_patches
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 
 _CONFIGS = Path(__file__).parent.parent / "configs" / "models"
@@ -48,6 +48,8 @@ class CodebookCaptioner(BaseModel):
         pooled_tokens: Give the decoder two tokens more than the patches': their mean before quantizing, and [CLS].
             Differs from the paper, whose decoder has the codes alone: what quantizing loses is what the image is
             about as a whole, and these say it in 4 D bytes an image, which `encode` stores anyway.
+        patch_dropout: Share of training batches in which the decoder is given the pooled tokens alone. Else it learns
+            the patches' codes by heart, image by image, and passes the pooled tokens by. Without them it is 0.
         max_text_length: Longest caption in training, in tokens.
         label_smoothing: Of the language-modelling loss.
         commitment_weight: Weight of the commitment loss.
@@ -68,11 +70,14 @@ class CodebookCaptioner(BaseModel):
         encoder_width: int,
         freeze_encoder: bool = True,
         pooled_tokens: bool = True,
+        patch_dropout: float = 0.0,
         max_text_length: int = 30,
         label_smoothing: float = 0.1,
         commitment_weight: float = 1.0,
     ):
         super().__init__()
+        if not 0 <= patch_dropout < 1:
+            raise ValueError(f"model.patch_dropout is {patch_dropout}; expected a share of batches, in [0, 1).")
         self.visual_encoder = visual_encoder
         self.quantizer = quantizer
         self.decoder = decoder
@@ -81,6 +86,7 @@ class CodebookCaptioner(BaseModel):
         # A code says what is in a patch, not where; the decoder is told where by this.
         self.patch_position = nn.Parameter(torch.randn(num_patches, encoder_width) * 0.02)  # (L, D)
         self.pooled_position = nn.Parameter(torch.randn(2, encoder_width) * 0.02) if pooled_tokens else None  # (2, D)
+        self.patch_dropout = patch_dropout if pooled_tokens else 0.0
         self.freeze_encoder = freeze_encoder
         self.max_text_length, self.label_smoothing = max_text_length, label_smoothing
         self.commitment_weight = commitment_weight
@@ -186,10 +192,11 @@ class CodebookCaptioner(BaseModel):
         """Ids of the tokens that captions may use, sorted; None for all."""
         return torch.tensor(self.output_tokens, device=self.device) if self.output_tokens else None
 
-    def _said_rows(self) -> Tensor | None:
-        """The same without [UNK], which may be learnt from captions, but says nothing."""
-        rows = self._output_rows()
-        return rows if rows is None else rows[rows != self.tokenizer.unk]
+    def _said_tokens(self) -> OutputTokens:
+        """What captions may say: not [UNK], which may be learnt from captions, but says nothing."""
+        t, rows = self.tokenizer, self._output_rows()
+        said = rows if rows is None else rows[rows != t.unk]
+        return OutputTokens(said, len(t), t.bos, t.eos, t.pad)
 
     def train(self, mode: bool = True) -> "CodebookCaptioner":
         super().train(mode)
@@ -272,6 +279,9 @@ class CodebookCaptioner(BaseModel):
             ``loss`` and, detached, ``loss_lm`` and ``loss_commitment``.
         """
         memory, commitment = self._memory_and_commitment(samples)
+        # Of the whole batch, not image by image: what is left out then costs nothing either.
+        if self.training and float(torch.rand(())) < self.patch_dropout:
+            memory = without_patches(memory, self.num_patches)
         ids = self.token_ids(samples["text_input"])
         hidden = self.decoder(ids[:, :-1], memory)
         target = ids[:, 1:]
@@ -315,10 +325,8 @@ class CodebookCaptioner(BaseModel):
         self, images: ImageEncoding, options: DecodingOptions, sampling: SamplingOptions, uniforms: Tensor
     ) -> list[list[str]]:
         """Captions drawn for B images, s of each; ``uniforms`` of `sampling.uniforms_of` decide the draws."""
-        t, rows = self.tokenizer, self._said_rows()
-        memory = self.memory_of(images)
-        found = sample(self.decoder, memory, t.bos, t.eos, t.pad, options, sampling, uniforms, rows)
-        return [[t.decode(ids) for ids in captions] for captions in found]
+        found = sample(self.decoder, self.memory_of(images), self._said_tokens(), options, sampling, uniforms)
+        return [[self.tokenizer.decode(ids) for ids in captions] for captions in found]
 
     @torch.no_grad()
     def generate(self, samples: dict, options: DecodingOptions | None = None) -> list[str]:
@@ -330,9 +338,7 @@ class CodebookCaptioner(BaseModel):
         return self._generate(self.memory(tokens[:, 1:], pool_tokens(tokens)), options)
 
     def _generate(self, memory: Memory, options: DecodingOptions) -> list[str]:
-        t, rows = self.tokenizer, self._said_rows()
-        found = generate(self.decoder, memory, t.bos, t.eos, t.pad, options, rows)
-        return [t.decode(ids) for ids in found]
+        return [self.tokenizer.decode(ids) for ids in generate(self.decoder, memory, self._said_tokens(), options)]
 
     @torch.no_grad()
     def caption_log_likelihood(self, images: ImageEncoding, captions: list[str]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Greedy and beam-search decoding, independent of the transformers version.
 
-Shapes: N captions, b beams, T tokens, V vocabulary. A decoder is anything with `memory_key_values`, `step`,
-`logits` and `word_embeddings` as `text_decoder.TextDecoder` has them.
+Shapes: N captions, b beams, T tokens, V vocabulary. A decoder is anything with `memory_key_values`, `step` and
+`logits` as `text_decoder.TextDecoder` has them.
 """
 
 from dataclasses import dataclass
@@ -48,11 +48,13 @@ class OutputTokens:
 
     Attributes:
         eos: Number of the end token, or None where captions may not use it.
+        eos_id: Its id.
     """
 
     def __init__(self, rows: Tensor | None, vocab_size: int, bos: int, eos: int, pad: int):
         self.rows, self._size = rows, vocab_size if rows is None else len(rows)
-        self.eos, self._start_id, self._start = self._number(eos), bos, self._number(bos)
+        self.eos, self.eos_id = self._number(eos), eos
+        self._start, self._start_id = self._number(bos), bos
         self._never = [number for number in (self._start, self._number(pad)) if number is not None]
 
     def __len__(self) -> int:
@@ -92,20 +94,16 @@ class OutputTokens:
 def generate(
     decoder,
     memory: Memory,
-    bos: int,
-    eos: int,
-    pad: int,
+    output: OutputTokens,
     options: DecodingOptions,
-    rows: Tensor | None = None,
 ) -> list[list[int]]:
     """Decode one caption an image.
 
     Args:
         decoder: See the module's docstring.
         memory: Image features, (N, L, D), as the decoder takes them.
-        bos, eos, pad: Ids of the start, end and padding tokens.
+        output: The tokens that captions may use.
         options: Greedy where ``options.num_beams`` is 1.
-        rows: Ids of the tokens that captions may use, sorted, (R,); None allows all.
 
     Returns:
         Token ids of each caption without start, end and padding.
@@ -113,7 +111,6 @@ def generate(
     b = options.num_beams
     n, device = len(memory), memory.device
     memory_kv = decoder.memory_key_values(memory)
-    output = OutputTokens(rows, decoder.word_embeddings.num_embeddings, bos, eos, pad)
     tokens = output.start(n * b, device)  # numbers of output tokens, (N b, T)
     scores = torch.full((n, b), float("-inf"), device=device)
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
@@ -123,7 +120,7 @@ def generate(
 
     for length in range(1, options.max_length + 1):
         hidden, past = decoder.step(output.ids(tokens[:, -1:]), length - 1, past, memory_kv)
-        log_p = decoder.logits(hidden[:, -1], rows).float().log_softmax(-1)  # (N b, R)
+        log_p = decoder.logits(hidden[:, -1], output.rows).float().log_softmax(-1)  # (N b, R)
         output.rule_out(log_p, tokens, options)
         total = (scores.view(-1, 1) + log_p).view(n, b * len(output))
         # 2b candidates hold at least b that go on, even if every beam could end here.

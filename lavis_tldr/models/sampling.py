@@ -48,24 +48,20 @@ def uniforms_of(priorities: np.ndarray, num_captions: int, max_length: int) -> T
 def sample(
     decoder,
     memory: Memory,
-    bos: int,
-    eos: int,
-    pad: int,
+    output: OutputTokens,
     options: DecodingOptions,
     sampling: SamplingOptions,
     uniforms: Tensor,
-    rows: Tensor | None = None,
 ) -> list[list[list[int]]]:
     """Draw captions token by token.
 
     Args:
         decoder: As `generation.generate` takes it.
         memory: Image features, (N, L, D), as the decoder takes them.
-        bos, eos, pad: Ids of the start, end and padding tokens.
+        output: The tokens that captions may use.
         options: Lengths and n-grams; beams play no part.
         sampling: Temperature and nucleus.
         uniforms: Of `uniforms_of`, (N, s, at least the longest caption).
-        rows: Ids of the tokens that captions may use, sorted, (R,); None allows all.
 
     Returns:
         Token ids of s captions of each image, without start, end and padding.
@@ -73,23 +69,22 @@ def sample(
     n, s, _ = uniforms.shape
     draws = uniforms.to(memory.device).flatten(0, 1)  # (N s, T)
     memory_kv = decoder.memory_key_values(memory)
-    output = OutputTokens(rows, decoder.word_embeddings.num_embeddings, bos, eos, pad)
     tokens = output.start(n * s, memory.device)  # numbers of output tokens, (N s, T)
     ended = torch.zeros(n * s, dtype=torch.bool, device=memory.device)
     ids: list[Tensor] = []
     past = None
     for length in range(1, options.max_length + 1):
         hidden, past = decoder.step(output.ids(tokens[:, -1:]), length - 1, past, memory_kv)
-        scores = decoder.logits(hidden[:, -1], rows).float() / sampling.temperature  # (N s, R)
+        scores = decoder.logits(hidden[:, -1], output.rows).float() / sampling.temperature  # (N s, R)
         output.rule_out(scores, tokens, options)
         token = _drawn(scores, draws[:, length - 1], sampling.top_p)
         tokens = torch.cat([tokens, token[:, None]], 1)
         if output.eos is not None:
             ended |= token == output.eos
-        ids.append(output.ids(token).masked_fill(ended, eos))
+        ids.append(output.ids(token).masked_fill(ended, output.eos_id))
         if bool(ended.all()):
             break
-    found = [[i for i in row if i != eos] for row in torch.stack(ids, 1).tolist()]
+    found = [[i for i in row if i != output.eos_id] for row in torch.stack(ids, 1).tolist()]
     return [found[start : start + s] for start in range(0, n * s, s)]
 
 

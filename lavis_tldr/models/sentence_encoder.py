@@ -16,23 +16,6 @@ from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
 from lavis_tldr.models.weights_digest import weights_digest
 
 _MAX_LENGTH = 64
-_MOST_REMEMBERED = 500_000  # captions: 0.8 GB at a width of 384
-# Embeddings by the digest of the encoder and the caption, where they are remembered.
-_remembered: ContextVar[dict[str, dict[str, Tensor]] | None] = ContextVar("remembered embeddings", default=None)
-
-
-@contextmanager
-def remembering_embeddings() -> Iterator[None]:
-    """Inside, every caption is embedded once, whichever `SentenceEncoder` of the same weights is asked.
-
-    For many runs over the same captions. What is remembered comes of another batch, and may differ from what the run alone
-    would compute as far as batches differ: in the last digits.
-    """
-    token = _remembered.set({})
-    try:
-        yield
-    finally:
-        _remembered.reset(token)
 _EMBEDDINGS = tuple(
     f"embeddings.{name}"
     for name in (
@@ -43,6 +26,23 @@ _EMBEDDINGS = tuple(
         "LayerNorm.bias",
     )
 )
+_MOST_REMEMBERED = 500_000  # captions: 0.8 GB at a width of 384
+# Embeddings by the digest of the encoder and the caption, where they are remembered.
+_remembered: ContextVar[dict[str, dict[str, Tensor]] | None] = ContextVar("remembered embeddings", default=None)
+
+
+@contextmanager
+def remembering_embeddings() -> Iterator[None]:
+    """Inside, every caption is embedded once, whichever `SentenceEncoder` of the same weights is asked.
+
+    For many runs over the same captions. What is remembered comes of another batch, and may differ in the last digits
+    from what a run alone would compute.
+    """
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
 
 
 class SentenceEncoder(nn.Module):

@@ -53,6 +53,17 @@ class CodeMemory:
 Memory = Tensor | CodeMemory
 
 
+def without_patches(memory: Memory, num_patches: int) -> Memory:
+    """The features after the first ``num_patches`` of each image, (M, L - num_patches, W).
+
+    What they were made of stays in the graph, with gradients of zero, as data-parallel training wants it.
+    """
+    if isinstance(memory, CodeMemory):
+        codes, position = memory.codes[:, num_patches:], memory.position[num_patches:]
+        return CodeMemory(codes, memory.table, position, memory.others)
+    return memory[:, num_patches:]
+
+
 def _mapped(x: Memory, linear: nn.Linear) -> Tensor:
     return x.map_by(linear) if isinstance(x, CodeMemory) else linear(x)
 

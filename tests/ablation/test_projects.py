@@ -77,10 +77,7 @@ def test_what_the_comparison_writes_is_collected(tmp_path, monkeypatch):
         (runs / "reduction" / name / "build").mkdir(parents=True)
         (runs / "reduction" / name / "build/annotations.json").write_text("[]")
         (runs / "reduction" / name / "summary.json").write_text(json.dumps({"set": name}))
-    captioners = [
-        f"{kind}{stage}" for kind in ("captioner", "nocode") for stage in ("1_pretrain", "2_pretrain", "2_finetune")
-    ]
-    for name in ("dev", "nocode_dev", *captioners):
+    for name in ("dev", "nocode_dev", "captioner1_pretrain", "captioner2", "nocode2"):
         (runs / name / "result").mkdir(parents=True)
         (runs / name / "log.txt").write_text('{\n  "run": {}\n}\n{"val_cider": 0.5}\n')
         (runs / name / "result/val_epoch0.json").write_text("[]")

@@ -102,6 +102,41 @@ def test_without_pooled_tokens_codes_are_all(tmp_path, samples):
     assert torch.equal(dense(model.memory_of(others)), dense(model.memory_of(images)))
 
 
+@pytest.mark.parametrize("quantize", [True, False])
+@pytest.mark.parametrize("draw,dropped", [(0.29, True), (0.31, False)])
+def test_patch_dropout(tmp_path, samples, monkeypatch, quantize, draw, dropped):
+    settings = {"patch_dropout": 0.3, "dropout": 0.0, "quantize": quantize}
+    model = started(tmp_path, samples, **settings)
+    monkeypatch.setattr(torch, "rand", lambda size: torch.tensor(draw))
+    result = model(samples)
+    result["loss"].backward()
+    learnt = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert all(grad is not None for grad in learnt.values())  # as data-parallel training wants it
+    assert (learnt["patch_position"].abs().sum() == 0) == dropped
+    tokens = model.encode_tokens(samples["image"])
+    patches = model.quantizer.decode(model.quantizer.encode(tokens[:, 1:])) if quantize else tokens[:, 1:]
+    memory = model.memory(patches, pool_tokens(tokens))
+    model._memory_and_commitment = lambda _: (memory[:, -2:] if dropped else memory, torch.zeros(()))
+    model.patch_dropout = 0.0
+    torch.testing.assert_close(result["loss_lm"], model(samples)["loss_lm"])
+
+
+def test_patch_dropout_is_of_training_alone(tmp_path, samples, monkeypatch):
+    model = started(tmp_path, samples, patch_dropout=0.9, dropout=0.0, freeze_codes=True)
+    monkeypatch.setattr(torch, "rand", lambda size: torch.tensor(0.0))
+    seen = model.eval()(samples)["loss_lm"]
+    model.train()
+    assert model(samples)["loss_lm"] != seen
+    model.patch_dropout = 0.0
+    torch.testing.assert_close(model(samples)["loss_lm"], seen)
+
+
+def test_patch_dropout_needs_pooled_tokens(tmp_path):
+    assert tiny_captioner(tmp_path, patch_dropout=0.5, pooled_tokens=False).patch_dropout == 0
+    with pytest.raises(ValueError, match="patch_dropout is 1"):
+        tiny_captioner(tmp_path, patch_dropout=1)
+
+
 def test_loss_by_hand(tmp_path, samples):
     model = tiny_captioner(tmp_path, label_smoothing=0.0, quantize=False).eval()
     tokens = model.encode_tokens(samples["image"])

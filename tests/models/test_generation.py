@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from toy_decoder import BOS, EOS, PAD, TableDecoder, memory_of
+from toy_decoder import BOS, EOS, PAD, TableDecoder, memory_of, output_of
 
 from lavis_tldr.models.generation import DecodingOptions, generate
 from lavis_tldr.models.text_decoder import TextDecoder
@@ -13,7 +13,7 @@ def options(**changes) -> DecodingOptions:
 
 
 def search(decoder, memory, options, rows=None):
-    return generate(decoder, memory, BOS, EOS, PAD, options, rows)
+    return generate(decoder, memory, output_of(decoder, rows), options)
 
 
 def best_of_all(decoder: TableDecoder, image: int, o: DecodingOptions, rows=None) -> list[int]:

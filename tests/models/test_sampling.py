@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from toy_decoder import BOS, EOS, PAD, TableDecoder, memory_of
+from toy_decoder import BOS, EOS, PAD, TableDecoder, memory_of, output_of
 
 from lavis_tldr.models.generation import DecodingOptions
 from lavis_tldr.models.sampling import SamplingOptions, sample, uniforms_of
@@ -13,7 +13,7 @@ KEYS = np.array([7, 2**64 - 1, 3], np.uint64)
 
 
 def draw(decoder, images, sampling, uniforms, rows=None, options=OPTIONS):
-    return sample(decoder, memory_of(*images), BOS, EOS, PAD, options, sampling, uniforms, rows)
+    return sample(decoder, memory_of(*images), output_of(decoder, rows), options, sampling, uniforms)
 
 
 def naive(decoder, image: int, uniforms, sampling, rows=None) -> list[int]:

@@ -55,7 +55,9 @@ def test_remembered_embeddings(bert, monkeypatch):
     monkeypatch.setattr(SentenceEncoder, "_embed", embed)
     with remembering_embeddings():
         for encode in (encoder, encoder, SentenceEncoder(str(bert))):
-            torch.testing.assert_close(encode([*CAPTIONS[1:], CAPTIONS[0], CAPTIONS[1]])[: len(CAPTIONS) - 1], expected[1:])
+            torch.testing.assert_close(
+                encode([*CAPTIONS[1:], CAPTIONS[0], CAPTIONS[1]])[: len(CAPTIONS) - 1], expected[1:]
+            )
             assert encode([]).shape == (0, expected.shape[1])
         assert asked == [*CAPTIONS[1:], CAPTIONS[0]]
     encoder(CAPTIONS)

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
+from lavis_tldr.models.generation import OutputTokens
+
 PAD, BOS, EOS = 0, 1, 2
 
 
@@ -27,6 +29,11 @@ class TableDecoder:
 
     def logits(self, hidden, rows=None):
         return hidden if rows is None else hidden[..., rows]
+
+
+def output_of(decoder, rows=None) -> OutputTokens:
+    """All tokens of a decoder, or some."""
+    return OutputTokens(rows, decoder.word_embeddings.num_embeddings, BOS, EOS, PAD)
 
 
 def memory_of(*images: int) -> torch.Tensor:

@@ -64,7 +64,10 @@ def test_each_setting_has_its_meaning():
         ({"prefilter_share": 0.4}, {"prefilter_share"}),
         ({"alignment": "likelihood", "num_contrast": 4, "recipe": "drawn"}, {"alignment", "num_contrast"}),
         ({"alignment": "likelihood", "num_contrast": 4, "selection": "aligned"}, set()),
-        ({"alignment": "itm", "score_refined": True, "alignment_threshold": 0.1, "recipe": "drawn"}, {"alignment_threshold"}),
+        (
+            {"alignment": "itm", "score_refined": True, "alignment_threshold": 0.1, "recipe": "drawn"},
+            {"alignment_threshold"},
+        ),
         ({"similarity_weights": "bert", "recipe": "drawn"}, {"similarity_weights"}),
         ({"similarity_weights": "bert"}, set()),
         ({"similarity_weights": "bert", "representation": "text"}, set()),
