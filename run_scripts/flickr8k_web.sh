@@ -24,16 +24,15 @@ train() {
 
 train captioner1_pretrain_cpu captioner1_pretrain
 lavis-tldr reduce --cfg-path $configs/score.yaml
-train captioner2_pretrain_cpu captioner2_pretrain
-train captioner2_finetune_cpu captioner2_finetune
+train captioner2_cpu captioner2
 lavis-tldr reduce --cfg-path $configs/reduce_paper.yaml
 lavis-tldr reduce --cfg-path $configs/reduce.yaml
 
-# The same captioner without a codebook, for comparison: it differs in the last step alone.
+# The same captioner without a codebook, for comparison.
 without() { train "$1" "$2" model.quantize=False "${@:3}"; }
-without captioner2_finetune_cpu nocode2_finetune
+without captioner2_cpu nocode2
 
 train captioner_dev dev
-without captioner_dev nocode_dev model.finetuned=runs/flickr8k_web/nocode2_finetune/checkpoint_best.pth
+without captioner_dev nocode_dev model.finetuned=runs/flickr8k_web/nocode2/checkpoint_best.pth
 lavis-tldr ablate --cfg-path $configs/proxy.yaml
 python $configs/collect_results.py

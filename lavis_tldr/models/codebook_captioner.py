@@ -49,7 +49,8 @@ class CodebookCaptioner(BaseModel):
             Differs from the paper, whose decoder has the codes alone: what quantizing loses is what the image is
             about as a whole, and these say it in 4 D bytes an image, which `encode` stores anyway.
         patch_dropout: Share of training batches in which the decoder is given the pooled tokens alone. Else it learns
-            the patches' codes by heart, image by image, and passes the pooled tokens by. Without them it is 0.
+            the patches' codes by heart, image by image, and passes the pooled tokens by. At 1 it is never given
+            patches, in captioning either: so it learns most of a few thousand captions. Without pooled tokens it is 0.
         max_text_length: Longest caption in training, in tokens.
         label_smoothing: Of the language-modelling loss.
         commitment_weight: Weight of the commitment loss.
@@ -76,8 +77,8 @@ class CodebookCaptioner(BaseModel):
         commitment_weight: float = 1.0,
     ):
         super().__init__()
-        if not 0 <= patch_dropout < 1:
-            raise ValueError(f"model.patch_dropout is {patch_dropout}; expected a share of batches, in [0, 1).")
+        if not 0 <= patch_dropout <= 1:
+            raise ValueError(f"model.patch_dropout is {patch_dropout}; expected a share of batches, in [0, 1].")
         self.visual_encoder = visual_encoder
         self.quantizer = quantizer
         self.decoder = decoder
@@ -246,14 +247,24 @@ class CodebookCaptioner(BaseModel):
             pooled: Of `pool_tokens`, (B, 2 D).
 
         Returns:
-            (B, L, D), or (B, L + 2, D) with ``pooled_tokens``.
+            (B, L, D), or (B, L + 2, D) with ``pooled_tokens``, or (B, 2, D) where patches are dropped.
         """
-        return torch.cat([patches + self.patch_position, self._pooled_memory(pooled).to(patches.dtype)], 1)
+        memory = torch.cat([patches + self.patch_position, self._pooled_memory(pooled).to(patches.dtype)], 1)
+        return self._without_dropped(memory)
 
-    def memory_of(self, images: ImageEncoding) -> CodeMemory:
+    def memory_of(self, images: ImageEncoding) -> Memory:
         """`memory` of B images by what is kept of them."""
         table = self.quantizer.decoded_codes()
-        return CodeMemory(images.codes, table, self.patch_position, self._pooled_memory(images.pooled))
+        memory = CodeMemory(images.codes, table, self.patch_position, self._pooled_memory(images.pooled))
+        return self._without_dropped(memory)
+
+    def _without_dropped(self, memory: Memory) -> Memory:
+        """The memory as ``patch_dropout`` leaves it."""
+        # Of the whole batch, not image by image: what is left out then costs nothing either.
+        dropped = self.patch_dropout == 1
+        if self.training and 0 < self.patch_dropout < 1:
+            dropped = float(torch.rand(())) < self.patch_dropout
+        return without_patches(memory, self.num_patches) if dropped else memory
 
     def _pooled_memory(self, pooled: Tensor) -> Tensor:
         """The tokens that pooled features (B, 2 D) make, (B, 2, D), or (B, 0, D) without ``pooled_tokens``."""
@@ -279,9 +290,6 @@ class CodebookCaptioner(BaseModel):
             ``loss`` and, detached, ``loss_lm`` and ``loss_commitment``.
         """
         memory, commitment = self._memory_and_commitment(samples)
-        # Of the whole batch, not image by image: what is left out then costs nothing either.
-        if self.training and float(torch.rand(())) < self.patch_dropout:
-            memory = without_patches(memory, self.num_patches)
         ids = self.token_ids(samples["text_input"])
         hidden = self.decoder(ids[:, :-1], memory)
         target = ids[:, 1:]

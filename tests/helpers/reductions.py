@@ -104,6 +104,7 @@ def write_config(path: Path, source: dict, captioner: Path, output: Path, **run_
             "alignment": "likelihood",
             "num_contrast": 4,
             "max_len": 8,
+            "recipe": "original_generated",
             **run_keys,
         },
     }

@@ -131,10 +131,23 @@ def test_patch_dropout_is_of_training_alone(tmp_path, samples, monkeypatch):
     torch.testing.assert_close(model(samples)["loss_lm"], seen)
 
 
+def test_patch_dropout_of_one_leaves_patches_out_of_captions_too(tmp_path, samples):
+    model = started(tmp_path, samples, patch_dropout=1).eval()
+    images = model.encode_images(samples)
+    pooled = images.pooled.half().float().unflatten(1, (2, -1)) + model.pooled_position
+    layer = model.decoder.layers[0].cross_attention.key
+    torch.testing.assert_close(model.memory_of(images).map_by(layer), layer(pooled))
+    others = ImageEncoding(images.codes.flip(0), images.pooled)
+    options = DecodingOptions(num_beams=2, max_length=6)
+    assert model.generate_from(images, options) == model.generate_from(others, options)
+    assert len(set(model.quantize_tokens(model.encode_tokens(samples["image"])).codes.flatten().tolist())) > 1
+
+
 def test_patch_dropout_needs_pooled_tokens(tmp_path):
     assert tiny_captioner(tmp_path, patch_dropout=0.5, pooled_tokens=False).patch_dropout == 0
-    with pytest.raises(ValueError, match="patch_dropout is 1"):
-        tiny_captioner(tmp_path, patch_dropout=1)
+    for share in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="patch_dropout is .*expected a share of batches"):
+            tiny_captioner(tmp_path, patch_dropout=share)
 
 
 def test_loss_by_hand(tmp_path, samples):

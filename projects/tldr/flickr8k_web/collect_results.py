@@ -31,9 +31,8 @@ def main() -> None:
             name: training(args.runs / name)
             for name in (
                 "captioner1_pretrain",
-                "captioner2_pretrain",
-                "captioner2_finetune",
-                "nocode2_finetune",
+                "captioner2",
+                "nocode2",
             )
         },
         "reduction": {name: json.loads((reduction / name / "summary.json").read_text()) for name in ("paper", "best")},
