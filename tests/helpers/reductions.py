@@ -104,7 +104,8 @@ def write_config(path: Path, source: dict, captioner: Path, output: Path, **run_
             "alignment": "likelihood",
             "num_contrast": 4,
             "max_len": 8,
-            "recipe": "original_generated",
+            # An objective has its own.
+            **({} if "objective" in run_keys else {"recipe": "original_generated"}),
             **run_keys,
         },
     }

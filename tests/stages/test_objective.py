@@ -17,7 +17,7 @@ DEFAULTS = {field.name: field.default for field in fields(ReduceConfig)}
 
 def test_none_leaves_the_defaults():
     for run in ({}, {"objective": ""}, {"objective": None}):
-        assert vars(ReduceConfig.from_run(run)) == DEFAULTS
+        assert vars(ReduceConfig.from_run({**run, **WEIGHTS})) == {**DEFAULTS, **WEIGHTS}
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
