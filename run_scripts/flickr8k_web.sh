@@ -28,8 +28,8 @@ train captioner2_cpu captioner2
 lavis-tldr reduce --cfg-path $configs/reduce_paper.yaml
 lavis-tldr reduce --cfg-path $configs/reduce.yaml
 
-# The same captioner without a codebook, for comparison.
-without() { train "$1" "$2" model.quantize=False "${@:3}"; }
+# The same captioner on patch features, without a codebook, for comparison.
+without() { train "$1" "$2" model.quantize=False model.patch_tokens=True model.patch_dropout=0.0 "${@:3}"; }
 without captioner2_cpu nocode2
 
 train captioner_dev dev

@@ -51,6 +51,7 @@ def build_captioner_parts(cfg) -> tuple[dict, dict, dict | None]:
         "encoder_width": cfg["vit_width"],
         "freeze_encoder": cfg["freeze_vit"],
         "pooled_tokens": cfg["pooled_tokens"],
+        "patch_tokens": cfg["patch_tokens"],
         "patch_dropout": cfg["patch_dropout"],
         "max_text_length": cfg["max_text_length"],
         "label_smoothing": cfg["label_smoothing"],

@@ -48,9 +48,10 @@ class CodebookCaptioner(BaseModel):
         pooled_tokens: Give the decoder two tokens more than the patches': their mean before quantizing, and [CLS].
             Differs from the paper, whose decoder has the codes alone: what quantizing loses is what the image is
             about as a whole, and these say it in 4 D bytes an image, which `encode` stores anyway.
-        patch_dropout: Share of training batches in which the decoder is given the pooled tokens alone. Else it learns
-            the patches' codes by heart, image by image, and passes the pooled tokens by. At 1 it is never given
-            patches, in captioning either: so it learns most of a few thousand captions. Without pooled tokens it is 0.
+        patch_tokens: Give the decoder the patches' codes. Without, it has the pooled tokens alone, and codes are what is
+            clustered: from a few thousand captions it learns more so, since it does not learn codes by heart.
+        patch_dropout: Share of training batches in which the decoder is given the pooled tokens alone, so that it does
+            not pass them by for the codes. Where it has but one of the two it is 0.
         max_text_length: Longest caption in training, in tokens.
         label_smoothing: Of the language-modelling loss.
         commitment_weight: Weight of the commitment loss.
@@ -71,23 +72,29 @@ class CodebookCaptioner(BaseModel):
         encoder_width: int,
         freeze_encoder: bool = True,
         pooled_tokens: bool = True,
+        patch_tokens: bool = True,
         patch_dropout: float = 0.0,
         max_text_length: int = 30,
         label_smoothing: float = 0.1,
         commitment_weight: float = 1.0,
     ):
         super().__init__()
-        if not 0 <= patch_dropout <= 1:
-            raise ValueError(f"model.patch_dropout is {patch_dropout}; expected a share of batches, in [0, 1].")
+        if not 0 <= patch_dropout < 1:
+            raise ValueError(f"model.patch_dropout is {patch_dropout}; expected a share of batches, in [0, 1).")
+        if not (patch_tokens or pooled_tokens):
+            raise ValueError("model.patch_tokens and model.pooled_tokens are both False: captions need one of them.")
+        if not patch_tokens and quantizer is not None and quantizer.offsets is not None:
+            raise ValueError("model.learn_offsets is True, but without model.patch_tokens nothing trains offsets.")
         self.visual_encoder = visual_encoder
         self.quantizer = quantizer
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.num_patches, self.encoder_width = num_patches, encoder_width
         # A code says what is in a patch, not where; the decoder is told where by this.
-        self.patch_position = nn.Parameter(torch.randn(num_patches, encoder_width) * 0.02)  # (L, D)
+        position = torch.randn(num_patches, encoder_width) * 0.02
+        self.patch_position = nn.Parameter(position) if patch_tokens else None  # (L, D)
         self.pooled_position = nn.Parameter(torch.randn(2, encoder_width) * 0.02) if pooled_tokens else None  # (2, D)
-        self.patch_dropout = patch_dropout if pooled_tokens else 0.0
+        self.patch_dropout = patch_dropout if patch_tokens and pooled_tokens else 0.0
         self.freeze_encoder = freeze_encoder
         self.max_text_length, self.label_smoothing = max_text_length, label_smoothing
         self.commitment_weight = commitment_weight
@@ -145,7 +152,7 @@ class CodebookCaptioner(BaseModel):
             raise ValueError(
                 f"{where} does not fit this model: {len(missing)} weights missing (first: {missing[:1]}), "
                 f"{len(result.unexpected_keys)} left over (first: {result.unexpected_keys[:1]}). "
-                "Use the model_type, num_codes, quantize and pooled_tokens that it was trained with: captioners of "
+                "Use the model_type, num_codes, quantize, patch_tokens and pooled_tokens that it was trained with: those of "
                 "version 0.1 had model.pooled_tokens: False, model.context_weight: 2.0 and model.learn_offsets: True."
             )
         if absent and state["_extra_state"].get("encoder_digest") != self.encoder_digest():
@@ -247,24 +254,27 @@ class CodebookCaptioner(BaseModel):
             pooled: Of `pool_tokens`, (B, 2 D).
 
         Returns:
-            (B, L, D), or (B, L + 2, D) with ``pooled_tokens``, or (B, 2, D) where patches are dropped.
+            (B, L + 2, D); without ``pooled_tokens`` (B, L, D), without or with dropped patches (B, 2, D).
         """
-        memory = torch.cat([patches + self.patch_position, self._pooled_memory(pooled).to(patches.dtype)], 1)
-        return self._without_dropped(memory)
+        others = self._pooled_memory(pooled).to(patches.dtype)
+        if self.patch_position is None:
+            return others
+        return self._without_dropped(torch.cat([patches + self.patch_position, others], 1))
 
     def memory_of(self, images: ImageEncoding) -> Memory:
         """`memory` of B images by what is kept of them."""
+        others = self._pooled_memory(images.pooled)
+        if self.patch_position is None:
+            return others
         table = self.quantizer.decoded_codes()
-        memory = CodeMemory(images.codes, table, self.patch_position, self._pooled_memory(images.pooled))
-        return self._without_dropped(memory)
+        return self._without_dropped(CodeMemory(images.codes, table, self.patch_position, others))
 
     def _without_dropped(self, memory: Memory) -> Memory:
-        """The memory as ``patch_dropout`` leaves it."""
-        # Of the whole batch, not image by image: what is left out then costs nothing either.
-        dropped = self.patch_dropout == 1
-        if self.training and 0 < self.patch_dropout < 1:
-            dropped = float(torch.rand(())) < self.patch_dropout
-        return without_patches(memory, self.num_patches) if dropped else memory
+        """The memory as ``patch_dropout`` leaves it: with all patches of the batch, or none."""
+        # Not image by image: what is left out then costs nothing either.
+        if self.training and self.patch_dropout and float(torch.rand(())) < self.patch_dropout:
+            return without_patches(memory, self.num_patches)
+        return memory
 
     def _pooled_memory(self, pooled: Tensor) -> Tensor:
         """The tokens that pooled features (B, 2 D) make, (B, 2, D), or (B, 0, D) without ``pooled_tokens``."""
@@ -310,7 +320,7 @@ class CodebookCaptioner(BaseModel):
         if "images" in samples:
             images = self.encode_images(samples)
             self.quantizer.count_use(images.codes)
-            return self.memory_of(images), self.patch_position.new_zeros(())
+            return self.memory_of(images), torch.zeros((), device=self.device)
         tokens = self.image_tokens(samples)
         patches = tokens[:, 1:]
         if self.quantizer is None:

@@ -131,23 +131,47 @@ def test_patch_dropout_is_of_training_alone(tmp_path, samples, monkeypatch):
     torch.testing.assert_close(model(samples)["loss_lm"], seen)
 
 
-def test_patch_dropout_of_one_leaves_patches_out_of_captions_too(tmp_path, samples):
-    model = started(tmp_path, samples, patch_dropout=1).eval()
+@torch.no_grad()
+def test_without_patch_tokens_pooled_ones_are_all(tmp_path, samples):
+    model = started(tmp_path, samples, patch_tokens=False, patch_dropout=0.5).eval()
+    assert model.patch_position is None and model.patch_dropout == 0
     images = model.encode_images(samples)
     pooled = images.pooled.half().float().unflatten(1, (2, -1)) + model.pooled_position
-    layer = model.decoder.layers[0].cross_attention.key
-    torch.testing.assert_close(model.memory_of(images).map_by(layer), layer(pooled))
+    torch.testing.assert_close(model.memory_of(images), pooled)
+    plain = tiny_captioner(tmp_path, patch_tokens=False, quantize=False).eval()
+    tokens = plain.encode_tokens(samples["image"])
+    memory = plain.memory(tokens[:, 1:], pool_tokens(tokens))
+    torch.testing.assert_close(memory, pooled - model.pooled_position + plain.pooled_position)
     others = ImageEncoding(images.codes.flip(0), images.pooled)
     options = DecodingOptions(num_beams=2, max_length=6)
     assert model.generate_from(images, options) == model.generate_from(others, options)
-    assert len(set(model.quantize_tokens(model.encode_tokens(samples["image"])).codes.flatten().tolist())) > 1
+    assert images.codes.unique().numel() > 1  # they are there to be clustered
 
 
-def test_patch_dropout_needs_pooled_tokens(tmp_path):
+def test_without_patch_tokens_all_that_learns_has_a_gradient(tmp_path, samples):
+    model = tiny_captioner(tmp_path, patch_tokens=False, freeze_vit=False, code_decay=None).train()
+    losses = model(samples)
+    losses["loss"].backward()
+    assert losses["loss_commitment"] > 0
+    for name, p in model.named_parameters():
+        assert (p.grad is not None) == p.requires_grad, name
+
+
+def test_patch_tokens_and_dropout_that_make_no_sense(tmp_path):
     assert tiny_captioner(tmp_path, patch_dropout=0.5, pooled_tokens=False).patch_dropout == 0
-    for share in (-0.1, 1.1):
+    for share in (-0.1, 1.0):
         with pytest.raises(ValueError, match="patch_dropout is .*expected a share of batches"):
             tiny_captioner(tmp_path, patch_dropout=share)
+    with pytest.raises(ValueError, match="captions need one of them"):
+        tiny_captioner(tmp_path, patch_tokens=False, pooled_tokens=False)
+    with pytest.raises(ValueError, match="learn_offsets is True, but without model.patch_tokens"):
+        tiny_captioner(tmp_path, patch_tokens=False, learn_offsets=True)
+
+
+def test_a_checkpoint_without_patch_tokens_wants_a_model_without(tmp_path):
+    state = tiny_captioner(tmp_path, patch_tokens=False).state_dict()
+    with pytest.raises(ValueError, match="1 weights missing .first: .'patch_position'.*patch_tokens"):
+        tiny_captioner(tmp_path).load_weights(state, "a.pth")
 
 
 def test_loss_by_hand(tmp_path, samples):
