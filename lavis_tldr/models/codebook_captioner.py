@@ -48,7 +48,7 @@ class CodebookCaptioner(BaseModel):
         pooled_tokens: Give the decoder two tokens more than the patches': their mean before quantizing, and [CLS].
             Differs from the paper, whose decoder has the codes alone: what quantizing loses is what the image is
             about as a whole, and these say it in 4 D bytes an image, which `encode` stores anyway.
-        patch_tokens: Give the decoder the patches' codes. Without, it has the pooled tokens alone, and codes are what is
+        patch_tokens: Give the decoder the patches' codes. Without, it has the pooled tokens alone, and codes are only
             clustered: from a few thousand captions it learns more so, since it does not learn codes by heart.
         patch_dropout: Share of training batches in which the decoder is given the pooled tokens alone, so that it does
             not pass them by for the codes. Where it has but one of the two it is 0.
@@ -152,8 +152,9 @@ class CodebookCaptioner(BaseModel):
             raise ValueError(
                 f"{where} does not fit this model: {len(missing)} weights missing (first: {missing[:1]}), "
                 f"{len(result.unexpected_keys)} left over (first: {result.unexpected_keys[:1]}). "
-                "Use the model_type, num_codes, quantize, patch_tokens and pooled_tokens that it was trained with: those of "
-                "version 0.1 had model.pooled_tokens: False, model.context_weight: 2.0 and model.learn_offsets: True."
+                "Use the model_type, num_codes, quantize, patch_tokens and pooled_tokens that it was trained with; "
+                "captioners of version 0.1 had model.pooled_tokens: False, model.context_weight: 2.0 and "
+                "model.learn_offsets: True."
             )
         if absent and state["_extra_state"].get("encoder_digest") != self.encoder_digest():
             raise ValueError(
