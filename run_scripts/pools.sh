@@ -2,6 +2,7 @@
 # All criteria and recipes, unchanged, on four pools: scenes with 20% and with 60% wrong captions, the photos of
 # run_scripts/flickr8k_web.sh, which comes first, and these with a further 20% of the captions swapped. Two hours on 2 cores;
 # what is done is not done again. Tables go to projects/tldr/pools/results.
+# On a processor without bfloat16: BF16=False run_scripts/pools.sh
 # Usage: run_scripts/pools.sh [--shared SHARED] [POOL ...]   POOL: scenes20 scenes60 photos photos_swapped; all by default
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,7 +12,7 @@ shared=$(cd "$shared" && pwd)
 export FLICKR8K_WEB=$shared/data/flickr8k-web TLDR_ASSETS=$shared/assets NLTK_DATA=$shared/assets/nltk_data
 # On a CPU most of a small model's time goes into giving memory back to the system and asking for it again.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=536870912
-configs=projects/tldr/pools
+configs=projects/tldr/pools bf16=${BF16:-True}
 
 # once FILE COMMAND...: run the command unless it ended well before
 once() {
@@ -49,17 +50,20 @@ scenes() {
         proxy.val.image_root="$clean/images" proxy.feature_cache=
 }
 
-photos() { compare photos overrides.run.output_dir=runs/flickr8k_web/reduction; }
+photos() { compare photos overrides.run.bf16="$bf16" overrides.run.output_dir=runs/flickr8k_web/reduction; }
 
 photos_swapped() {
     local pool=runs/pools/photos_swapped reduction=runs/pools/photos_swapped/reduction
     mkdir -p $pool
     once $pool/swapped python $configs/swap_captions.py "$FLICKR8K_WEB" $pool/tars --share 0.2
     export FLICKR8K_WEB=$pool/tars
-    lavis-tldr reduce --cfg-path projects/tldr/flickr8k_web/score.yaml --options run.output_dir=$reduction
+    lavis-tldr reduce --cfg-path projects/tldr/flickr8k_web/score.yaml --options run.output_dir=$reduction \
+        run.bf16="$bf16"
     once $pool/captioner lavis-tldr train --cfg-path projects/tldr/flickr8k_web/captioner2_cpu.yaml --options \
-        datasets.tldr_captions.only.table="$reduction/score/contrastive/*.parquet" run.output_dir=$pool run.job_id=captioner
-    compare photos_swapped overrides.run.output_dir=$pool/reduction2 overrides.model.finetuned=$pool/captioner/checkpoint_best.pth
+        datasets.tldr_captions.only.table="$reduction/score/contrastive/*.parquet" run.output_dir=$pool run.job_id=captioner \
+        run.bf16="$bf16" run.bf16_eval="$bf16"
+    compare photos_swapped overrides.run.bf16="$bf16" overrides.run.output_dir=$pool/reduction2 \
+        overrides.model.finetuned=$pool/captioner/checkpoint_best.pth
 }
 
 mkdir -p $configs/results

@@ -25,10 +25,6 @@ class Default:
 
 
 _RIGHT_CAPTIONS = Default("contrastive", "knows a wrong caption by heads that never saw the pair")
-_TWINS = {
-    "duplicate_threshold": Default(0.9, "near duplicates teach the same thing twice"),
-    "duplicate_by": Default("feature", "patch features tell near duplicates better than codes do"),
-}
 
 OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
     "retrieval": {
@@ -36,7 +32,6 @@ OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
         "selection": Default("aligned", "captions are told apart in detail, so a wrong one costs most"),
         "balance": Default(0.5, "half goes to the best of all, half keeps every cluster's subjects"),
         "min_words": Default(4, "a caption of fewer words tells its image from few others"),
-        **_TWINS,
         "recipe": Default("gated", "a generated caption is used only where it fits its image"),
     },
     "classification": {
@@ -47,7 +42,6 @@ OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
         "selection": Default("uniform", "classes are many: what is drawn from every cluster covers more of them"),
         "balance": Default(1.0, "should a criterion select, all of the budget is given out by cluster"),
         "quota": Default("density", "wide and lonely clusters, the rare subjects, get more than their size"),
-        **_TWINS,
         "recipe": Default("original", "originals name what is to be seen; generated captions know fewer names"),
     },
     "both": {
@@ -55,7 +49,6 @@ OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
         "selection": Default("aligned", "a wrong caption teaches neither"),
         "balance": Default(0.75, "more breadth than for retrieval alone, more alignment than for classes alone"),
         "min_words": Default(3, "short names stay, bare words go"),
-        **_TWINS,
         "recipe": Default("gated", "a generated caption is used only where it fits its image"),
     },
 }

@@ -60,6 +60,7 @@ def test_the_sets_of_real_photos_are_compared_with_the_whole_pool_and_a_random_q
         ("paper's quarter, joined", deciding(paper)),
         ("paper's quarter, gated", deciding(paper, recipe="gated")),
         ("recommended quarter, original captions", deciding(best, recipe="original")),
+        ("recommended quarter, gated, joined", deciding(best, recipe="gated")),
         ("recommended", deciding(best)),
     ]
 

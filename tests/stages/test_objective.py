@@ -78,7 +78,7 @@ def test_the_run_holds_resolved_values(configure, tmp_path):
     assert made.duplicate_threshold is None and "quota" not in made
     select = (tmp_path / "out/reduced/select/manifest.json").read_text()
     assert '"balance": 0.5' in select and "objective" not in select
-    written = {name: made[name] for name in ("selection", "balance", "min_words", "duplicate_by")}
+    written = {name: made[name] for name in ("selection", "balance", "min_words")}
     reduce_set(configure(**{**keys, **written, "objective": ""}))  # refused if a manifest told the two apart
 
 
