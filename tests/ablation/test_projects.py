@@ -16,7 +16,8 @@ from lavis_tldr.train import load_user_config
 ROOT = Path(__file__).parents[2]
 FLICKR8K_WEB = ROOT / "projects/tldr/flickr8k_web"
 ABLATIONS = sorted((ROOT / "projects/tldr/ablations").glob("*.yaml"))
-CONFIGS = [*ABLATIONS, FLICKR8K_WEB / "proxy.yaml"]
+POOLS = ROOT / "projects/tldr/pools"
+CONFIGS = [*ABLATIONS, FLICKR8K_WEB / "proxy.yaml", POOLS / "criteria.yaml", POOLS / "recipes.yaml"]
 
 
 def test_there_is_one_for_each_table_of_the_paper():

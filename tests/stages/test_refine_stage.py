@@ -88,6 +88,12 @@ def test_refined_captions_are_scored_where_asked_for(reduced, tmp_path):
             assert np.isnan(plain[key][name]) and np.isfinite(row[name])
 
 
+def test_nothing_is_borrowed_for_a_recipe_that_generates_nothing(reduced, tmp_path):
+    reduced(recipe="original", num_borrowed=2)
+    assert not (tmp_path / "out/reduced/refine/bank.parquet").exists()
+    assert {row["caption_from"] for row in refined_rows(tmp_path / "out/reduced").values()} == {"original"}
+
+
 def test_scores_of_captions_do_not_depend_on_parts(reduced, tmp_path, album):
     """The same images in parts of other sizes get the same captions and scores."""
     folders = []

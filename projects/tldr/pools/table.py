@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def cell(row: dict[str, str]) -> str:
-    if not row["mean_recall"]:
+    if not row.get("mean_recall"):
         return row["note"]
     return f"{float(row['mean_recall']):.1f} ± {float(row['mean_recall_deviation'] or 0):.1f}"
 
