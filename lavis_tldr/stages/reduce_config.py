@@ -136,8 +136,9 @@ class ReduceConfig:
             scored, else the best by the selection. null keeps them.
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
-            one is drawn at every epoch of training), gated (those that fit the image) or gated_drawn. Left out: gated,
-            or original where the alignment can't judge generated captions.
+            one is drawn at every epoch of training), gated (those that fit the image) or gated_drawn (the same, but one
+            is drawn where both fit). Left out: gated_drawn, or original where the alignment can't judge what is
+            generated.
         joiner: Between the original and the generated caption.
         alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive, likelihood and
             a fitted mixture, 0.5 for itm.
@@ -197,7 +198,7 @@ class ReduceConfig:
     repeat_penalty: float = 0.5
     duplicate_threshold: float | None = None
     duplicate_by: str = "histogram"
-    recipe: str = "gated"
+    recipe: str = "gated_drawn"
     joiner: str = "; "
     alignment_threshold: float | None = None
     score_refined: bool = False

@@ -34,7 +34,7 @@ def test_scenes_are_reduced_with_the_defaults(monkeypatch):
     monkeypatch.setenv("POOL", "runs/pools/scenes20")
     config = load_user_config(POOLS / "scenes_reduce.yaml")
     assert config.datasets.tldr_source.source.tars == "runs/pools/scenes20/scenes/*.tar"
-    assert ReduceConfig.from_run(config.run).recipe == "gated"
+    assert ReduceConfig.from_run(config.run).recipe == "gated_drawn"
 
 
 def test_a_share_of_the_captions_is_swapped_and_nothing_else(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def test_explicit_keys_win_also_where_they_say_the_usual_default():
     run = {"objective": "retrieval", **WEIGHTS, "balance": 1.0, "duplicate_threshold": None, "min_words": 0}
     config = ReduceConfig.from_run(OmegaConf.create(run))
     assert (config.balance, config.duplicate_threshold, config.min_words) == (1.0, None, 0)
-    assert (config.selection, config.recipe) == ("aligned", "gated")
+    assert (config.selection, config.recipe) == ("aligned", "gated_drawn")
 
 
 def test_a_short_form_of_alignment_goes_before_the_objectives():

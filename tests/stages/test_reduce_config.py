@@ -77,7 +77,7 @@ def test_a_recipe_that_goes_by_alignment_has_both_captions_scored(monkeypatch):
 def test_defaults_are_the_papers_but_for_the_gate():
     config = ReduceConfig.from_run({})
     assert (config.selection, config.keep_ratio, config.num_clusters, config.joiner) == ("uniform", 0.25, 3000, "; ")
-    assert (config.recipe, config.alignment) == ("gated", "likelihood")
+    assert (config.recipe, config.alignment) == ("gated_drawn", "likelihood")
     assert ReduceConfig.from_run({"similarity_weights": "bert"}).alignment == "contrastive"
     paper = ReduceConfig.from_run({"recipe": "original_generated"})
     assert not paper.needs_scores
@@ -86,17 +86,17 @@ def test_defaults_are_the_papers_but_for_the_gate():
 @pytest.mark.parametrize(
     ("run", "recipe"),
     [
-        ({"alignment": "likelihood"}, "gated"),
-        ({"alignment": "itm", "blip_weights": "x"}, "gated"),
+        ({"alignment": "likelihood"}, "gated_drawn"),
+        ({"alignment": "itm", "blip_weights": "x"}, "gated_drawn"),
         ({"alignment": "itc", "blip_weights": "x"}, "original"),
-        ({"alignment": "itc", "blip_weights": "x", "alignment_threshold": 0.3}, "gated"),
+        ({"alignment": "itc", "blip_weights": "x", "alignment_threshold": 0.3}, "gated_drawn"),
         ({"alignment": "similarity", "similarity_weights": "bert"}, "original"),
         ({"selection": "normsim", "normsim_of": "image"}, "original"),
         ({"selection": "given", "embeddings": {"scores": "x", "column": "y"}}, "original"),
         ({"selection": "given", "embeddings": {"scores": "x", "column": "y"}, "alignment_threshold": 0.3}, "original"),
         ({"selection": "mixture", "mixture": {"likelihood": 1}}, "original"),
-        ({"selection": "mixture", "mixture": {"likelihood": 1}, "alignment_threshold": 0.5}, "gated"),
-        ({"selection": "mixture", "mixture": "fitted", "mixture_of": ["likelihood"]}, "gated"),
+        ({"selection": "mixture", "mixture": {"likelihood": 1}, "alignment_threshold": 0.5}, "gated_drawn"),
+        ({"selection": "mixture", "mixture": "fitted", "mixture_of": ["likelihood"]}, "gated_drawn"),
         ({"alignment": "likelihood", "objective": "classification"}, "original"),
         ({"alignment": "likelihood", "recipe": "drawn"}, "drawn"),
     ],
