@@ -42,7 +42,7 @@ def test_reduce_one_stage_again(runs):
 
 
 def test_reduce_explained_runs_nothing(runs, configure, capsys, tmp_path):
-    command = ["reduce", "--cfg-path", str(configure(balance=0.5, num_beams=2)), "--explain"]
+    command = ["reduce", "--cfg-path", str(configure(balance=0.5, num_beams=2, recipe="gated_drawn")), "--explain"]
     assert cli.main([*command, "--options", "model.finetuned=absent.pth", "--stage", "cluster"]) == 0
     told = capsys.readouterr().out
     assert "cluster     histogram-tfidf-4-seed42: will run." in told and "select  " not in told
@@ -50,7 +50,7 @@ def test_reduce_explained_runs_nothing(runs, configure, capsys, tmp_path):
     assert "MISSING   the stage encode" in told and "balance 0.5: it has one where a criterion selects" in told
     assert cli.main([*command, "--options", "run.objective=retrieval"]) == 0
     told = capsys.readouterr().out
-    assert "short" not in told and "objective   retrieval" in told and "gated: pair by pair" in told
+    assert "short" not in told and "objective   retrieval" in told and "gated_drawn: pair by pair" in told
     assert runs == [] and not (tmp_path / "out").exists()
     assert cli.main([*command, "--options", "run.objective=retreival"]) == 2
     assert "did you mean 'retrieval'" in capsys.readouterr().err
