@@ -57,7 +57,9 @@ def test_a_misspelt_one():
 
 def test_an_error_says_where_a_value_comes_from():
     run = {"objective": "retrieval", **WEIGHTS, "alignment": "similarity"}
-    with pytest.raises(ValueError, match=r"can't judge them.*\(run.objective retrieval sets recipe gated_drawn; a value of"):
+    with pytest.raises(
+        ValueError, match=r"can't judge them.*\(run.objective retrieval sets recipe gated_drawn; a value of"
+    ):
         ReduceConfig.from_run(run)
     with pytest.raises(ValueError, match=r"set run.similarity_weights.*retrieval sets alignment contrastive"):
         ReduceConfig.from_run({"objective": "retrieval"})
