@@ -113,7 +113,8 @@ def _caption(config: dict) -> str:
     if recipe.needs_alignment:
         gate = config["gate"]
         told = f"pair by pair, what fits the image: from an alignment of {number(gate)} on a caption does"
-        return f"{config['recipe']}: {told}"
+        (origin,) = recipe.choose(["a caption"], alignment=[gate], alignment_generated=[gate], threshold=gate)
+        return f"{config['recipe']}: {told}; where two do, {ORIGINS[origin].told}"
     (origin,) = recipe.choose(["a caption"])
     return ORIGINS[origin].told
 

@@ -100,6 +100,8 @@ def test_a_refused_stage_and_one_begun():
         ({"recipe": "original_generated"}, "caption both, joined"),
         ({"recipe": "drawn"}, "one of them drawn at every epoch of training"),
         ({"recipe": "gated", "gate": 0.5}, "gated: pair by pair, what fits the image: from an alignment of 0.5 on"),
+        ({"recipe": "gated", "gate": 0.5}, "on a caption does; where two do, both, joined"),
+        ({"recipe": "gated_drawn", "gate": 0.5}, "does; where two do, both, one of them drawn at every epoch"),
         ({"images": "in_place"}, "images read where they lie"),
         ({}, "images copied into build/images"),
     ],
