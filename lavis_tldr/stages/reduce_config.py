@@ -137,8 +137,8 @@ class ReduceConfig:
         duplicate_by: What tells near duplicates: code histogram, or mean patch feature.
         recipe: What becomes the caption: original, generated, original_generated (the paper's), drawn (both are kept,
             one is drawn at every epoch of training), gated (those that fit the image) or gated_drawn (the same, but one
-            is drawn where both fit). Left out: gated_drawn, or original where the alignment can't judge what is
-            generated.
+            is drawn where both fit). Left out: gated_drawn, or original where samples are kept for their
+            alignment, or it can't judge what is generated.
         joiner: Between the original and the generated caption.
         alignment_threshold: The score from which on a caption fits, with gated; null: 0 for contrastive, likelihood and
             a fitted mixture, 0.5 for itm.
@@ -239,7 +239,8 @@ class ReduceConfig:
         if "alignment" not in values and not values.get("similarity_weights"):
             values["alignment"] = "likelihood"
         config = cls(**values)
-        if "recipe" not in values and not config.can_gate:
+        # What is kept for its alignment has captions that fit: others beside them gain on one pool and lose on another.
+        if "recipe" not in values and (not config.can_gate or "alignment" in config._ranked_by):
             config = replace(config, recipe=ORIGINAL)
         try:
             config._check()

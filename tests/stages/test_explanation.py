@@ -121,7 +121,7 @@ def test_where_values_come_from(configure):
     assert (settings["min_words"]["value"], settings["min_words"]["from"]) == (3, "objective")
     assert settings["min_words"]["why"] == "short names stay, bare words go"
     assert (settings["keep_ratio"]["value"], settings["keep_ratio"]["from"]) == (0.25, "default")
-    assert facts["config"]["recipe"] == "gated_drawn" and facts["config"]["gate"] == 0.0
+    assert facts["config"]["recipe"] == "original"
 
 
 def test_states_as_a_run_goes_on(configure, tmp_path):
