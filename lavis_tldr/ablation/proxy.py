@@ -12,7 +12,6 @@ from lavis_tldr.datasets.caption_pairs import read_items
 from lavis_tldr.datasets.image_features import encoder_fingerprint
 from lavis_tldr.evaluation.proxy_evaluator import (
     ProxyEvaluator,
-    TextFeatures,
     feature_cache,
     image_features,
     kept_pairs,
@@ -26,7 +25,7 @@ _KEPT = ("kept", "image_key", "caption", "caption_from", "caption_original", "ca
 
 
 class ProxyScorer:
-    """Trains and scores the proxy on one reduced set after another; features are kept for all of them.
+    """Trains and scores the proxy on one reduced set after another; image features are kept for all of them.
 
     Images of the same source by the same encoder are the same for all arms, so that arms differ in nothing else.
 
@@ -44,7 +43,7 @@ class ProxyScorer:
             )
         self._images: dict[str, Tensor] = {}
         self._images_of = ""
-        self._texts: TextFeatures | None = None
+        self._texts: SentenceEncoder | None = None
 
     def __call__(self, reduced_set: Path, runner, seed: int) -> tuple[dict[str, float], int]:
         """Metrics (`retrieval_metrics`), and the number of pairs trained on.
@@ -54,7 +53,7 @@ class ProxyScorer:
             runner: That made it, or found it done.
             seed: Of the proxy.
         """
-        evaluate = ProxyEvaluator(self._image_features(reduced_set, runner), self._text_features(runner), self._val)
+        evaluate = ProxyEvaluator(self._image_features(reduced_set, runner), self._text_encoder(runner), self._val)
         tables = iter_ledger(reduced_set, _KEPT, only_kept=True)
         pairs = [pair for table in tables for pair in kept_pairs(table)]
         return evaluate(pairs, self.settings.options, seed), len(pairs)
@@ -74,8 +73,7 @@ class ProxyScorer:
             self._images_of = made_of
         return self._images
 
-    def _text_features(self, runner) -> TextFeatures:
+    def _text_encoder(self, runner) -> SentenceEncoder:
         if self._texts is None:
-            encoder = SentenceEncoder(self.settings.similarity_weights).to(runner.config.run_cfg.device)
-            self._texts = TextFeatures(encoder)
+            self._texts = SentenceEncoder(self.settings.similarity_weights).to(runner.config.run_cfg.device)
         return self._texts

@@ -17,8 +17,7 @@ from lavis_tldr.advice.pool import draw_pool, encoded_pairs
 from lavis_tldr.advice.recommendation import WHOLE, Recommendation, recommend
 from lavis_tldr.advice.selections import check_kept, rule_of, stand_all
 from lavis_tldr.advice.trainings import TrainingOptions, Trainings, run_ladder, run_trainings
-from lavis_tldr.evaluation.proxy_evaluator import TextFeatures
-from lavis_tldr.models.sentence_encoder import SentenceEncoder
+from lavis_tldr.models.sentence_encoder import SentenceEncoder, TextFeatures
 from lavis_tldr.reduction.quotas import keep_budget
 from lavis_tldr.reduction.selection import Standings
 from lavis_tldr.report.spread import Spread

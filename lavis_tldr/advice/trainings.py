@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from lavis_tldr.advice.pool import Pool, Validation
-from lavis_tldr.evaluation.proxy_evaluator import ProxyEvaluator, TextFeatures
+from lavis_tldr.evaluation.proxy_evaluator import ProxyEvaluator
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
+from lavis_tldr.models.sentence_encoder import TextFeatures
 from lavis_tldr.progress import progress
 from lavis_tldr.reduction.draw import draw_priority
 from lavis_tldr.reduction.representation import normalise_rows

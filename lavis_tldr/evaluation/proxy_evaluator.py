@@ -11,27 +11,11 @@ from lavis_tldr.datasets.image_features import encoder_fingerprint, pooled_featu
 from lavis_tldr.datasets.pair_index import PairIndex
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions, RetrievalProxy, retrieval_metrics, train_proxy
 from lavis_tldr.exports.pairs import location_of
-from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.reduction.refinement import DRAWN
 from lavis_tldr.runs.stages import REPEATS
 
 # An image's key and its captions: one, or several of which training draws one at every epoch.
 TrainingPair = tuple[str, Sequence[str]]
-
-
-class TextFeatures:
-    """Sentence embeddings, each caption's computed once."""
-
-    def __init__(self, sentences: SentenceEncoder):
-        self._sentences = sentences
-        self._known: dict[str, Tensor] = {}
-
-    def __call__(self, captions: Sequence[str]) -> Tensor:
-        """(T, W), in order."""
-        new = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
-        if new:
-            self._known.update(zip(new, self._sentences(new), strict=True))
-        return torch.stack([self._known[caption] for caption in captions])
 
 
 class ProxyEvaluator:
@@ -43,7 +27,7 @@ class ProxyEvaluator:
         scored: Key, place and captions of the images to score on.
     """
 
-    def __init__(self, images: Mapping[str, Tensor], texts: TextFeatures, scored: PairIndex):
+    def __init__(self, images: Mapping[str, Tensor], texts: Callable[[Sequence[str]], Tensor], scored: PairIndex):
         self.images, self.texts = images, texts
         self._keys = [key for key, _, _ in scored]
         self._captions = [caption for _, _, captions in scored for caption in captions]

@@ -1,10 +1,10 @@
 """Sentence embeddings of a BERT encoder such as all-MiniLM-L6-v2 (mean of its last hidden states, L2-normalized)."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -27,8 +27,36 @@ _EMBEDDINGS = tuple(
     )
 )
 _MOST_REMEMBERED = 500_000  # captions: 0.8 GB at a width of 384
-# Embeddings by the digest of the encoder and the caption, where they are remembered.
-_remembered: ContextVar[dict[str, dict[str, Tensor]] | None] = ContextVar("remembered embeddings", default=None)
+
+
+class TextFeatures:
+    """Sentence embeddings, each caption's computed once.
+
+    Args:
+        embed: Embeds captions, as `SentenceEncoder` does.
+    """
+
+    def __init__(self, embed: Callable[[Sequence[str]], Tensor]):
+        self._embed = embed
+        self._known: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        """(T, W), in order."""
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
+        found = dict(zip(new, self._embed(new), strict=True)) if new else {}
+        embedded = [found[caption] if caption in found else self._known[caption] for caption in captions]
+        for caption, embedding in found.items():
+            if len(self._known) < _MOST_REMEMBERED:
+                self._known[caption] = embedding.clone()  # not a view, which would keep the whole batch
+        return torch.stack(embedded) if embedded else self._embed([])
+
+
+# By the digest of the encoder, where embeddings are remembered.
+_remembered: ContextVar[dict[str, TextFeatures] | None] = ContextVar("remembered embeddings", default=None)
 
 
 @contextmanager
@@ -97,14 +125,7 @@ class SentenceEncoder(nn.Module):
         remembered = _remembered.get()
         if remembered is None:
             return self._embed(captions, batch_size)
-        known = remembered.setdefault(self.digest, {})
-        new = [caption for caption in dict.fromkeys(captions) if caption not in known]
-        found = dict(zip(new, self._embed(new, batch_size), strict=True))
-        embedded = [found[caption] if caption in found else known[caption] for caption in captions]
-        for caption, embedding in found.items():
-            if len(known) < _MOST_REMEMBERED:
-                known[caption] = embedding.clone()  # not a view, which would keep the whole batch
-        return torch.stack(embedded) if embedded else self._embed([], batch_size)
+        return remembered.setdefault(self.digest, TextFeatures(partial(self._embed, batch_size=batch_size)))(captions)
 
     @torch.no_grad()
     def _embed(self, captions: Sequence[str], batch_size: int) -> Tensor:

@@ -25,6 +25,9 @@ class Default:
 
 
 _RIGHT_CAPTIONS = Default("contrastive", "knows a wrong caption by heads that never saw the pair")
+_CHOSEN_CAPTIONS = Default(
+    "original", "they fit, being kept for it; generated ones beside them gain on photos and lose on drawn scenes"
+)
 
 OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
     "retrieval": {
@@ -32,10 +35,7 @@ OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
         "selection": Default("aligned", "captions are told apart in detail, so a wrong one costs most"),
         "balance": Default(0.5, "half goes to the best of all, half keeps every cluster's subjects"),
         "min_words": Default(4, "a caption of fewer words tells its image from few others"),
-        "recipe": Default(
-            "original",
-            "they fit, being kept for it; generated ones beside them gain on photos and lose on drawn scenes",
-        ),
+        "recipe": _CHOSEN_CAPTIONS,
     },
     "classification": {
         "alignment": _RIGHT_CAPTIONS,
@@ -52,9 +52,6 @@ OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
         "selection": Default("aligned", "a wrong caption teaches neither"),
         "balance": Default(0.75, "more breadth than for retrieval alone, more alignment than for classes alone"),
         "min_words": Default(3, "short names stay, bare words go"),
-        "recipe": Default(
-            "original",
-            "they fit, being kept for it; generated ones beside them gain on photos and lose on drawn scenes",
-        ),
+        "recipe": _CHOSEN_CAPTIONS,
     },
 }

@@ -25,7 +25,7 @@ class Candidates:
 
     def __init__(self, context: Context, align: Aligner):
         self._context, self._align = context, align
-        self._bank = load_bank(context, context.stage("refine")) if context.config.num_borrowed else None
+        self._bank = load_bank(context, context.stage("refine")) if context.config.borrows else None
 
     def best(self, rows: pa.Table, part_name: str, decoded: list[str]) -> tuple[list[str], np.ndarray, list[str]]:
         """The best candidate of each row; of equal ones the decoded, then the sampled in their order.

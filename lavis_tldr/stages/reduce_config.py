@@ -283,6 +283,11 @@ class ReduceConfig:
         return RECIPES[self.recipe].generates and self.num_sampled + self.num_borrowed > 0
 
     @property
+    def borrows(self) -> bool:
+        """Whether captions of other pairs are among these."""
+        return self.reranks and self.num_borrowed > 0
+
+    @property
     def candidates(self) -> dict:
         """Where generated captions are chosen from, as a manifest holds it."""
         borrowed = {"num_borrowed": self.num_borrowed, "bank_size": self.bank_size, "seed": self.alignment_seed}
@@ -305,8 +310,7 @@ class ReduceConfig:
         """Whether the alignment tells which generated captions fit."""
         if self.alignment not in ALIGNMENTS:
             return False
-        knows_them = not any(ALIGNMENTS[kind].knows_originals_alone for kind in self.scorers)
-        return knows_them and not self.scores_use_captions and self.gate is not None
+        return not (self.scores_know_originals_alone or self.scores_use_captions) and self.gate is not None
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -351,6 +355,11 @@ class ReduceConfig:
     def scores_use_captions(self) -> bool:
         """Whether the scores compare an original caption with the generated one."""
         return any(ALIGNMENTS[kind].uses_captions for kind in self.scorers)
+
+    @property
+    def scores_know_originals_alone(self) -> bool:
+        """Whether there is no score of another caption than the original."""
+        return any(ALIGNMENTS[kind].knows_originals_alone for kind in self.scorers)
 
     @property
     def captions_all(self) -> bool:
@@ -463,7 +472,7 @@ class ReduceConfig:
         asks = f"recipe {self.recipe}" if RECIPES[self.recipe].needs_alignment else "score_refined"
         if self.reranks:
             asks = "num_borrowed" if self.num_borrowed else "num_sampled"
-        if self.reranks and self.num_borrowed and self.alignment != "contrastive":
+        if self.borrows and self.alignment != "contrastive":
             raise ValueError(
                 f"run.num_borrowed seeks captions by the contrastive scorer, and run.alignment is {self.alignment}: "
                 "set it to contrastive, or run.num_borrowed to 0 (run.num_sampled goes with any)."
@@ -473,7 +482,7 @@ class ReduceConfig:
                 f"run.{asks} scores generated captions as well, and run.alignment {self.alignment} compares captions "
                 "with these, so it can't judge them: set run.alignment to contrastive, likelihood, itm or itc."
             )
-        if any(ALIGNMENTS[kind].knows_originals_alone for kind in self.scorers):
+        if self.scores_know_originals_alone:
             raise ValueError(
                 f"run.{asks} scores generated captions as well, and run.embeddings knows the original ones alone: set "
                 "run.alignment to contrastive, likelihood, itm or itc, or a mixture without given."

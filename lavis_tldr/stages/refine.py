@@ -24,7 +24,7 @@ def run(context: Context, stage: Stage) -> None:
     """Write ``refine/<part>.parquet``: what became of the captions of the kept samples."""
     mine = context.my_parts(stage)
     selection = context.stage("select")
-    if context.config.reranks and context.config.num_borrowed:
+    if context.config.borrows:
         make_bank(context, stage)
     refine = Refiner(context)
 

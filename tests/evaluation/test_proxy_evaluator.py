@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from lavis_tldr.evaluation import retrieval_proxy
-from lavis_tldr.evaluation.proxy_evaluator import ProxyEvaluator, TextFeatures, kept_pairs
+from lavis_tldr.evaluation.proxy_evaluator import ProxyEvaluator, kept_pairs
 from lavis_tldr.evaluation.retrieval_proxy import ProxyOptions
+from lavis_tldr.models.sentence_encoder import TextFeatures
 
 WORDS = {"one": 0, "two": 1, "three": 2, "four": 3}
 QUICK = ProxyOptions(num_steps=60, batch_size=4, learning_rate=0.05, weight_decay=0.0, width=8)
@@ -50,7 +51,7 @@ def test_a_pair_that_is_kept_several_times_is_trained_on_as_often():
 
 
 def test_each_caption_is_embedded_once(trial):
-    sentences = trial.texts._sentences
+    sentences = trial.texts._embed
     pairs = [(key, (word,)) for key, word in zip("abcd", WORDS, strict=True)]
     trial(pairs, QUICK, 0)
     trial(pairs, QUICK, 1)
