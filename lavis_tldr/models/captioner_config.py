@@ -4,15 +4,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from lavis.models.vit import VisionTransformer, interpolate_pos_embed
+from lavis.models.vit import VisionTransformer
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
 from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
+from lavis_tldr.models.vit_weights import load_vit
 from lavis_tldr.user_errors import closest
 
 # Read by LAVIS itself, or by the task that starts the codebook.
@@ -113,43 +113,11 @@ def _build_visual_encoder(cfg: dict) -> nn.Module:
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
     )
     path = cfg["vit_weights"]
-    if not path:
-        if cfg["vit_width"] < _NARROW:
-            _spread_random_weights(encoder)
-        return encoder
-    if not Path(path).is_file():
-        raise ValueError(f"model.vit_weights: there is no file {path}.")
-    state = _read_vit(path)
-    try:
-        if "pos_embed" in state:
-            state["pos_embed"] = interpolate_pos_embed(state["pos_embed"], encoder)
-        result = encoder.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"model.vit_weights: {path} does not fit a ViT of these sizes: {error}") from error
-    if result.missing_keys:
-        raise ValueError(
-            f"model.vit_weights: {path} lacks {len(result.missing_keys)} weights (first: {result.missing_keys[0]!r}); "
-            "expected timm's VisionTransformer names."
-        )
-    layer_scales = [name for name in result.unexpected_keys if name.endswith((".ls1.gamma", ".ls2.gamma"))]
-    if layer_scales:
-        raise ValueError(
-            f"model.vit_weights: {path} scales its layers ({layer_scales[0]}), which this ViT does not; multiply the "
-            "scales into the weights and biases of attn.proj and mlp.fc2 first."
-        )
+    if path:
+        load_vit(encoder, path, "model.vit_weights")
+    elif cfg["vit_width"] < _NARROW:
+        _spread_random_weights(encoder)
     return encoder
-
-
-def _read_vit(path: str) -> dict[str, Tensor]:
-    try:
-        if str(path).endswith(".safetensors"):
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("model", state)
-        return {name: tensor.float() for name, tensor in state.items()}
-    except Exception as error:
-        raise ValueError(f"model.vit_weights: {path} is no file of plain weights ({error}).") from error
 
 
 def _build_quantizer(cfg: dict) -> VectorQuantizer | None:

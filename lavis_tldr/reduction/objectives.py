@@ -26,7 +26,7 @@ class Default:
 
 _RIGHT_CAPTIONS = Default("contrastive", "knows a wrong caption by heads that never saw the pair")
 _CHOSEN_CAPTIONS = Default(
-    "original", "they fit, being kept for it; generated ones beside them gain on photos and lose on drawn scenes"
+    "original", "they fit, being kept for it; generated ones help on photos, not on drawn scenes"
 )
 
 OBJECTIVES: Mapping[str, Mapping[str, Default]] = {
