@@ -40,7 +40,7 @@ class CheckpointMixin:
         }
 
     @main_process
-    def _save_checkpoint(self, cur_epoch: int, is_best: bool = False) -> None:
+    def _save_checkpoint(self, cur_epoch: int, is_best: bool = False, numbered: bool = True) -> None:
         model = self.unwrap_dist_model(self.model)
         left_out = self._left_out_names(model)
         content = {
@@ -52,20 +52,28 @@ class CheckpointMixin:
             "frozen_digest": checkpoints.parameters_digest(model, left_out),
             "best_epoch": self.best_epoch,
             "best_agg_metrics": self.best_agg_metrics,
+            **self._state_besides(),
         }
         if is_best:
             checkpoints.save_checkpoint(content, self._best_path)
             return
         last = self.output_dir / "checkpoint_last.pth"
         checkpoints.save_checkpoint(content, last)
-        if not self.valid_splits:
-            numbered = self.output_dir / f"checkpoint_{cur_epoch}.pth"
-            numbered.unlink(missing_ok=True)
+        if numbered and not self.valid_splits:
+            copy = self.output_dir / f"checkpoint_{cur_epoch}.pth"
+            copy.unlink(missing_ok=True)
             try:
-                os.link(last, numbered)  # one copy on disk while both names stand for it
+                os.link(last, copy)  # one copy on disk while both names stand for it
             except OSError:
-                shutil.copyfile(last, numbered)
+                shutil.copyfile(last, copy)
         logger.debug("Saved %s at epoch %d.", last, cur_epoch)
+
+    def _state_besides(self) -> dict:
+        """What a runner keeps in its checkpoints besides, in tensors and plain values."""
+        return {}
+
+    def _load_besides(self, saved: dict, source: str | Path) -> None:
+        """Put back what :meth:`_state_besides` gave."""
 
     def _load_checkpoint(self, url_or_filename: str) -> None:
         saved = checkpoints.read_checkpoint(url_or_filename)
@@ -74,6 +82,7 @@ class CheckpointMixin:
         if self.scaler and saved.get("scaler"):
             self.scaler.load_state_dict(saved["scaler"])
         self.start_epoch = saved["epoch"] + 1
+        self._load_besides(saved, url_or_filename)
         earlier_best = Path(url_or_filename).with_name("checkpoint_best.pth")
         if earlier_best.is_file():
             self._best_path = earlier_best

@@ -93,14 +93,16 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
             self._model = self._model.to(self.device)
             trainable = any(p.requires_grad for p in self._model.parameters())
             if self.use_distributed and trainable:
-                self._wrapped_model = DistributedDataParallel(
-                    self._model,
-                    device_ids=[self.config.run_cfg.gpu] if self.cuda_enabled else None,
-                    find_unused_parameters=bool(self.config.run_cfg.get("find_unused_parameters", False)),
-                )
+                self._wrapped_model = DistributedDataParallel(self._model, **self._ddp_options())
             else:
                 self._wrapped_model = self._model
         return self._wrapped_model
+
+    def _ddp_options(self) -> dict:
+        return {
+            "device_ids": [self.config.run_cfg.gpu] if self.cuda_enabled else None,
+            "find_unused_parameters": bool(self.config.run_cfg.get("find_unused_parameters", False)),
+        }
 
     def unwrap_dist_model(self, model: torch.nn.Module) -> torch.nn.Module:
         return model.module if isinstance(model, DistributedDataParallel) else model
@@ -111,17 +113,22 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
             optimizer = super().optimizer
             for group in optimizer.param_groups:
                 group["fused"] = True  # one pass over the weights: on a CPU the update is bound by memory
-            max_norm = float(self.config.run_cfg.get("max_grad_norm", 0))
-            if max_norm > 0:
-                if self.scaler is not None:
-                    raise ValueError("run.max_grad_norm does not go with run.amp: use run.bf16, or set it to 0.")
-                trained = [p for group in optimizer.param_groups for p in group["params"]]
-
-                def clip(*_) -> None:
-                    torch.nn.utils.clip_grad_norm_(trained, max_norm)
-
-                optimizer.register_step_pre_hook(clip)
+            self._clip_gradients(optimizer)
         return self._optimizer
+
+    def _clip_gradients(self, optimizer) -> None:
+        """Let every update begin with clipping, where ``run.max_grad_norm`` asks for it."""
+        max_norm = float(self.config.run_cfg.get("max_grad_norm", 0))
+        if max_norm <= 0:
+            return
+        if self.scaler is not None:
+            raise ValueError("run.max_grad_norm does not go with run.amp: use run.bf16, or set it to 0.")
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+
+        def clip(*_) -> None:
+            torch.nn.utils.clip_grad_norm_(trained, max_norm)
+
+        optimizer.register_step_pre_hook(clip)
 
     @property
     def scaler(self):
@@ -166,11 +173,14 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 "cuda": self.cuda_enabled,
             }
             if is_train and not self.evaluate_only:
-                created.append(loaders.train_loader(dataset, seed=self.seed, **common))
+                created.append(self._train_loader(dataset, **common))
             else:
                 split = self.use_distributed and self.use_dist_eval_sampler
                 created.append(loaders.eval_loader(dataset, split=split, **common))
         return created
+
+    def _train_loader(self, dataset, **options):
+        return loaders.train_loader(dataset, seed=self.seed, **options)
 
     # Training and evaluation
 
