@@ -2,6 +2,16 @@
 
 from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
+from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 
-__all__ = ["CaptionPairs", "CaptionPairsBuilder", "ReducedBuilder", "ReducedPairs", "SourceParts", "SourcePartsBuilder"]
+__all__ = [
+    "CaptionPairs",
+    "CaptionPairsBuilder",
+    "ReducedBuilder",
+    "ReducedPairs",
+    "SourcePairs",
+    "SourcePairsBuilder",
+    "SourceParts",
+    "SourcePartsBuilder",
+]

@@ -26,7 +26,7 @@ from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
 from lavis_tldr.datasets.unreadable import UnreadableImages
 from lavis_tldr.models.image_encoding import join_encodings
-from lavis_tldr.sources import Part, build_source, check_unique_keys, decode_image, read_image_bytes
+from lavis_tldr.sources import ImageLocation, Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.source_files import find_files
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class CaptionPairs(Dataset):
         self.unreadable = UnreadableImages(len(items), "the next image stands in")
         self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
+    features_name = "image_tokens"  # what a sample calls features
+
     def __len__(self) -> int:
         return len(self.items)
 
@@ -75,6 +77,10 @@ class CaptionPairs(Dataset):
             rows: Which of the ``items.num_captions``, int; None for all.
         """
         return [self.text_processor(caption) for caption in self.items.captions(rows)]
+
+    def image_places(self) -> Iterator[tuple[str, ImageLocation]]:
+        """Key and place of each image."""
+        return ((key, place) for key, place, _ in self.items)
 
     def load_image(self, index: int) -> torch.Tensor:
         """One image, (3, H, W).
@@ -103,7 +109,7 @@ class CaptionPairs(Dataset):
                 if self.encodings is not None:
                     image = {"images": self.encodings[key]}
                 elif self.features is not None:
-                    image = {"image_tokens": torch.from_numpy(self.features[key].astype(np.float32))}
+                    image = {self.features_name: torch.from_numpy(self.features[key].astype(np.float32))}
                 else:
                     image = {"image": self.load_image(candidate % len(self))}
             except (ValueError, OSError) as error:
@@ -113,7 +119,7 @@ class CaptionPairs(Dataset):
         raise ValueError(f"none of the {len(self)} images can be read; check the source's image_root or tars.")
 
     def collater(self, samples: list[dict]) -> dict:
-        kind = next(kind for kind in ("images", "image_tokens", "image") if kind in samples[0])
+        kind = next(kind for kind in ("images", self.features_name, "image") if kind in samples[0])
         images = [sample[kind] for sample in samples]
         batch = {
             kind: join_encodings(images) if kind == "images" else torch.stack(images),

@@ -13,6 +13,7 @@ from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages
 from lavis_tldr.datasets.unreadable import UnreadableTally, tell
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.frozen_encoder import FrozenEncoder
 from lavis_tldr.models.image_encoding import pool_tokens
 from lavis_tldr.progress import progress
 from lavis_tldr.sources import ImageLocation
@@ -20,7 +21,7 @@ from lavis_tldr.sources import ImageLocation
 logger = logging.getLogger(__name__)
 
 
-def encoder_fingerprint(model: CodebookCaptioner) -> str:
+def encoder_fingerprint(model: CodebookCaptioner | FrozenEncoder) -> str:
     """What features depend on: the weights themselves (a checkpoint may have brought them), and the sizes."""
     encoder = model.visual_encoder
     (image_size, _), (patch_size, _) = encoder.patch_embed.img_size, encoder.patch_embed.patch_size
@@ -38,7 +39,7 @@ def load_images(
 
 
 def encode_images(
-    model: CodebookCaptioner,
+    model: CodebookCaptioner | FrozenEncoder,
     places: Mapping[str, ImageLocation],
     vis_processor: Callable,
     *,

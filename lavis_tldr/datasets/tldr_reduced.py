@@ -8,8 +8,11 @@ The file is read where it lies at every start, never copied to LAVIS's cache: a 
 the same path is what the next run trains on.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import torch
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder, load_dataset_config
 from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDataset
@@ -17,6 +20,7 @@ from lavis.datasets.datasets.image_text_pair_datasets import ImageTextPairDatase
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.annotations import Annotations
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
+from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.unreadable import UnreadableImages
 from lavis_tldr.sources.image_bytes import other_member, read_image_bytes
 from lavis_tldr.sources.images import decode_image
@@ -29,6 +33,9 @@ ON_BAD_IMAGE = ("replace", "raise")
 
 class ReducedPairs(ImageTextPairDataset):
     """Pairs of a reduced set; a sample is ``{"image": (3, H, W) float32, "text_input": str}``.
+
+    Where features were computed before (`use_features`), ``"image_features"``, (1 + L, D) float32, [CLS] first, stands
+    in the image's place.
 
     A pair that the reduction repeats (``repeats`` of its record) counts as often in the set's length, each copy with a
     caption of its own where captions are drawn.
@@ -55,10 +62,20 @@ class ReducedPairs(ImageTextPairDataset):
         self.annotation = Annotations(Path(path), self._caption_of)
         self.on_bad_image = on_bad_image
         self.unreadable = UnreadableImages(self.annotation.num_records, "the next pair replaces it")
+        self.features: FeatureCache | None = None
+        self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
     def set_epoch(self, epoch: int, seed: int) -> None:
         """Say that an epoch begins, for captions that are drawn; workers learn of it, too. `runner_tldr` does so."""
         self._caption_of.set_epoch(epoch, seed)
+
+    def image_places(self) -> Iterator[tuple[str, ImageLocation]]:
+        """Key and place of each pair's image."""
+        return ((_image_key(record), self._location(record)) for record in self.annotation)
+
+    def use_features(self, features: FeatureCache) -> None:
+        """Give cached features instead of images; an image without them counts as unreadable."""
+        self.features = features
 
     def __getitem__(self, index: int) -> dict:
         attempts = min(MAX_BAD_IMAGES_IN_A_ROW + 1, len(self))
@@ -66,7 +83,7 @@ class ReducedPairs(ImageTextPairDataset):
             candidate = (index + attempt) % len(self)
             record, (number, copy) = self.annotation[candidate], self.annotation.place(candidate)
             try:
-                image = decode_image(self._read(record))
+                image = self._image(record)
             except (StaleTarError, ChangedTableError):
                 raise
             except (OSError, ValueError) as error:
@@ -78,14 +95,19 @@ class ReducedPairs(ImageTextPairDataset):
                 self.unreadable.meet(number, self._where(record), error)
                 last_error = error
                 continue
-            return {
-                "image": self.vis_processor(image),
-                "text_input": self.text_processor(self._caption_of(record, copy)),
-            }
+            return {**image, "text_input": self.text_processor(self._caption_of(record, copy))}
         raise ValueError(
             f"{attempts} images in a row can't be read, the last being {self._where(record)}: {last_error}. "
             f"Images are looked for in {self.vis_root}; datasets.tldr_reduced.image_root says where they are."
         )
+
+    def _image(self, record: dict) -> dict[str, torch.Tensor]:
+        if self.features is None:
+            return {"image": self.vis_processor(decode_image(self._read(record)))}
+        key = _image_key(record)
+        if key not in self.features:
+            raise ValueError("it could not be read when features were computed")
+        return {"image_features": torch.from_numpy(self.features[key].astype(np.float32))}
 
     def _location(self, record: dict) -> ImageLocation:
         if "table" in record:
@@ -110,6 +132,13 @@ class ReducedPairs(ImageTextPairDataset):
     def _where(self, record: dict) -> str:
         location = self._location(record)
         return f"image {record['image']} in {location.file}" if location.offset >= 0 else f"image {location.path}"
+
+
+def _image_key(record: dict) -> str:
+    """The source's key of a record's image, which pairs ``KEY#0``, ``KEY#1`` of one image share."""
+    key = str(record.get("key") or record["image"])
+    image, _, number = key.rpartition("#")
+    return image if number.isdecimal() else key
 
 
 class StaleTarError(ValueError):
@@ -154,6 +183,10 @@ class ReducedBuilder(BaseDatasetBuilder):
             caption=caption,
             on_bad_image=on_bad_image,
         )
+        if self.config.get("feature_cache"):
+            # Cached features are of unaugmented images.
+            dataset.vis_processor = self.vis_processors["eval"]
+            dataset.feature_cache_folder = self.config.feature_cache
         return {"train": dataset}
 
     def _check_keys(self) -> None:

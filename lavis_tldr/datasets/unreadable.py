@@ -154,7 +154,11 @@ class ListeningLoader(DataLoader):
 
 
 def parts_of(dataset: Dataset) -> list[Dataset]:
-    """The sets that LAVIS has joined into one; it does so with a single one, too."""
+    """The sets that LAVIS has joined into one; it does so with a single one, too.
+
+    A set that wraps another has it as ``inner``.
+    """
+    dataset = getattr(dataset, "inner", dataset)
     return list(dataset.datasets) if isinstance(dataset, ConcatDataset) else [dataset]
 
 

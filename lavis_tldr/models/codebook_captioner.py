@@ -3,7 +3,6 @@
 Shapes: B images, L patch tokens, D encoder width, K codes, n captions an image, T tokens, V vocabulary.
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from lavis_tldr.models.image_encoding import ImageEncoding, pool_tokens
 from lavis_tldr.models.sampling import SamplingOptions, sample
 from lavis_tldr.models.text_decoder import CodeMemory, Memory, TextDecoder, without_patches
 from lavis_tldr.models.tokenizer import CaptionTokenizer
+from lavis_tldr.models.weights_digest import parameters_digest_of
 
 _CONFIGS = Path(__file__).parent.parent / "configs" / "models"
 _IGNORED = -100  # target of a token that is not trained on
@@ -165,11 +165,7 @@ class CodebookCaptioner(BaseModel):
 
     def encoder_digest(self) -> str:
         """Digest of the visual encoder's weights."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.visual_encoder.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return parameters_digest_of(self.visual_encoder)
 
     def get_extra_state(self) -> dict:
         return {

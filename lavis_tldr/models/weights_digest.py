@@ -7,6 +7,15 @@ import torch
 from torch import nn
 
 
+def parameters_digest_of(module: nn.Module) -> str:
+    """Digest of a module's tensors in single precision, whatever its settings are; caches and checkpoints keep it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def weights_digest(module: nn.Module, settings: dict) -> str:
     """Digest of all that decides a module's output; stages keep it, so its values must stay.
 

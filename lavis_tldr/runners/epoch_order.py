@@ -83,16 +83,16 @@ class SeededSamples(Dataset):
     """
 
     def __init__(self, dataset: Dataset, seed: int):
-        self.dataset, self.seed, self.epoch = dataset, seed, 0
+        self.inner, self.seed, self.epoch = dataset, seed, 0
 
     def start(self, epoch: int) -> None:
         self.epoch = epoch
-        for part in parts_of(self.dataset):
+        for part in parts_of(self):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch, self.seed)
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.inner)
 
     def __getitem__(self, index: int):
         before = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -101,7 +101,7 @@ class SeededSamples(Dataset):
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
         try:
-            return self.dataset[index]
+            return self.inner[index]
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])

@@ -1,4 +1,4 @@
-"""What must be known before a captioner is trained: vocabulary, cached features, and where its codes start."""
+"""What must be known before a captioner is trained: its vocabulary, and where its codes start."""
 
 import logging
 from collections.abc import Iterator
@@ -14,10 +14,6 @@ from lavis_tldr.codebook.initialization import lloyd, match_moments
 from lavis_tldr.codebook.keywords import find_keywords
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.encoding_cache import EncodingCache
-from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.datasets.image_features import encode_images, encoder_fingerprint
-from lavis_tldr.datasets.unreadable import LIST
-from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.collectives import barrier
 from lavis_tldr.models.image_encoding import ImageEncoding
@@ -54,48 +50,6 @@ def ensure_vocabulary(model_cfg, train_set: CaptionPairs, folder: Path, size: in
     barrier()
     OmegaConf.update(cfg, "vocabulary", str(path))
     logger.info("Trained a vocabulary of %d tokens from the captions: %s", len(tokens), path)
-
-
-def fill_feature_cache(model: CodebookCaptioner, datasets: dict, device: str, num_workers: int) -> None:
-    """Compute the features that the datasets' caches lack, and let the datasets use them.
-
-    Raises:
-        ValueError: If the encoder is trainable, since features would go stale, or two images have one key.
-    """
-    cached = [dataset for dataset in datasets.values() if dataset.feature_cache_folder]
-    _check_keys(cached)
-    for dataset in cached:
-        if not model.freeze_encoder:
-            raise ValueError("feature_cache needs model.freeze_vit: True; a moving encoder makes features stale.")
-        fingerprint = encoder_fingerprint(model)
-        if is_main_process():
-            cache = FeatureCache(dataset.feature_cache_folder, fingerprint)
-            _encode_missing(model.to(device).eval(), dataset, cache, num_workers)
-        barrier()
-        dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
-
-
-def _check_keys(datasets: list[CaptionPairs]) -> None:
-    """The splits share a cache that goes by key, so a key must mean the same image in all of them."""
-    places: dict[str, tuple[Path, int]] = {}
-    for dataset in datasets:
-        for key, location, _ in dataset.items:
-            place = Path(location.path), location.offset
-            if places.setdefault(key, place) != place:
-                raise ValueError(
-                    f"the image key {key!r} stands for {places[key][0]} in one split and for {place[0]} in another, so "
-                    "feature_cache would mix them up. Give one of the sources a key_prefix, or do without the cache."
-                )
-
-
-def _encode_missing(model: CodebookCaptioner, pairs: CaptionPairs, cache: FeatureCache, num_workers: int) -> None:
-    missing = set(cache.missing(key for key, _, _ in pairs.items))
-    places = {key: place for key, place, _ in pairs.items if key in missing}
-    # Emulated, a minute of float32 would take ten; stored in float16 the two hardly differ.
-    in_bf16 = not (model.device.type == "cpu" and emulates_bfloat16())
-    options = {"bf16": in_bf16, "num_workers": num_workers, "unreadable_list": cache.folder / LIST}
-    for keys, tokens in encode_images(model, places, pairs.vis_processor, **options):
-        cache.add(keys, tokens.numpy())
 
 
 # Not inference_mode: parameters moved to a device in it could not be trained.

@@ -12,7 +12,8 @@ from lavis.tasks.base_task import BaseTask
 
 from lavis_tldr.evaluation.caption_metrics import caption_metrics
 from lavis_tldr.models.generation import DecodingOptions
-from lavis_tldr.tasks.captioner_start import ensure_vocabulary, fill_feature_cache, quantize_cached, start_codebook
+from lavis_tldr.tasks.captioner_start import ensure_vocabulary, quantize_cached, start_codebook
+from lavis_tldr.tasks.feature_filling import fill_feature_cache
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class CodebookCaptioningTask(BaseTask):
             size = int(run.get("vocab_size", 3000))
             ensure_vocabulary(cfg.model_cfg, train_set, Path(run.output_dir), size, seed)
         model = super().build_model(cfg)
-        fill_feature_cache(model, self._datasets, device, int(run.get("num_workers", 0)))
+        fill_feature_cache(model, self._datasets.values(), device, int(run.get("num_workers", 0)))
         if train_set is not None:
             total = train_set.items.num_captions
             for start in range(0, total, _CAPTIONS_AT_ONCE):

@@ -6,14 +6,42 @@ from typing import Any
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
 
+from lavis_tldr.models.frozen_encoder import FrozenEncoder
+from lavis_tldr.tasks.feature_filling import fill_feature_cache
+
 
 @registry.register_task("tldr_pretrain")
 class PretrainingTask(RetrievalTask):
-    """As LAVIS's ``image_text_pretrain``, and validates by retrieval.
+    """As LAVIS's ``image_text_pretrain``; besides, logs all that the loss is made of, and validates by retrieval.
 
     A split "val" or "test" of a retrieval set is evaluated zero-shot by the model's ``compute_sim_matrix``
-    (``agg_metrics`` is the mean recall).
+    (``agg_metrics`` is the mean recall). Sets with a ``feature_cache`` get their features before the first step.
     """
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self._datasets: dict[str, dict] = {}
+
+    def build_datasets(self, cfg) -> dict[str, dict]:
+        self._datasets = super().build_datasets(cfg)
+        return self._datasets
+
+    def build_model(self, cfg):
+        """The model; features that sets want cached are computed on the way, by its image tower.
+
+        Raises:
+            ValueError: If a set asks for a feature_cache and the model has no frozen ``visual_encoder``.
+        """
+        model = super().build_model(cfg)
+        cached = [part for splits in self._datasets.values() for part in splits.values()]
+        cached = [part for part in cached if getattr(part, "feature_cache_folder", None)]
+        if cached:
+            encoder = getattr(model, "visual_encoder", None)
+            if encoder is None:
+                raise ValueError(f"feature_cache: {type(model).__name__} has no image tower of its own; leave it out.")
+            run = cfg.run_cfg
+            fill_feature_cache(FrozenEncoder(encoder), cached, str(run.device), int(run.get("num_workers", 0)))
+        return model.cpu()  # the runner moves it, and wraps it for its processes
 
     def train_figures(self, model, samples: Mapping[str, Any]) -> Mapping[str, Any]:
         """The model's output: ``loss``, and what else is 0-dim in it is logged (``loss_itc``, ``loss_itm``, ...)."""

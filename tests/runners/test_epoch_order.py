@@ -74,7 +74,7 @@ def test_a_sample_draws_by_seed_epoch_and_index_alone():
     samples.start(2)
     assert samples[0] != found[0]
     assert SeededSamples(Draws(), seed=6)[0] != SeededSamples(Draws(), seed=5)[0]
-    assert samples.dataset.epochs == [(1, 5), (2, 5)]
+    assert samples.inner.epochs == [(1, 5), (2, 5)]
 
 
 def test_the_generators_of_the_process_are_left_as_they_were():

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.scenes import draw_clean_set, draw_scenes
-from lavis_tldr.tasks import captioner_start, codebook_captioning
+from lavis_tldr.tasks import codebook_captioning, feature_filling
 from lavis_tldr.tasks.captioner_start import ensure_vocabulary
 from lavis_tldr.train import run
 
@@ -158,14 +158,14 @@ def test_features_of_another_encoder_are_refused(drawn, tmp_path):
 
 @pytest.mark.parametrize("emulated", [True, False])
 def test_features_are_cached_in_bfloat16_unless_the_processor_emulates_it(drawn, tmp_path, monkeypatch, emulated):
-    asked, encode = [], captioner_start.encode_images
+    asked, encode = [], feature_filling.encode_images
 
     def watched(*args, bf16, **options):
         asked.append(bf16)
         return encode(*args, bf16=bf16, **options)
 
-    monkeypatch.setattr(captioner_start, "encode_images", watched)
-    monkeypatch.setattr(captioner_start, "emulates_bfloat16", lambda: emulated)
+    monkeypatch.setattr(feature_filling, "encode_images", watched)
+    monkeypatch.setattr(feature_filling, "emulates_bfloat16", lambda: emulated)
     cache = {"datasets": {"tldr_captions": {"feature_cache": str(tmp_path / "cache")}}}
     run(write_config(drawn, tmp_path, run={"max_epoch": 1, "valid_splits": []}, **cache))
     assert asked and set(asked) == {not emulated}
