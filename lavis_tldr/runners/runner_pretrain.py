@@ -57,7 +57,6 @@ class RunnerPretrain(RunnerTLDR):
         self._states: list[dict] = []
         self._log: TrainingLog | None = None
         self._updater: Updater | None = None
-        self.record = TrainingRecord()
 
     def _check_config(self) -> None:
         super()._check_config()
@@ -79,7 +78,7 @@ class RunnerPretrain(RunnerTLDR):
         if steps := int(run.get("max_steps", 0)):
             return steps
         if samples := int(run.get("max_samples", 0)):
-            return max(samples // self._samples_per_update, 1)
+            return max(samples // self._samples_per_update(), 1)
         return int(run.max_epoch) * self.updates_per_epoch
 
     @property
@@ -91,9 +90,8 @@ class RunnerPretrain(RunnerTLDR):
         run = self.config.run_cfg
         return not (run.get("max_steps", 0) or run.get("max_samples", 0))
 
-    @property
     def _samples_per_update(self) -> int:
-        return int(self.config.run_cfg.batch_size_train) * get_world_size() * self.accum_grad_iters
+        return super()._samples_per_update() * self.accum_grad_iters
 
     @property
     def lr_scheduler(self):
@@ -156,30 +154,18 @@ class RunnerPretrain(RunnerTLDR):
     # Training
 
     def train(self) -> None:
-        if not self.evaluate_only:
-            self._describe()
         super().train()
         if self._log is not None:
             self._log.close()
 
-    def _describe(self) -> None:
-        run, model = self.config.run_cfg, self.config.to_dict().get("model", {})
-        self.record = TrainingRecord(
-            task=str(run.get("task", "")),
-            arch=str(model.get("arch", "")),
-            model_type=str(model.get("model_type", "")),
-            num_pairs=self._num_pairs(),
-            device=training_record.device_name(self.device),
-            num_processes=get_world_size(),
-            precision="bfloat16" if run.get("bf16", False) else "float16" if self.scaler else "float32",
-            batch_size=self._samples_per_update,
-        )
-        repeats = self.num_updates * self._samples_per_update / self.record.num_pairs
+    def _start_record(self) -> TrainingRecord:
+        record = super()._start_record()
+        repeats = self.num_updates * self._samples_per_update() / record.num_pairs
         logger.info(
             "%s updates of %s pairs over a set of %s: each is seen %.1f times",
             f"{self.num_updates:,}",
-            f"{self._samples_per_update:,}",
-            f"{self.record.num_pairs:,}",
+            f"{self._samples_per_update():,}",
+            f"{record.num_pairs:,}",
             repeats,
         )
         if repeats > training_record.MANY_REPEATS and not self._by_epochs:
@@ -188,14 +174,9 @@ class RunnerPretrain(RunnerTLDR):
                 "the source would pay (`lavis-tldr advise RUN --samples-seen %d`).",
                 repeats,
                 training_record.MANY_REPEATS,
-                self.num_updates * self._samples_per_update,
+                self.num_updates * self._samples_per_update(),
             )
-
-    def _num_pairs(self) -> int:
-        self.dataloaders  # noqa: B018  (made on first use)
-        if self._order is None:
-            raise ValueError("No dataset has a split 'train': name a training set under datasets.")
-        return self._order.num_samples
+        return record
 
     def train_epoch(self, epoch: int) -> dict:
         self._updater = self._updater or self._make_updater()
@@ -230,7 +211,7 @@ class RunnerPretrain(RunnerTLDR):
         micro_batches = [{**prepare_sample(b, cuda_enabled=self.cuda_enabled), **place} for b in micro_batches]
         self.lr_scheduler.step(cur_epoch=epoch, cur_step=update)
         figures = self._updater(micro_batches)
-        self.record.saw(self._samples_per_update, time.monotonic() - started, waited)
+        self.record.saw(self._samples_per_update(), time.monotonic() - started, waited)
         return figures
 
     def _place(self, epoch: int, update: int) -> dict:
@@ -259,22 +240,15 @@ class RunnerPretrain(RunnerTLDR):
                 }
             )
 
-    def _validate(self, epoch: int) -> list[str]:
-        started = time.monotonic()
-        told = super()._validate(epoch)
-        self.record.seconds["evaluation"] += time.monotonic() - started
-        return told
-
     # Saving and going on
 
     def _save_checkpoint(self, cur_epoch: int, is_best: bool = False, numbered: bool = True) -> None:
         self._states = generator_states()
         super()._save_checkpoint(cur_epoch, is_best=is_best, numbered=numbered)
-        if is_main_process():
-            self.record.write(self.output_dir)
+        self._write_record()
 
     def _state_besides(self) -> dict:
-        return {"first_update": self._first_update, "generators": self._states, "progress": self.record.progress()}
+        return {**super()._state_besides(), "first_update": self._first_update, "generators": self._states}
 
     @property
     def resume_ckpt_path(self):
@@ -286,13 +260,13 @@ class RunnerPretrain(RunnerTLDR):
         return str(last) if last.is_file() else None
 
     def _load_besides(self, saved: dict, source) -> None:
-        if "progress" not in saved:
+        if "first_update" not in saved:
             raise ValueError(
-                f"{source} was not saved by run.runner runner_pretrain: it does not say how many updates it has seen. "
+                f"{source} was not saved by run.runner runner_pretrain: it does not say where it stopped. "
                 "Start from its weights instead (model.load_pretrained: True, model.pretrained: PATH)."
             )
         self._first_update = int(saved["first_update"])
-        self.record.go_on_from(saved["progress"])
+        super()._load_besides(saved, source)
         if len(saved["generators"]) == get_world_size():
             restore_generators(saved["generators"])
         else:

@@ -23,7 +23,7 @@ from pathlib import Path
 import lavis.common.optims  # noqa: F401  (registers LAVIS's learning rate schedulers)
 import torch
 import torch.distributed as dist
-from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process
+from lavis.common.dist_utils import get_world_size, is_dist_avail_and_initialized, is_main_process
 from lavis.common.registry import registry
 from lavis.runners.runner_base import RunnerBase
 from torch.nn.parallel import DistributedDataParallel
@@ -33,6 +33,7 @@ from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runners import loaders
 from lavis_tldr.runners.checkpointing import CheckpointMixin
 from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_bf16
+from lavis_tldr.runners.training_record import TrainingRecord, device_name
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         self.best_epoch = -1
         self.best_agg_metrics = float("-inf")
         self._best_path = self.output_dir / "checkpoint_best.pth"
+        self.record = TrainingRecord()
         self._check_config()
 
     def _check_config(self) -> None:
@@ -195,6 +197,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         else:
             # Before resuming: frozen weights that come from the checkpoint must go into the next one.
             self._remember_frozen()
+            self.record = self._start_record()
             if self.resume_ckpt_path is not None:
                 self._load_checkpoint(self.resume_ckpt_path)
             self._warn_about_warmup()
@@ -205,6 +208,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 logger.info("epoch %d (last: %d): %s", epoch, self.max_epoch - 1, "; ".join(told))
                 self._tell_unreadable()
                 self._save_checkpoint(epoch)
+                self._write_record()
                 self._wait_for_all()
                 if self._is_past_patience(epoch):
                     break
@@ -219,13 +223,9 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         logger.info("done in %s%s: %s", seconds, best, self.output_dir)
 
     def train_epoch(self, epoch: int) -> dict:
-        if "train" not in self.dataloaders:
-            raise ValueError(
-                f"No dataset has a split 'train' (found: {', '.join(self.dataloaders) or 'none'}). "
-                "Name a training set under datasets, or set run.evaluate: True."
-            )
         loaders.start_epoch(self.train_loader, self.seed, epoch)
         with ExitStack() as stack:
+            stack.enter_context(self.record.counting(len(self.train_loader)))
             stack.enter_context(meters_synchronized_on(self.device))
             if self.config.run_cfg.get("bf16", False):
                 stack.enter_context(train_steps_in_bf16(self.task, self.device.type))
@@ -233,7 +233,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
 
     def _validate(self, epoch: int) -> list[str]:
         """Evaluate the validation splits and keep the weights if they are the best so far; the figures in words."""
-        told = []
+        told, started = [], time.monotonic()
         deciding = "val" if "val" in self.valid_splits else next(iter(self.valid_splits), None)
         for split in self.valid_splits:
             metrics = self.eval_epoch(split_name=split, cur_epoch=epoch)
@@ -251,6 +251,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
             if metrics is not None:
                 self.log_stats({**metrics, "epoch": epoch, "best_epoch": self.best_epoch}, split)
                 told.append(f"{split} {_in_words(metrics)}".rstrip())
+        self.record.seconds["evaluation"] += time.monotonic() - started
         return told
 
     def _is_past_patience(self, epoch: int) -> bool:
@@ -291,6 +292,43 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         if results is None:
             return None
         return self.task.after_evaluation(val_result=results, split_name=split_name, epoch=cur_epoch)
+
+    # What it took
+
+    def _start_record(self) -> TrainingRecord:
+        run, model = self.config.run_cfg, self.config.to_dict().get("model", {})
+        return TrainingRecord(
+            task=str(run.get("task", "")),
+            arch=str(model.get("arch", "")),
+            model_type=str(model.get("model_type", "")),
+            num_pairs=self._num_pairs(),
+            device=device_name(self.device),
+            num_processes=get_world_size(),
+            precision="bfloat16" if run.get("bf16", False) else "float16" if self.scaler else "float32",
+            batch_size=self._samples_per_update(),
+        )
+
+    def _num_pairs(self) -> int:
+        if "train" not in self.dataloaders:
+            raise ValueError(
+                f"No dataset has a split 'train' (found: {', '.join(self.dataloaders) or 'none'}). "
+                "Name a training set under datasets, or set run.evaluate: True."
+            )
+        return len(self.datasets["train"])
+
+    def _samples_per_update(self) -> int:
+        return int(self.config.run_cfg.batch_size_train) * get_world_size()
+
+    def _write_record(self) -> None:
+        if is_main_process():
+            self.record.write(self.output_dir)
+
+    def _state_besides(self) -> dict:
+        return {"progress": self.record.progress()}
+
+    def _load_besides(self, saved: dict, source) -> None:
+        if "progress" in saved:  # LAVIS's own checkpoints don't tell
+            self.record.go_on_from(saved["progress"])
 
     # Small helpers
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,15 @@ class TrainingRecord:
         self.samples_seen += samples
         self.seconds["train"] += seconds
         self.seconds["data"] += waited
+
+    @contextmanager
+    def counting(self, updates: int) -> Iterator[None]:
+        """Count so many updates of whole batches, and the time that they take."""
+        started = time.monotonic()
+        yield
+        self.updates += updates
+        self.samples_seen += updates * self.batch_size
+        self.seconds["train"] += time.monotonic() - started
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
