@@ -1,5 +1,6 @@
 """Datasets; importing this registers the builders with LAVIS."""
 
+from lavis_tldr.datasets.augmentation import PretrainImageProcessor
 from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
@@ -8,6 +9,7 @@ from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 __all__ = [
     "CaptionPairs",
     "CaptionPairsBuilder",
+    "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",
     "SourcePairs",

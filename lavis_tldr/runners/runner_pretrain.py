@@ -4,6 +4,7 @@ Takes the configs of `RunnerTLDR`, and these keys under ``run`` besides:
 
     max_steps: 0            updates in all, whatever an epoch has; 0: run.max_epoch epochs
     max_samples: 0          the same in pairs seen; one of the two at most
+    global_batch_size: 0    pairs an update over all processes, in place of batch_size_train; 0: as that says
     save_every_steps: 0     checkpoint_last.pth after so many updates, too; 0: after epochs alone
     resume_ckpt_path: auto  goes on from the job's own checkpoint_last.pth, or starts where there is none
     num_decays: 0           decays of linear_warmup_decay_steps over the training; 0: one an epoch, 20 with max_steps
@@ -41,7 +42,15 @@ from lavis_tldr.runners.updates import Figures, Updater
 
 logger = logging.getLogger(__name__)
 
-RUN_KEYS = ("max_steps", "max_samples", "save_every_steps", "num_decays", "ramp_steps", "tensorboard")
+RUN_KEYS = (
+    "max_steps",
+    "max_samples",
+    "global_batch_size",
+    "save_every_steps",
+    "num_decays",
+    "ramp_steps",
+    "tensorboard",
+)
 _DECAYS = 20  # the paper's epochs
 
 
@@ -63,6 +72,9 @@ class RunnerPretrain(RunnerTLDR):
         run = self.config.run_cfg
         if run.get("max_steps", 0) and run.get("max_samples", 0):
             raise ValueError("run.max_steps and run.max_samples both say how long to train: set one of them.")
+        if wanted := int(run.get("global_batch_size", 0)):
+            run.batch_size_train = _share(wanted, get_world_size(), self.accum_grad_iters)
+        run.setdefault("batch_size_eval", run.batch_size_train)
 
     # How long
 
@@ -277,6 +289,19 @@ class RunnerPretrain(RunnerTLDR):
                 len(saved["generators"]),
                 get_world_size(),
             )
+
+
+def _share(wanted: int, processes: int, accumulated: int) -> int:
+    """Pairs of a micro-batch on one process."""
+    each, left = divmod(wanted, processes * accumulated)
+    if left or not each:
+        near = sorted({max(each, 1) * processes * accumulated, (each + 1) * processes * accumulated})
+        raise ValueError(
+            f"run.global_batch_size {wanted} can't be shared by {processes} process(es) x {accumulated} "
+            f"(run.accum_grad_iters): set it to {' or '.join(map(str, near))}. The queue_size of blip_pretrain must be a "
+            "multiple of the pairs of one micro-batch over all processes."
+        )
+    return each
 
 
 class _Means:

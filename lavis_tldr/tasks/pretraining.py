@@ -1,13 +1,17 @@
 """The LAVIS task of pretraining on image-text pairs, with the parts of the loss told apart."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
+from omegaconf import OmegaConf
 
 from lavis_tldr.models.frozen_encoder import FrozenEncoder
 from lavis_tldr.tasks.feature_filling import fill_feature_cache
+
+DEFAULTS = Path(__file__).parent.parent / "configs" / "pretrain_run.yaml"
 
 
 @registry.register_task("tldr_pretrain")
@@ -16,11 +20,21 @@ class PretrainingTask(RetrievalTask):
 
     A split "val" or "test" of a retrieval set is evaluated zero-shot by the model's ``compute_sim_matrix``
     (``agg_metrics`` is the mean recall). Sets with a ``feature_cache`` get their features before the first step.
+    What a run config leaves out under ``run`` is as the packaged ``pretrain_run.yaml`` says.
     """
 
     def __init__(self, cfg):
         super().__init__(cfg)
         self._datasets: dict[str, dict] = {}
+
+    @classmethod
+    def setup_task(cls, cfg) -> "PretrainingTask":
+        run, defaults = cfg.run_cfg, OmegaConf.load(DEFAULTS).run
+        if "batch_size_train" in run:  # says how large a batch is by itself
+            del defaults["global_batch_size"]
+        for key, value in defaults.items():
+            run.setdefault(key, value)
+        return super().setup_task(cfg)
 
     def build_datasets(self, cfg) -> dict[str, dict]:
         self._datasets = super().build_datasets(cfg)

@@ -89,5 +89,5 @@ def test_folders_of_something_else_are_named(tmp_path, accounts, capsys):
         expenses(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"has no training.json.*runner_pretrain"):
         training_expense(accounts / "run")
-    assert main(["cost", str(accounts / "run"), "--whole", str(accounts / "whole")]) == 1
+    assert main(["cost", str(accounts / "run"), "--whole", str(accounts / "whole")]) == 2
     assert "belong together" in capsys.readouterr().err

@@ -239,3 +239,11 @@ def test_tensorboard_that_is_not_there_is_said_before_the_first_update(tmp_path,
     with pytest.raises(ValueError, match="pip install tensorboard"):
         runner.train()
     assert runner.record.updates == 0
+
+
+def test_a_global_batch_is_shared_out(tmp_path):
+    runner = pretrain(tmp_path, global_batch_size=8, accum_grad_iters=2, max_steps=2)
+    runner.train()
+    assert runner.record.samples_seen == 16 and runner.config.run_cfg.batch_size_train == 4
+    with pytest.raises(ValueError, match=r"global_batch_size 9 .* 1 process.* x 2 .*: set it to 8 or 10"):
+        pretrain(tmp_path, global_batch_size=9, accum_grad_iters=2)

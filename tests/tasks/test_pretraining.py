@@ -3,6 +3,7 @@
 import csv
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from lavis_tldr import train
+from lavis_tldr.tasks.pretraining import PretrainingTask
 
 NAME = "toy_two_towers"
 
@@ -121,3 +123,14 @@ def test_an_image_without_features_gives_way_to_the_next(toy):
     assert len(losses(runner)) == 6
     listed = (runner.output_dir / "unreadable.tsv").read_text()
     assert "3.png" in listed and "4.png" not in listed
+
+
+def test_what_a_config_leaves_out_is_as_in_the_paper():
+    run = OmegaConf.create({"task": "tldr_pretrain", "init_lr": 1e-4})
+    PretrainingTask.setup_task(SimpleNamespace(run_cfg=run))
+    assert run.init_lr == 1e-4
+    paper = {"max_epoch": 20, "global_batch_size": 1260, "weight_decay": 0.05, "lr_decay_rate": 0.85}
+    assert {name: run[name] for name in paper} == paper
+    own = OmegaConf.create({"task": "tldr_pretrain", "batch_size_train": 8})
+    PretrainingTask.setup_task(SimpleNamespace(run_cfg=own))
+    assert "global_batch_size" not in own
