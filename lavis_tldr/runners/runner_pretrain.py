@@ -298,8 +298,8 @@ def _share(wanted: int, processes: int, accumulated: int) -> int:
         near = sorted({max(each, 1) * processes * accumulated, (each + 1) * processes * accumulated})
         raise ValueError(
             f"run.global_batch_size {wanted} can't be shared by {processes} process(es) x {accumulated} "
-            f"(run.accum_grad_iters): set it to {' or '.join(map(str, near))}. The queue_size of blip_pretrain must be a "
-            "multiple of the pairs of one micro-batch over all processes."
+            f"(run.accum_grad_iters): set it to {' or '.join(map(str, near))}. The queue_size of blip_pretrain must be "
+            "a multiple of the pairs of one micro-batch over all processes."
         )
     return each
 
