@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 import lavis_tldr
 from lavis_tldr.api import explain
 from lavis_tldr.report.explanation_text import explanation_lines
+from lavis_tldr.tasks.pretraining import DEFAULTS as PRETRAIN_DEFAULTS
 from lavis_tldr.tasks.reduce import ReduceTask
 from lavis_tldr.train import check_names, load_user_config
 
@@ -80,10 +81,11 @@ def test_a_reduction_is_explained_and_sets_nothing_in_vain(path):
 
 @pytest.mark.parametrize("path", RUN_CONFIGS, ids=short)
 def test_queue_holds_whole_batches(path):
-    model = load_user_config(path).model
-    if "queue_size" in model:
-        run = load_user_config(path).run
-        assert model.queue_size % run.batch_size_train == 0
+    config = load_user_config(path)
+    if "queue_size" in config.model:
+        default = OmegaConf.load(PRETRAIN_DEFAULTS).run.global_batch_size
+        batch = config.run.get("batch_size_train", config.run.get("global_batch_size", default))
+        assert config.model.queue_size % batch == 0
 
 
 @pytest.mark.parametrize("path", [path for path in YAMLS if path.parent == PACKAGED / "datasets"], ids=short)

@@ -5,6 +5,7 @@ from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
+from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
 
 __all__ = [
     "CaptionPairs",
@@ -12,6 +13,8 @@ __all__ = [
     "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",
+    "RetrievalImages",
+    "RetrievalImagesBuilder",
     "SourcePairs",
     "SourcePairsBuilder",
     "SourceParts",
