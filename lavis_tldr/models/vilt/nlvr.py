@@ -35,7 +35,7 @@ class ViltNlvr(ViltModel):
     def __init__(self, sizes, tokenizer, *, freeze_layers: int = 0):
         super().__init__(sizes, tokenizer, freeze_layers=freeze_layers)
         self.classifier = classifier(2 * sizes.width, 2 * sizes.width, 2)
-        init_weights(self.classifier)
+        init_weights(self.classifier, sizes.width)
 
     def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         modalities = state.get(_MODALITIES)

@@ -36,8 +36,8 @@ class ViltPretrain(ViltModel):
         self.mlm_score = MaskedWordHead(sizes.width, sizes.vocab_size)
         self.itm_score = MatchingHead(sizes.width)
         self.masker = WordMasker(tokenizer.vocabulary, mask_share)
-        init_weights(self.mlm_score)
-        init_weights(self.itm_score)
+        init_weights(self.mlm_score, sizes.width)
+        init_weights(self.itm_score, sizes.width)
 
     def output_words(self) -> Tensor:
         return self.mlm_score.decoder.weight

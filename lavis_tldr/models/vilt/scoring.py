@@ -30,7 +30,7 @@ class PairScorer(ViltModel):
             raise ValueError(f"model.pairs_per_pass is {pairs_per_pass}; expected at least 1.")
         self.pairs_per_pass = pairs_per_pass
         self.rank_output = nn.Linear(sizes.width, 1)
-        init_weights(self.rank_output)
+        init_weights(self.rank_output, sizes.width)
 
     def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         matching = {kind: state.get(f"itm_score.fc.{kind}") for kind in ("weight", "bias")}

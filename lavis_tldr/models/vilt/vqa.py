@@ -42,7 +42,7 @@ class ViltVqa(ViltModel):
         self.answers = list(answers)
         self._number = {answer: i for i, answer in enumerate(self.answers)}
         self.classifier = classifier(sizes.width, 2 * sizes.width, len(self.answers))
-        init_weights(self.classifier)
+        init_weights(self.classifier, sizes.width)
 
     @classmethod
     def options(cls, config: dict, checkpoint: Checkpoint | None) -> dict:
