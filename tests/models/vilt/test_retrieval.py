@@ -8,6 +8,8 @@ from lavis.tasks.retrieval import RetrievalTask
 from torch.utils.data import DataLoader, Dataset
 from vilts import CAPTIONS, pairs, save, tiny_vilt
 
+from lavis_tldr.models.vilt import scoring
+
 
 class RetrievalSet(Dataset):
     """As LAVIS's RetrievalEvalDataset: images, texts, and which belong together."""
@@ -64,6 +66,22 @@ def test_matrix_holds_each_pairs_own_score(tmp_path, pairs_per_pass):
     assert i2t.shape == (3, 6) and isinstance(i2t, np.ndarray)
     np.testing.assert_allclose(i2t, one_by_one, atol=1e-5)
     np.testing.assert_array_equal(t2i, i2t.T)
+
+
+@pytest.mark.parametrize("world_size", [2, 5])
+def test_ranks_share_the_pairs(tmp_path, monkeypatch, world_size):
+    """What the ranks score adds up to what one scores; of five, two have no image of three."""
+    model = tiny_vilt(tmp_path, "vilt_retrieval").eval()
+    image, _ = model.embed_image(pairs(3))
+    alone = model.score_all_ranks(image, None, CAPTIONS, "")
+    monkeypatch.setattr(scoring, "get_world_size", lambda: world_size)
+    monkeypatch.setattr(scoring, "all_reduce", lambda tensor: tensor)
+    parts = []
+    for rank in range(world_size):
+        monkeypatch.setattr(scoring, "get_rank", lambda rank=rank: rank)
+        parts.append(model.score_all_ranks(image, None, CAPTIONS, ""))
+        assert (parts[-1] != 0).any(1).tolist() == [i % world_size == rank for i in range(3)]
+    torch.testing.assert_close(sum(parts), alone)
 
 
 def test_a_loader_that_gives_a_part_is_refused(tmp_path):

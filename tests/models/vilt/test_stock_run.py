@@ -37,7 +37,9 @@ def reduced(tmp_path_factory):
     for i in range(len(CAPTIONS)):
         noise = random.Random(i).randbytes(40 * 40 * 3)
         Image.frombytes("RGB", (40, 40), noise).save(folder / f"images/{i}.png")
-    rows = [{"image": f"{i}.png", "caption": caption, "key": str(i)} for i, caption in enumerate(CAPTIONS)]
+    rows = [
+        {"image": f"{i}.png", "caption": caption, "key": str(i), "image_id": i} for i, caption in enumerate(CAPTIONS)
+    ]
     (folder / "annotations.json").write_text(json.dumps(rows))
     (folder / "retrieval.json").write_text(json.dumps([{**row, "caption": [row["caption"]]} for row in rows]))
     return folder
