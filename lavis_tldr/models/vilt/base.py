@@ -120,7 +120,10 @@ class ViltModel(BaseModel):
         return ids.to(self.device), (torch.arange(width) < lengths).to(self.device)
 
     def embed_image(self, samples: dict, key: str = "image", image_type: int = 1) -> tuple[Tensor, Tensor | None]:
-        """Tokens of ``samples[key]``, (B, 1 + P, D), and their mask; see `ViltNetwork.embed_image`."""
-        mask = samples.get("pixel_mask")
+        """Tokens of ``samples[key]``, (B, 1 + P, D), and their mask; see `ViltNetwork.embed_image`.
+
+        The mask of ``image0`` is ``pixel_mask0``, and so on.
+        """
+        mask = samples.get(key.replace("image", "pixel_mask"))
         image = samples[key].to(self.device)
         return self.vilt.embed_image(image, mask if mask is None else mask.to(self.device), image_type)

@@ -6,7 +6,7 @@ out is said aloud; everything below them must be there.
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -45,7 +45,7 @@ class Checkpoint:
     vocabulary: list[str] | None = None
     answers: list[str] | None = None
     frozen_digest: str = ""
-    heads: int | None = field(default=None)
+    heads: int | None = None
 
 
 def find_checkpoint(config: dict) -> Checkpoint | None:

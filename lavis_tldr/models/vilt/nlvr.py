@@ -21,7 +21,7 @@ class ViltNlvr(ViltModel):
     ``multimodal_classification``. Model types as of `ViltPretrain`.
 
     Samples:
-        image0, image1: (B, 3, H, W) each, of one size;
+        image0, image1: (B, 3, H, W) each, of one size; where padded, with pixel_mask0 and pixel_mask1;
         text_input: B sentences;
         label: (B,), 1 for true.
 
@@ -46,8 +46,9 @@ class ViltNlvr(ViltModel):
     def logits(self, samples: dict) -> Tensor:
         """(B, 2): false, true."""
         ids, text_mask = self.tokenize(samples["text_input"])
-        images = [self.embed_image(samples, f"image{i}", image_type=1 + i)[0] for i in (0, 1)]
-        _, pooled = self.vilt(ids.repeat(2, 1), text_mask.repeat(2, 1), torch.cat(images))
+        images, masks = zip(*(self.embed_image(samples, f"image{i}", 1 + i) for i in (0, 1)), strict=True)
+        image_mask = None if masks[0] is None else torch.cat(masks)
+        _, pooled = self.vilt(ids.repeat(2, 1), text_mask.repeat(2, 1), torch.cat(images), image_mask)
         return self.classifier(torch.cat(pooled.chunk(2), dim=1))
 
     def forward(self, samples: dict) -> dict[str, Tensor]:

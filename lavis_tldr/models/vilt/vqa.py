@@ -46,10 +46,15 @@ class ViltVqa(ViltModel):
 
     @classmethod
     def options(cls, config: dict, checkpoint: Checkpoint | None) -> dict:
-        if config["answer_list"]:
-            return {"answers": read_answers(config["answer_list"])}
-        if checkpoint is not None and checkpoint.answers and "classifier.3.weight" in checkpoint.state:
-            return {"answers": checkpoint.answers}
+        known = checkpoint.answers if checkpoint and "classifier.3.weight" in checkpoint.state else None
+        given = read_answers(config["answer_list"]) if config["answer_list"] else known
+        if given and known in (None, given):
+            return {"answers": given}
+        if given:
+            raise ValueError(
+                f"model.answer_list {config['answer_list']} is not the list that {checkpoint.path} was trained with "
+                f"({len(known)} answers, first {known[:2]}); leave it out to take that."
+            )
         raise ValueError("vilt_vqa has no answers to choose from; give model.answer_list (a JSON list of strings).")
 
     def get_extra_state(self) -> dict:

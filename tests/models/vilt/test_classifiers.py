@@ -100,6 +100,16 @@ def test_nlvr_learns_what_takes_both_images(tmp_path):
     assert [(row["prediction"], row["target"]) for row in results] == [(1, 1), (0, 0), (0, 0), (0, 0)]
 
 
+def test_nlvr_does_not_see_padding(tmp_path):
+    model = tiny_vilt(tmp_path, "vilt_nlvr").eval()
+    samples = {**nlvr_samples(), "pixel_mask0": torch.ones(4, 32, 32), "pixel_mask1": torch.ones(4, 32, 32)}
+    torch.testing.assert_close(model.logits(samples), model.logits(nlvr_samples()))
+    samples["pixel_mask1"][0, 16:] = 0
+    seen = model.logits(samples)
+    samples["image1"][0, :, 16:] = 9
+    torch.testing.assert_close(model.logits(samples), seen)
+
+
 def test_nlvrs_second_image_starts_as_the_first(tmp_path):
     pretrained = tiny_vilt(tmp_path)
     path = save(pretrained, tmp_path / "a.pth")
@@ -169,6 +179,15 @@ def test_vqa_checkpoint_brings_its_answers(tmp_path, answer_list):
     again = tiny_vilt(tmp_path, "vilt_vqa", seed=3, load_finetuned=True, finetuned=path).eval()
     assert again.answers == ANSWERS
     torch.testing.assert_close(again.logits(pairs()), model.logits(pairs()))
+
+
+def test_vqa_checkpoint_with_another_list_is_refused(tmp_path, answer_list):
+    """As many answers in another order: the weights would fit."""
+    path = save(tiny_vilt(tmp_path, "vilt_vqa", answer_list=answer_list), tmp_path / "vqa.pth")
+    (tmp_path / "other.json").write_text(json.dumps(ANSWERS[::-1]))
+    with pytest.raises(ValueError, match="other.json is not the list that .*vqa.pth was trained with"):
+        tiny_vilt(tmp_path, "vilt_vqa", load_finetuned=True, finetuned=path, answer_list=str(tmp_path / "other.json"))
+    tiny_vilt(tmp_path, "vilt_vqa", load_finetuned=True, finetuned=path, answer_list=answer_list)
 
 
 @pytest.mark.parametrize(

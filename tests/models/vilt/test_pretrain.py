@@ -69,6 +69,18 @@ def test_padded_images_are_taken_with_their_mask(tmp_path):
     torch.testing.assert_close(losses[0], losses[1])
 
 
+def test_half_precision_is_close(tmp_path):
+    """Under autocast losses are still taken in single precision; bfloat16 keeps 8 bits."""
+    model = tiny_vilt(tmp_path).eval()
+    torch.manual_seed(0)
+    exact = model(pairs())
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(pairs())
+    assert rough["loss"].dtype == torch.float32
+    torch.testing.assert_close(rough["loss"], exact["loss"], rtol=0.03, atol=0)
+
+
 def test_frozen_layers_stay_as_they_are(tmp_path):
     model = tiny_vilt(tmp_path, freeze_layers=1, dropout=0.1).train()
     before = {name: value.clone() for name, value in model.named_parameters()}
