@@ -1,6 +1,7 @@
 """Reads BERT weights in Hugging Face layout, from a local folder or the hub, into `TextDecoder`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -32,8 +33,15 @@ _OUTER = {
 }
 
 
-def bert_folder(name: str) -> Path:
+_HUB_FILES = ("config.json", "vocab.txt", "*.safetensors", "*.bin")
+
+
+def bert_folder(name: str, files: Sequence[str] | None = None) -> Path:
     """The local folder of a BERT: ``name`` itself where it is one, else the hub's (cached) copy.
+
+    Args:
+        name: A folder, or a name on the hub.
+        files: Patterns of those that the hub is asked for; None: all that a BERT takes.
 
     Raises:
         ValueError: If ``name`` is no folder and the hub can't be reached.
@@ -43,7 +51,7 @@ def bert_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "vocab.txt", "*.safetensors", "*.bin"]))
+        return Path(snapshot_download(name, allow_patterns=list(files or _HUB_FILES)))
     except Exception as error:
         raise ValueError(
             f"text weights {name!r}: no such folder, and the hub gave none ({type(error).__name__}: {error}). "

@@ -10,6 +10,7 @@ from torch import nn
 
 from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
+from lavis_tldr.models.random_weights import NARROW, spread_random_weights
 from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import CaptionTokenizer, read_vocabulary
 from lavis_tldr.models.vit_weights import load_vit
@@ -17,8 +18,6 @@ from lavis_tldr.user_errors import closest
 
 # Read by LAVIS itself, or by the task that starts the codebook.
 _OTHER_KEYS = {"arch", "model_type", "load_finetuned", "load_pretrained", "codebook_init", "keywords_file"}
-
-_NARROW = 256  # networks below this width have no published weights, and start otherwise
 
 
 def build_captioner_parts(cfg) -> tuple[dict, dict, dict | None]:
@@ -115,8 +114,8 @@ def _build_visual_encoder(cfg: dict) -> nn.Module:
     path = cfg["vit_weights"]
     if path:
         load_vit(encoder, path, "model.vit_weights")
-    elif cfg["vit_width"] < _NARROW:
-        _spread_random_weights(encoder)
+    elif cfg["vit_width"] < NARROW:
+        spread_random_weights(encoder)
     return encoder
 
 
@@ -160,17 +159,6 @@ def _build_decoder(cfg: dict, vocab_size: int, bert: tuple | None, checkpoint: d
     )
     if bert is not None:
         load_bert(decoder, bert[1], bert[2])
-    elif cfg["text_width"] < _NARROW:
-        _spread_random_weights(decoder)
+    elif cfg["text_width"] < NARROW:
+        spread_random_weights(decoder)
     return decoder
-
-
-def _spread_random_weights(module: nn.Module) -> None:
-    """Xavier weights for a narrow network that starts random.
-
-    A spread of 0.02, BERT's and LAVIS's, suits a width of 768. At a width of 64 layers then pass on next to nothing,
-    and captions tell no colours for thousands of steps.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
