@@ -22,7 +22,9 @@ def whole(model) -> dict:
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "sigmoid"])
-@pytest.mark.parametrize("build", [lambda folder, loss: stock_clip(loss=loss), lambda f, loss: tower_clip(f, loss=loss)])
+@pytest.mark.parametrize(
+    "build", [lambda folder, loss: stock_clip(loss=loss), lambda f, loss: tower_clip(f, loss=loss)]
+)
 def test_is_the_big_batch(tmp_path, loss, build):
     model = build(tmp_path, loss).train()
     figures = whole(model)
