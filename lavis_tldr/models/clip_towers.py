@@ -3,8 +3,6 @@
 Shapes: B images or texts, T tokens, L patches, D width of the ViT, W of the BERT, E embedding width.
 """
 
-from functools import partial
-
 import torch
 from lavis.models.clip_models.model import CLIP, openai_imagenet_template
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from lavis_tldr.models.tokenizer import CaptionTokenizer
 from lavis_tldr.models.weights_digest import weights_digest
 
 _TOWERS = ("visual_encoder", "text_encoder")
+_TEXTS_AT_ONCE = 16  # on a CPU
 
 
 class TwoTowerClip(ContrastiveClip):
@@ -110,8 +109,21 @@ class TwoTowerClip(ContrastiveClip):
 
     def encode_text(self, text: Tensor) -> Tensor:
         """Embeddings, (B, E), of token ids (B, T), padded."""
-        embed = partial(self.text_encoder.embed_text, counted=text != self.tokenizer.tokenizer.pad)
-        return self.text_proj(self._tower("text_encoder", embed, text))
+        return self.text_proj(self._tower("text_encoder", self._embed_text, text))
+
+    def _embed_text(self, ids: Tensor) -> Tensor:
+        """Sentence embeddings of token ids (B, T), (B, W)."""
+        counted = ids != self.tokenizer.tokenizer.pad
+        if ids.device.type != "cpu":
+            return self.text_encoder.embed_text(ids, counted)
+        # Texts of like length together: on a CPU padding costs what words do, and few texts are as long as the longest.
+        lengths = counted.sum(1)
+        order = lengths.argsort(stable=True)
+        found = []
+        for rows in order.split(_TEXTS_AT_ONCE):
+            longest = int(lengths[rows[-1]])
+            found.append(self.text_encoder.embed_text(ids[rows, :longest], counted[rows, :longest]))
+        return torch.cat(found)[order.argsort()]
 
     def _tower(self, name: str, encode, x: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self._frozen):

@@ -85,6 +85,16 @@ def test_long_word_pieces_keep_their_end(tmp_path):
     assert rows[1, 2:].tolist() == [eos, pad]
 
 
+def test_a_texts_embedding_is_its_own(tmp_path):
+    """Whatever other texts, and padding, it is encoded with."""
+    model = tower_clip(tmp_path).eval()
+    texts = [*TEXTS, "a", "a red kite dog house boat blue", "pink", *TEXTS[::-1]]  # several groups of like length
+    with torch.no_grad():
+        together = model.encode_text(model.tokenizer(texts))
+        alone = torch.cat([model.encode_text(model.tokenizer(text)) for text in texts])
+    torch.testing.assert_close(together, alone)
+
+
 @pytest.mark.parametrize(("start", "end"), [(9.0, math.log(100)), (-1.0, 0.0), (2.0, 2.0)])
 def test_the_scale_is_clamped(tmp_path, start, end):
     model = tower_clip(tmp_path).train()
