@@ -88,7 +88,7 @@ def accumulate(
         for samples in micro_batches:
             states.append(_generator_states(module.device))
             cached.append(module.encode_pairs(samples))
-    torch.clear_autocast_cache()  # it holds weights cast without a gradient, which the second pass would take
+    torch.clear_autocast_cache()  # not every torch drops weights cast without a gradient from it by itself
     figures, gradients = _loss_and_gradients(module, cached)
     for number, samples in enumerate(micro_batches):
         last = number == len(micro_batches) - 1
