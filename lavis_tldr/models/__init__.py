@@ -1,6 +1,15 @@
 """Models; importing this registers them with LAVIS."""
 
+from lavis_tldr.models.clip_pretrain import ClipPretrain
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.vilt import ViltClassification, ViltNlvr, ViltPretrain, ViltRetrieval, ViltVqa
 
-__all__ = ["CodebookCaptioner", "ViltClassification", "ViltNlvr", "ViltPretrain", "ViltRetrieval", "ViltVqa"]
+__all__ = [
+    "ClipPretrain",
+    "CodebookCaptioner",
+    "ViltClassification",
+    "ViltNlvr",
+    "ViltPretrain",
+    "ViltRetrieval",
+    "ViltVqa",
+]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -47,3 +48,32 @@ def from_all_ranks(value: Any) -> list[Any]:
     box = [None] * dist.get_world_size()
     dist.all_gather_object(box, value)
     return box
+
+
+def rank() -> int:
+    """This process's number, 0 where there is one alone."""
+    return 0 if _alone() else dist.get_rank()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes in order of rank, (B, D) -> (R B, D), with gradients to each process's own.
+
+    The gradient of a process's rows is the sum of what all processes' losses say of them. Every process has to call
+    this alike, with as many rows, and to go backward through it.
+    """
+    return rows if _alone() else _GatherRows.apply(rows)
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        ctx.num_rows = len(rows)
+        gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, rows.contiguous())
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # reduced in place
+        dist.all_reduce(gradient)
+        return gradient.narrow(0, dist.get_rank() * ctx.num_rows, ctx.num_rows)

@@ -109,9 +109,7 @@ class SentenceEncoder(nn.Module):
             raise ValueError(f"{folder} has no {absent[0]}; expected the weights of a BERT encoder.")
         load_bert(self.bert, state, str(folder))
         # What a sentence encoder's file does not hold would be random, and differ from run to run in the digest.
-        for layer in self.bert.layers:
-            layer.cross_attention = None
-        self.bert.head_transform = self.bert.head_norm = self.bert.head_bias = None
+        self.bert.drop_decoding()
         self._num_heads = config["num_attention_heads"]
         self.eval().requires_grad_(False)
 

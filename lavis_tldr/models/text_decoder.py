@@ -165,6 +165,12 @@ class TextDecoder(nn.Module):
         self.dropout = dropout
         self.apply(self._init_bert)
 
+    def drop_decoding(self) -> None:
+        """Leave the encoder that `embed_text` takes: no cross-attention, no vocabulary head."""
+        for layer in self.layers:
+            layer.cross_attention = None
+        self.head_transform = self.head_norm = self.head_bias = None
+
     @staticmethod
     def _init_bert(module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -38,6 +38,13 @@ def tiny_captioner(folder: Path, seed: int = 0, **changes) -> CodebookCaptioner:
     return CodebookCaptioner.from_config(tiny_config(folder, **changes))
 
 
+def save_as_lavis(model, path, drop_frozen=True):
+    """As LAVIS's runner saves: parameters without a gradient are left out."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad and drop_frozen}
+    torch.save({"model": {n: v for n, v in model.state_dict().items() if n not in frozen}, "epoch": 3}, path)
+    return path
+
+
 def blocks(num_images: int = 4, size: int = 32) -> torch.Tensor:
     """Images that differ in colour and texture, (B, 3, size, size)."""
     generator = torch.Generator().manual_seed(0)

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 import torch
-from captioners import CAPTIONS, blocks, tiny_captioner, tiny_config
+from captioners import CAPTIONS, blocks, save_as_lavis, tiny_captioner, tiny_config
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
@@ -15,13 +15,6 @@ from lavis_tldr.models.tokenizer import read_vocabulary
 
 def build(folder, **changes) -> CodebookCaptioner:
     return CodebookCaptioner.from_config(tiny_config(folder, **changes))
-
-
-def save_as_lavis(model, path, drop_frozen=True):
-    """As LAVIS's runner saves: parameters without a gradient are left out."""
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad and drop_frozen}
-    torch.save({"model": {n: v for n, v in model.state_dict().items() if n not in frozen}, "epoch": 3}, path)
-    return path
 
 
 def write_bert(folder, tmp_path, **changes):
