@@ -14,13 +14,15 @@ from lavis_tldr.models.vilt.checkpoint import Checkpoint, absent_digest, find_ch
 from lavis_tldr.models.vilt.config import build_sizes, build_tokenizer, read_config
 from lavis_tldr.models.vilt.network import ViltNetwork, ViltSizes
 from lavis_tldr.models.vilt.starting import start_from_bert, start_from_vit
+from lavis_tldr.models.vilt.tower import FrozenTower, build_tower
 
 
 class ViltModel(BaseModel):
     """The one-stream transformer under a LAVIS model; subclasses put heads on it.
 
     Images come as ``samples["image"]``, (B, 3, H, W) of any size, normalised with mean and standard deviation 0.5 for
-    public weights. Where images of a batch are padded, ``samples["pixel_mask"]``, (B, H, W), is True on their pixels.
+    public weights. Over a frozen tower, ``samples["image_features"]``, (B, 1 + L, C), may stand in their place. Where
+    images of a batch are padded, ``samples["pixel_mask"]``, (B, H, W), is True on their pixels.
 
     Args:
         sizes: The network's.
@@ -38,6 +40,7 @@ class ViltModel(BaseModel):
         if not 0 <= freeze_layers <= sizes.depth:
             raise ValueError(f"model.freeze_layers is {freeze_layers}; the network has {sizes.depth} blocks.")
         self.vilt = ViltNetwork(sizes)
+        self.visual_encoder: FrozenTower | None = None
         self.tokenizer = tokenizer
         self.max_text_length = sizes.max_text_length
         self.freeze_layers = freeze_layers
@@ -58,7 +61,8 @@ class ViltModel(BaseModel):
         tokenizer = build_tokenizer(config, checkpoint and checkpoint.vocabulary)
         sizes = build_sizes(config, len(tokenizer), cls.MODALITY_TYPES)
         model = cls(sizes, tokenizer, freeze_layers=config["freeze_layers"], **cls.options(config, checkpoint))
-        if config["vit_weights"]:
+        model.visual_encoder = build_tower(config)
+        if config["vit_weights"] and model.visual_encoder is None:
             start_from_vit(model.vilt, config["vit_weights"])
         if checkpoint is not None:
             load_weights(model, checkpoint)
@@ -124,6 +128,10 @@ class ViltModel(BaseModel):
 
         The mask of ``image0`` is ``pixel_mask0``, and so on.
         """
+        if self.visual_encoder is not None:
+            features, image = samples.get(key.replace("image", "image_features")), samples.get(key)
+            given = (x if x is None else x.to(self.device) for x in (image, features))
+            return self.vilt.embed_image(self.visual_encoder.feature_map(*given), None, image_type)
         mask = samples.get(key.replace("image", "pixel_mask"))
         image = samples[key].to(self.device)
         return self.vilt.embed_image(image, mask if mask is None else mask.to(self.device), image_type)

@@ -19,7 +19,7 @@ from lavis_tldr.models.weights_digest import weights_digest
 logger = logging.getLogger(__name__)
 
 EXTRA = "_extra_state"
-_BODY = "vilt."
+_BODY = ("vilt.", "visual_encoder.")  # the one stream, and a frozen tower below it
 # The layout's two names of one tensor, and a buffer that old versions of transformers saved.
 _TWIN, _BIAS = "mlm_score.decoder.bias", "mlm_score.bias"
 _CONSTANT = "vilt.embeddings.text_embeddings.position_ids"
@@ -99,7 +99,7 @@ def read_checkpoint(path: str | Path, key: str, *, trained: bool = False) -> Che
     state = {name: t for name, t in state.items() if isinstance(t, Tensor) and name != _CONSTANT}
     if not any(name.startswith(_BODY) for name in state):
         raise ValueError(
-            f"{key}: {file} is not a ViLT in Hugging Face layout (no weight's name starts with {_BODY!r}). "
+            f"{key}: {file} is not a ViLT in Hugging Face layout (no weight's name starts with {_BODY[0]!r}). "
             "A .ckpt of the official code is put into it by transformers' convert_vilt_original_to_pytorch.py."
         )
     if (_TWIN in state) != (_BIAS in state):

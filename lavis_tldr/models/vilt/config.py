@@ -11,11 +11,11 @@ from lavis_tldr.models.vilt.network import ViltSizes
 from lavis_tldr.user_errors import closest
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "models"
-MODEL_TYPES = ("base", "base16", "small", "tiny")
+MODEL_TYPES = ("base", "base16", "small", "tower", "tiny")
 
 # What every model of the family has; its default stands in `vilt_pretrain_TYPE.yaml` alone.
 _SIZE_KEYS = ("image_size", "patch_size", "width", "depth", "heads", "mlp_width", "max_text_length", "dropout")
-_START_KEYS = ("vit_weights", "text_weights", "vocabulary", "freeze_layers")
+_START_KEYS = ("vit_weights", "text_weights", "vocabulary", "freeze_layers", "tower")
 _LOADING_KEYS = ("arch", "model_type", "load_finetuned", "finetuned", "load_pretrained", "pretrained")
 
 
@@ -50,7 +50,9 @@ def read_config(cfg, defaults: dict[str, str]) -> dict:
 
 def build_sizes(config: dict, vocab_size: int, modality_types: int) -> ViltSizes:
     """The network's sizes of a config from `read_config`."""
-    return ViltSizes(**{key: config[key] for key in _SIZE_KEYS}, vocab_size=vocab_size, modality_types=modality_types)
+    given = {key: config[key] for key in _SIZE_KEYS}
+    channels = config["tower"]["width"] if config["tower"] else 3
+    return ViltSizes(**given, vocab_size=vocab_size, modality_types=modality_types, channels=channels)
 
 
 def build_tokenizer(config: dict, checkpoint_vocabulary: list[str] | None) -> CaptionTokenizer:

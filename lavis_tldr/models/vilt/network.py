@@ -21,6 +21,7 @@ class ViltSizes:
     """What decides the shapes of the network's weights, and its dropout.
 
     Args:
+        channels: Of an image: 3, or the width of a tower whose features are seen in its place (`FrozenTower`).
         image_size: Side in pixels of the base grid. Images may have any size: positions are interpolated to it.
         patch_size: Side of a patch in pixels.
         vocab_size: Number of WordPieces.
@@ -41,6 +42,7 @@ class ViltSizes:
     modality_types: int = 2
     dropout: float = 0.1
     norm_eps: float = 1e-6
+    channels: int = 3
 
     def __post_init__(self):
         if self.image_size % self.patch_size:
@@ -79,10 +81,10 @@ class PatchEmbeddings(nn.Module):
 
     def __init__(self, sizes: ViltSizes):
         super().__init__()
-        self.projection = nn.Conv2d(3, sizes.width, sizes.patch_size, sizes.patch_size)
+        self.projection = nn.Conv2d(sizes.channels, sizes.width, sizes.patch_size, sizes.patch_size)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D, h, w)."""
+        """(B, channels, H, W) -> (B, D, h, w)."""
         return self.projection(image)
 
 
@@ -110,7 +112,7 @@ class ViltEmbeddings(nn.Module):
         Text and pooled outputs do not depend on the order.
 
         Args:
-            image: (B, 3, H, W).
+            image: (B, channels, H, W).
             pixel_mask: True where a pixel is the image's and not padding, right and below, (B, H, W); None: all are.
             image_type: Row of the modality embedding.
 
