@@ -137,8 +137,8 @@ class ReducedPairs(ImageTextPairDataset):
 def _image_key(record: dict) -> str:
     """The source's key of a record's image, which pairs ``KEY#0``, ``KEY#1`` of one image share."""
     key = str(record.get("key") or record["image"])
-    image, _, number = key.rpartition("#")
-    return image if number.isdecimal() else key
+    image, mark, number = key.rpartition("#")
+    return image if mark and number.isdecimal() else key
 
 
 class StaleTarError(ValueError):

@@ -55,6 +55,7 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         self.best_agg_metrics = float("-inf")
         self._best_path = self.output_dir / "checkpoint_best.pth"
         self.record = TrainingRecord()
+        self.tested: dict[str, dict | None] = {}  # what `train` measured at its end, by split
         self._check_config()
 
     def _check_config(self) -> None:
@@ -212,10 +213,10 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
                 self._wait_for_all()
                 if self._is_past_patience(epoch):
                     break
-        tested = self.evaluate(
+        self.tested = self.evaluate(
             cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only
         )
-        for split, metrics in tested.items():
+        for split, metrics in self.tested.items():
             logger.info("%s: %s", split, _in_words(metrics))
         self._tell_unreadable()
         best = f", best epoch {self.best_epoch}" if self.best_epoch >= 0 else ""

@@ -282,3 +282,17 @@ def test_annotations_equal_the_parsed_list(tmp_path, monkeypatch, indent, chunk)
     assert annotations[-1] == records[2]
     with pytest.raises(IndexError):
         annotations[3]
+
+
+def test_pairs_of_one_image_share_its_key(tmp_path):
+    write_set(tmp_path / "set", {"000001": 1, "b": 2})
+    records = [
+        record("000001"),
+        {**record("b"), "key": "b#0"},
+        {**record("b"), "key": "b#1"},
+        {**record("b"), "key": "b#c"},
+    ]
+    (tmp_path / "set" / "annotations.json").write_text(json.dumps(records))
+    dataset = build(path=str(tmp_path / "set"))
+    assert [key for key, _ in dataset.image_places()] == ["000001", "b", "b", "b#c"]
+    assert [place.path for _, place in dataset.image_places()][1].endswith("b.png")
