@@ -4,6 +4,6 @@ Each file has ``add_commands(commands)``. It imports what a command needs only w
 ``--help`` and the commands without a model answer at once.
 """
 
-from lavis_tldr.commands import ablations, advice, drawn_sets, environment, reduced_sets, reports, training
+from lavis_tldr.commands import ablations, advice, checkpoints, drawn_sets, environment, reduced_sets, reports, training
 
-GROUPS = (training, reports, reduced_sets, ablations, advice, drawn_sets, environment)
+GROUPS = (training, checkpoints, reports, reduced_sets, ablations, advice, drawn_sets, environment)
