@@ -10,6 +10,7 @@ from fairscale.nn.checkpoint.checkpoint_activations import checkpoint_wrapper
 from lavis.models.vit import Attention, VisionTransformerEncoder
 from torch import Tensor, nn
 
+from lavis_tldr.models.narrow_networks import NARROW, spread_random_weights
 from lavis_tldr.models.vit_weights import load_vit
 
 
@@ -91,4 +92,6 @@ def build_image_tower(cfg: dict) -> ImageTower:
     )
     if cfg["vit_weights"]:
         load_vit(tower, cfg["vit_weights"], "model.vit_weights")
+    elif cfg["vit_width"] < NARROW:
+        spread_random_weights(tower)
     return tower

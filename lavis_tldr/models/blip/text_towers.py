@@ -8,6 +8,7 @@ from transformers import BertTokenizerFast
 from transformers.models.bert.configuration_bert import BertConfig
 
 from lavis_tldr.models.bert_weights import bert_folder, read_bert
+from lavis_tldr.models.narrow_networks import NARROW, spread_random_weights
 from lavis_tldr.models.tokenizer import read_vocabulary
 
 _WORDS, _POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
@@ -69,6 +70,9 @@ def build_text_towers(cfg: dict, num_tokens: int) -> tuple[XBertEncoder, XBertLM
         load_bert_into(decoder.bert, state, str(folder))
         head = {name: value for name, value in state.items() if name.startswith("cls.predictions.transform.")}
         decoder.load_state_dict(head, strict=False)
+    elif cfg["text_width"] < NARROW:
+        spread_random_weights(encoder)
+        spread_random_weights(decoder)
     return encoder, decoder
 
 
