@@ -84,7 +84,7 @@ def build_tiny_pretraining(seed: int = 0) -> BlipPretrain:
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-        else:  # a norm's weights stay near 1: near 0 later layers would hide what earlier ones do
+        elif parameter.ndim:  # a norm's weights stay near 1: near 0 later layers would hide what earlier ones do
             parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval()
 
