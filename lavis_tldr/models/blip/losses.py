@@ -110,5 +110,5 @@ def matching_and_language_losses(model, captions: Captions, tokens: Tensor, logi
 def _language_loss(decoder, ids: Tensor, predicting: Tensor, memory) -> Tensor:
     hidden = run_layers(decoder.bert, ids, causal=True, memory=memory)
     # The vocabulary head, wide as it is, only where a token follows.
-    predicted = decoder.cls(hidden.flatten(0, 1)[predicting])
+    predicted = decoder.cls(hidden.flatten(0, 1).index_select(0, predicting))
     return F.cross_entropy(predicted, ids.flatten()[predicting + 1], label_smoothing=_LABEL_SMOOTHING)

@@ -24,7 +24,7 @@ def image_memory(bert: BertModel, tokens: Tensor) -> list[KeysValues]:
 
 def rows_of(memory: Sequence[KeysValues], rows: Tensor) -> list[KeysValues]:
     """The memory of some images, in the order of ``rows`` (N,)."""
-    return [(keys[rows], values[rows]) for keys, values in memory]
+    return [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in memory]
 
 
 def run_layers(
