@@ -182,8 +182,14 @@ def _pretrained_state(checkpoint: dict) -> State:
     Raises:
         ValueError: If they are of something else, or lack the image tower.
     """
-    state = checkpoint["model"]
+    state = dict(checkpoint["model"])
     modules = {name.split(".")[0] for name in state}
+    if "visual_encoder" not in modules and "visual_encoder_m" in modules:
+        # Stock runners leave out what has no gradient, by its first name alone. A tower without gradients was frozen,
+        # and what follows it is equal to it.
+        twins = {name.replace("_m.", ".", 1): v for name, v in state.items() if name.startswith("visual_encoder_m.")}
+        state.update(twins)
+        modules.add("visual_encoder")
     missing = [part for part in _PRETRAINED if part not in modules]
     if missing == ["visual_encoder"]:
         raise ValueError(

@@ -1,5 +1,7 @@
 """Names and shapes of a stock BLIP model's weights, without its weights, its tokenizer or a hub."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
@@ -33,12 +35,12 @@ def stock_shapes(arch: str, model_type: str | None, settings: dict) -> dict[str,
     config.setdefault("num_classes", _ANY_NUMBER_OF_CLASSES)
     config = OmegaConf.merge(config, settings)
     without_files = {
-        "init_tokenizer": classmethod(lambda cls: _NoTokenizer()),
+        "init_tokenizer": classmethod(lambda cls: NoTokenizer()),
         "load_checkpoint_from_config": _load_nothing,
         "load_from_pretrained": _load_nothing,
     }
     outline = type(model_class.__name__, (model_class,), without_files)
-    with torch.device("meta"), _WithNumbers():
+    with without_memory():
         model = outline.from_config(config)
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
@@ -47,7 +49,14 @@ def _load_nothing(self, *args, **kwargs) -> None:
     pass
 
 
-class _NoTokenizer:
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Models that are built meanwhile have names and shapes, and no values."""
+    with torch.device("meta"), _WithNumbers():
+        yield
+
+
+class NoTokenizer:
     """Answers what stock models ask of a tokenizer while they are built."""
 
     def __call__(self, text: str) -> SimpleNamespace:

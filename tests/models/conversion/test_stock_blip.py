@@ -175,6 +175,12 @@ def test_momentum_weights_are_kept_or_start_as_copies(stock, whole):
     assert not torch.equal(kept[follower], kept[name])
 
 
+def test_a_frozen_tower_that_stock_left_under_its_second_name_alone_is_found(whole):
+    less = {name: value for name, value in whole["model"].items() if not name.startswith("visual_encoder.")}
+    state = convert({"model": less}, "blip_caption", TINY).content["model"]
+    assert torch.equal(state["visual_encoder.cls_token"], less["visual_encoder_m.cls_token"])
+
+
 def test_resume_gives_stock_all_that_strict_loading_asks_for(stock, pretrained):
     conversion = convert(stock, "resume", Wishes())
     assert (conversion.content["epoch"], conversion.content["optimizer"]) == (3, {"state": {}})
@@ -234,7 +240,7 @@ def test_other_checkpoints_and_targets_are_refused(whole):
             "resume",
             Wishes(),
         )
-    frozen = {name: value for name, value in whole["model"].items() if not name.startswith("visual_encoder.")}
+    frozen = {name: value for name, value in whole["model"].items() if not name.startswith("visual_encoder")}
     with pytest.raises(ValueError, match="run.save_frozen: True"):
         convert({"model": frozen}, "blip_vqa", TINY)
     with pytest.raises(ValueError, match="did you mean 'blip_retrieval'"):
