@@ -101,6 +101,7 @@ def _run(user_config, build: Callable[..., tuple], name: str):
     from omegaconf import OmegaConf
 
     from lavis_tldr.models.collectives import from_rank_zero
+    from lavis_tldr.runners import preflight
     from lavis_tldr.runners.contexts import prints_logged
     from lavis_tldr.runners.process_group import process_group
 
@@ -120,7 +121,10 @@ def _run(user_config, build: Callable[..., tuple], name: str):
         _warn_of_emulated_bf16(run_cfg)
         cfg.pretty_print()  # LAVIS logs it to the root logger, which tells it where news of others are wanted
         task = setup_task(cfg)
-        datasets, model = build(task, cfg)
+        preflight.check_files(cfg)
+        with preflight.hub_errors_explained(cfg.model_cfg.arch):
+            datasets, model = build(task, cfg)
+        preflight.check_parts(cfg, model, datasets)
         for path in ("result_dir", "output_dir"):
             registry.mapping["paths"].pop(path, None)  # LAVIS refuses a process's second runner otherwise
         runner_class = registry.get_runner_class(run_cfg.runner)

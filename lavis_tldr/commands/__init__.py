@@ -4,6 +4,16 @@ Each file has ``add_commands(commands)``. It imports what a command needs only w
 ``--help`` and the commands without a model answer at once.
 """
 
-from lavis_tldr.commands import ablations, advice, costs, drawn_sets, environment, reduced_sets, reports, training
+from lavis_tldr.commands import (
+    ablations,
+    advice,
+    checkpoints,
+    costs,
+    drawn_sets,
+    environment,
+    reduced_sets,
+    reports,
+    training,
+)
 
-GROUPS = (training, reports, reduced_sets, ablations, advice, costs, drawn_sets, environment)
+GROUPS = (training, checkpoints, reports, reduced_sets, ablations, advice, costs, drawn_sets, environment)

@@ -60,7 +60,7 @@ def read_checkpoint(path: str | Path) -> dict:
         ValueError: If there is no such file, or it is not a checkpoint with a ``model`` entry.
     """
     if not os.path.isfile(path):
-        raise ValueError(f"Checkpoint {path} does not exist. Give run.resume_ckpt_path a file that a run saved.")
+        raise ValueError(f"Checkpoint {path} does not exist. Name a file that a run saved (run.resume_ckpt_path).")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

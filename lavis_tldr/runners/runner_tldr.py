@@ -201,7 +201,6 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
             self.record = self._start_record()
             if self.resume_ckpt_path is not None:
                 self._load_checkpoint(self.resume_ckpt_path)
-            self._warn_about_warmup()
             for epoch in range(self.start_epoch, self.max_epoch):
                 stats = self.train_epoch(epoch)
                 self.log_stats(split_name="train", stats=stats)
@@ -332,20 +331,6 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
             self.record.go_on_from(saved["progress"])
 
     # Small helpers
-
-    def _warn_about_warmup(self) -> None:
-        warmup_steps = int(self.config.run_cfg.get("warmup_steps", 0))
-        steps = len(self.train_loader) if "train" in self.dataloaders else 0
-        by_epoch = str(self.config.run_cfg.lr_sched) in ("linear_warmup_step_lr", "linear_warmup_cosine_lr")
-        if warmup_steps > steps > 0 and by_epoch:
-            logger.warning(
-                "run.warmup_steps is %d, but LAVIS warms up within the first epoch alone, which has %d steps "
-                "here: the rate will jump at epoch 1. Lower warmup_steps to at most %d, or use run.lr_sched: "
-                "linear_warmup_cosine_steps.",
-                warmup_steps,
-                steps,
-                steps,
-            )
 
     def _tell_unreadable(self) -> None:
         """List what images could not be read since this was last called, in any process, and say how many there are."""

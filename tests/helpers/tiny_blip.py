@@ -1,20 +1,31 @@
-"""LAVIS's blip_image_text_matching in a size for tests: type "tiny", random weights, a vocabulary of characters."""
+"""LAVIS's BLIP models in a size for tests: type "tiny", random weights, a vocabulary of characters."""
 
 import json
 from pathlib import Path
 
 import torch
 import yaml
+from lavis.common.registry import registry
 from lavis.models.blip_models import blip
 from lavis.models.blip_models.blip_image_text_matching import BlipITM
-from lavis.models.med import XBertEncoder
+from lavis.models.blip_models.blip_pretrain import BlipPretrain
+from lavis.models.med import XBertEncoder, XBertLMHeadDecoder
 from lavis.models.vit import VisionTransformerEncoder
 from omegaconf import OmegaConf
 from transformers import BertTokenizer
 
 from lavis_tldr.environment.offline import character_vocabulary
 
-IMAGE_SIZE, _VISION_WIDTH = 32, 24
+IMAGE_SIZE, PATCH_SIZE, QUEUE_SIZE, _VISION_WIDTH = 32, 8, 12, 24
+_ARCHS = [
+    "blip_caption",
+    "blip_classification",
+    "blip_feature_extractor",
+    "blip_image_text_matching",
+    "blip_nlvr",
+    "blip_retrieval",
+    "blip_vqa",
+]
 _VOCABULARY = character_vocabulary()
 _BERT = {
     "hidden_size": 16,
@@ -30,26 +41,28 @@ _BERT = {
 }
 
 
-def register_tiny(folder: Path, patch) -> None:
+def register_tiny(folder: Path, patch, num_layers: int = 2) -> None:
     """Let LAVIS know the type; ``patch`` is a MonkeyPatch. LAVIS has no image encoder below a ViT-B: this is one."""
     vocabulary, med, config = folder / "vocab.txt", folder / "med.json", folder / "blip_tiny.yaml"
     vocabulary.write_text("\n".join(_VOCABULARY) + "\n")
-    med.write_text(json.dumps(_BERT))
-    model = {"image_size": IMAGE_SIZE, "med_config_path": str(med), "embed_dim": 12}
+    med.write_text(json.dumps({**_BERT, "num_hidden_layers": num_layers}))
+    sizes = {"image_size": IMAGE_SIZE, "embed_dim": 12, "queue_size": QUEUE_SIZE}
+    model = {**sizes, "med_config_path": str(med), "prompt": "a picture of "}
     vis = {"eval": {"name": "blip_image_eval", "image_size": IMAGE_SIZE}}
     preprocess = {"vis_processor": vis, "text_processor": {"eval": {"name": "blip_caption"}}}
     config.write_text(yaml.safe_dump({"model": model, "preprocess": preprocess}))
 
     def tiny_encoder(cfg):
         encoder = VisionTransformerEncoder(
-            img_size=cfg.image_size, patch_size=8, embed_dim=_VISION_WIDTH, depth=2, num_heads=2
+            img_size=cfg.image_size, patch_size=PATCH_SIZE, embed_dim=_VISION_WIDTH, depth=2, num_heads=2
         )
         encoder.vision_width = _VISION_WIDTH
         return encoder
 
     patch.setattr(VisionTransformerEncoder, "from_config", tiny_encoder)
     patch.setattr(blip.BertTokenizer, "from_pretrained", lambda name: BertTokenizer(str(vocabulary)))
-    patch.setitem(BlipITM.PRETRAINED_MODEL_CONFIG_DICT, "tiny", str(config))
+    for arch in _ARCHS:
+        patch.setitem(registry.get_model_class(arch).PRETRAINED_MODEL_CONFIG_DICT, "tiny", str(config))
 
 
 def build_tiny(seed: int = 0) -> BlipITM:
@@ -59,6 +72,20 @@ def build_tiny(seed: int = 0) -> BlipITM:
     model = BlipITM(VisionTransformerEncoder.from_config(config), XBertEncoder.from_config(config), config.embed_dim)
     for parameter in model.parameters():  # as they start, all captions would look alike
         torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def build_tiny_pretraining(seed: int = 0) -> BlipPretrain:
+    """LAVIS's blip_pretrain of the registered type, all its weights random and momentum weights of their own."""
+    config = OmegaConf.load(BlipITM.default_config_path("tiny")).model
+    torch.manual_seed(seed)
+    towers = [part.from_config(config) for part in (VisionTransformerEncoder, XBertEncoder, XBertLMHeadDecoder)]
+    model = BlipPretrain(*towers, queue_size=QUEUE_SIZE, embed_dim=config.embed_dim)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+        elif parameter.ndim:  # a norm's weights stay near 1: near 0 later layers would hide what earlier ones do
+            parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval()
 
 

@@ -263,12 +263,6 @@ def test_evaluate_only_leaves_no_checkpoint(tmp_path):
     assert not list((tmp_path / "job").glob("*.pth"))
 
 
-def test_warmup_longer_than_the_first_epoch_is_pointed_out(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        make_runner(tmp_path, warmup_steps=100).train()
-    assert "which has 2 steps" in caplog.text
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
 def test_cuda_without_cuda_says_which_runner_to_use(tmp_path):
     with pytest.raises(ValueError, match="runner_cpu"):

@@ -1,0 +1,1 @@
+"""Pretraining checkpoints for stock models: `targets` lists them."""
