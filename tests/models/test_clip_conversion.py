@@ -10,6 +10,7 @@ from lavis.models.clip_models import model as lavis_clip
 from omegaconf import OmegaConf
 from transformers import CLIPConfig, CLIPModel
 
+from lavis_tldr import cli
 from lavis_tldr.models.clip_conversion import resize_positions, to_stock_clip
 
 
@@ -168,3 +169,15 @@ def test_architecture_file(tmp_path, load_stock):
     model = cls.from_config(OmegaConf.merge(cfg, {"architecture": str(path), "image_size": 32})).eval()
     for found, expected in zip(features(load_stock(to_stock_clip(model.state_dict()))), features(model), strict=True):
         assert torch.equal(found, expected)
+
+
+def test_the_command_writes_what_stock_loads(load_stock, tmp_path, capsys):
+    model = stock_clip(loss="sigmoid").eval()
+    torch.save({"model": model.state_dict(), "epoch": 0}, tmp_path / "last.pth")
+    command = ["convert", str(tmp_path / "last.pth"), str(tmp_path / "clip.pt"), "--for", "clip"]
+    assert cli.main(command) == 0
+    assert "dropped: 1 logit_bias" in capsys.readouterr().out
+    stock = load_stock(torch.load(tmp_path / "clip.pt", weights_only=True))
+    assert torch.equal(features(stock)[0], features(model)[0])
+    assert cli.main([*command, "--queue-size", "8"]) == 2
+    assert "takes --image-size alone" in capsys.readouterr().err
