@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import random
 import secrets
 import time
@@ -120,6 +121,8 @@ def _run(user_config, build: Callable[..., tuple], name: str):
         logger.info("%s: output in %s, on %s", name, folder, where)
         _warn_of_emulated_bf16(run_cfg)
         cfg.pretty_print()  # LAVIS logs it to the root logger, which tells it where news of others are wanted
+        # Loader processes are forked after captions were tokenized; they tokenize nothing, and the library says so often.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         task = setup_task(cfg)
         preflight.check_files(cfg)
         with preflight.hub_errors_explained(cfg.model_cfg.arch):
