@@ -121,7 +121,7 @@ def _run(user_config, build: Callable[..., tuple], name: str):
         logger.info("%s: output in %s, on %s", name, folder, where)
         _warn_of_emulated_bf16(run_cfg)
         cfg.pretty_print()  # LAVIS logs it to the root logger, which tells it where news of others are wanted
-        # Loader processes are forked after captions were tokenized; they tokenize nothing, and the library says so often.
+        # Loader processes are forked after captions were tokenized: the library warns of it, and they tokenize nothing.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         task = setup_task(cfg)
         preflight.check_files(cfg)

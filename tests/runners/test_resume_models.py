@@ -1,4 +1,4 @@
-"""Each architecture, tiny, through the command's own path: killed in mid-epoch and resumed, it ends bit for bit the same."""
+"""Each architecture, tiny, by the command: killed in mid-epoch and resumed, it ends bit for bit the same."""
 
 import json
 
