@@ -103,6 +103,7 @@ def _run(user_config, build: Callable[..., tuple], name: str):
 
     from lavis_tldr.models.collectives import from_rank_zero
     from lavis_tldr.runners import preflight
+    from lavis_tldr.runners.batch_sizes import share_global_batch
     from lavis_tldr.runners.contexts import prints_logged
     from lavis_tldr.runners.process_group import process_group
 
@@ -119,11 +120,12 @@ def _run(user_config, build: Callable[..., tuple], name: str):
         folder = Path(run_cfg.output_dir) / ("" if run_cfg.runner == "runner_stages" else job_id)
         where = f"{run_cfg.device}, {run_cfg.world_size} process{'es' if run_cfg.world_size > 1 else ''}"
         logger.info("%s: output in %s, on %s", name, folder, where)
-        _warn_of_emulated_bf16(run_cfg)
         cfg.pretty_print()  # LAVIS logs it to the root logger, which tells it where news of others are wanted
         # Loader processes are forked after captions were tokenized: the library warns of it, and they tokenize nothing.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         task = setup_task(cfg)
+        _warn_of_emulated_bf16(run_cfg)
+        share_global_batch(run_cfg)
         preflight.check_files(cfg)
         with preflight.hub_errors_explained(cfg.model_cfg.arch):
             datasets, model = build(task, cfg)

@@ -33,6 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lavis_tldr.datasets.unreadable import ListeningLoader
 from lavis_tldr.models.collectives import barrier
 from lavis_tldr.runners import training_record
+from lavis_tldr.runners.batch_sizes import share_global_batch
 from lavis_tldr.runners.epoch_order import EpochOrder, SeededSamples
 from lavis_tldr.runners.generator_states import generator_states, restore_generators
 from lavis_tldr.runners.runner_tldr import RunnerTLDR
@@ -72,9 +73,7 @@ class RunnerPretrain(RunnerTLDR):
         run = self.config.run_cfg
         if run.get("max_steps", 0) and run.get("max_samples", 0):
             raise ValueError("run.max_steps and run.max_samples both say how long to train: set one of them.")
-        if wanted := int(run.get("global_batch_size", 0)):
-            run.batch_size_train = _share(wanted, get_world_size(), self.accum_grad_iters)
-        run.setdefault("batch_size_eval", run.batch_size_train)
+        share_global_batch(run)
 
     # How long
 
@@ -289,19 +288,6 @@ class RunnerPretrain(RunnerTLDR):
                 len(saved["generators"]),
                 get_world_size(),
             )
-
-
-def _share(wanted: int, processes: int, accumulated: int) -> int:
-    """Pairs of a micro-batch on one process."""
-    each, left = divmod(wanted, processes * accumulated)
-    if left or not each:
-        near = sorted({max(each, 1) * processes * accumulated, (each + 1) * processes * accumulated})
-        raise ValueError(
-            f"run.global_batch_size {wanted} can't be shared by {processes} process(es) x {accumulated} "
-            f"(run.accum_grad_iters): set it to {' or '.join(map(str, near))}. The queue_size of blip_pretrain must be "
-            "a multiple of the pairs of one micro-batch over all processes."
-        )
-    return each
 
 
 class _Means:

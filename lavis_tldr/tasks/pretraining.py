@@ -8,6 +8,7 @@ from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
 
+from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.models.frozen_encoder import FrozenEncoder
 from lavis_tldr.tasks.feature_filling import fill_feature_cache
 
@@ -32,6 +33,8 @@ class PretrainingTask(RetrievalTask):
         run, defaults = cfg.run_cfg, OmegaConf.load(DEFAULTS).run
         if "batch_size_train" in run:  # says how large a batch is by itself
             del defaults["global_batch_size"]
+        if str(run.get("device")) == "cpu" and emulates_bfloat16():
+            defaults.bf16 = False
         for key, value in defaults.items():
             run.setdefault(key, value)
         return super().setup_task(cfg)

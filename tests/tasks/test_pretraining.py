@@ -64,7 +64,7 @@ def toy(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(folder, model=None, **dataset):
+def run(folder, model=None, run_keys=None, **dataset):
     processors = {split: {"name": "blip_image_eval", "image_size": 16} for split in ("train", "eval")}
     config = {
         "model": {"arch": NAME, "model_type": "base", **(model or {})},
@@ -89,6 +89,7 @@ def run(folder, model=None, **dataset):
             "train_splits": ["train"],
         },
     }
+    config["run"] = {key: value for key, value in {**config["run"], **(run_keys or {})}.items() if value is not None}
     return train.run_config(OmegaConf.create(config))
 
 
@@ -134,3 +135,19 @@ def test_what_a_config_leaves_out_is_as_in_the_paper():
     own = OmegaConf.create({"task": "tldr_pretrain", "batch_size_train": 8})
     PretrainingTask.setup_task(SimpleNamespace(run_cfg=own))
     assert "global_batch_size" not in own
+
+
+@pytest.mark.parametrize(
+    ("device", "emulated", "expected"), [("cpu", True, False), ("cpu", False, True), ("cuda", True, True)]
+)
+def test_bfloat16_is_the_default_where_it_is_not_emulated(monkeypatch, device, emulated, expected):
+    monkeypatch.setattr("lavis_tldr.tasks.pretraining.emulates_bfloat16", lambda: emulated)
+    run = OmegaConf.create({"task": "tldr_pretrain", "device": device})
+    PretrainingTask.setup_task(SimpleNamespace(run_cfg=run))
+    assert run.bf16 is expected
+
+
+def test_a_global_batch_is_shared_out_before_anything_is_checked(toy):
+    config = {"global_batch_size": 6, "batch_size_train": None}
+    runner = run(toy, run_keys=config)
+    assert runner.record.samples_seen == 36 and runner.config.run_cfg.batch_size_train == 6
