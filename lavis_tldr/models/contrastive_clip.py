@@ -4,7 +4,7 @@ Shapes: B pairs, E embedding width, L patches, D width of the image tower.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lavis_tldr.models.cached_accumulation import FeatureGradients, PairFeatures, inner_product
 from lavis_tldr.models.contrastive_loss import contrastive_loss, sigmoid_loss
+from lavis_tldr.models.given_features import LoaderWithImages, with_image
 
 LOSSES = ("contrastive", "sigmoid")
 _LARGEST_SCALE = math.log(100)
@@ -55,7 +56,7 @@ class ContrastiveClip(CLIP):
 
     def encode_pairs(self, samples: Mapping[str, Any]) -> PairFeatures:
         """Unit features of a batch, in float32."""
-        samples = _with_image(samples)
+        samples = with_image(samples)
         image = self.encode_image(samples["image"].to(self.device))
         text = self.encode_text(self.tokenizer(samples["text_input"]).to(self.device))
         return PairFeatures(F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1))
@@ -80,7 +81,7 @@ class ContrastiveClip(CLIP):
             samples: See above.
             gradients: Of a loss over more than these samples; the ``loss`` is then `inner_product`.
         """
-        samples = _with_image(samples)
+        samples = with_image(samples)
         if samples.get("image") is None or samples.get("text_input") is None:
             return super().forward(samples)
         pairs = self.encode_pairs(samples)
@@ -98,7 +99,7 @@ class ContrastiveClip(CLIP):
             ValueError: If this process was given some of the images only.
         """
         with torch.autocast(self.device.type, enabled=False):
-            of_images, of_texts = super().compute_sim_matrix(_Loader(data_loader), **kwargs)
+            of_images, of_texts = super().compute_sim_matrix(LoaderWithImages(data_loader), **kwargs)
         if len(of_images) != len(data_loader.dataset):
             raise ValueError(
                 f"retrieval was given {len(of_images)} images of {len(data_loader.dataset)}: the split is shared out "
@@ -109,25 +110,9 @@ class ContrastiveClip(CLIP):
     def predict(self, samples):
         """Zero-shot class scores, for the task ``multimodal_classification``."""
         with torch.autocast(self.device.type, enabled=False):
-            return super().predict(_with_image(samples))
+            return super().predict(with_image(samples))
 
     def before_evaluation(self, dataset, task_type, **kwargs):
         """Embed the class names where the task, or what it is a kind of, classifies."""
         if issubclass(task_type, MultimodalClassificationTask):
             super().before_evaluation(dataset, MultimodalClassificationTask, **kwargs)
-
-
-def _with_image(samples: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The samples with what goes into the image tower, or comes out of it, under ``image``."""
-    features = samples.get("image_features")
-    return samples if features is None else {**samples, "image": features}
-
-
-class _Loader:
-    """A loader of such samples."""
-
-    def __init__(self, loader):
-        self.loader, self.dataset = loader, loader.dataset
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return map(_with_image, self.loader)

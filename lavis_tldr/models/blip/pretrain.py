@@ -21,6 +21,7 @@ from lavis_tldr.models.blip.losses import Captions, Features, contrastive_loss, 
 from lavis_tldr.models.blip.text_passes import run_layers
 from lavis_tldr.models.blip.text_towers import build_text_towers, build_tokenizer
 from lavis_tldr.models.conversion.blip import QUEUES, add_momentum_weights, positions_for
+from lavis_tldr.models.given_features import LoaderWithImages, with_image
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +142,7 @@ class BlipPretrainTLDR(BlipPretrain):
         Raises:
             ValueError: If there are no images, or features for a tower that is trained.
         """
-        if "image" not in samples:
-            samples = {**samples, "image": samples["image_features"]}
+        samples = with_image(samples)
         return self._fast_step(samples) if self.fast else super().forward(samples)
 
     def _fast_step(self, samples: dict) -> dict:
@@ -206,7 +206,7 @@ class BlipPretrainTLDR(BlipPretrain):
 
     def compute_sim_matrix(self, data_loader, task_cfg):
         """Scores of a retrieval set, as ``blip_retrieval`` computes them: (images, texts) and (texts, images)."""
-        return compute_sim_matrix(model=self, data_loader=data_loader, k_test=task_cfg.k_test)
+        return compute_sim_matrix(model=self, data_loader=LoaderWithImages(data_loader), k_test=task_cfg.k_test)
 
 
 def _features(tokens: Tensor, image_proj, captions: Captions, text_encoder, text_proj) -> Features:

@@ -1,6 +1,7 @@
 """Given towers: their weights arrive, a frozen one stays, and its features stand in for images."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -161,3 +162,22 @@ def test_a_checkpoint_that_does_not_fit_says_why(build, tmp_path):
     (tmp_path / "words.pth").write_text("no checkpoint")
     with pytest.raises(ValueError, match="no checkpoint with weights under 'model'"):
         build(load_pretrained=True, pretrained=str(tmp_path / "words.pth"))
+
+
+class Loader(list):
+    """Batches of a retrieval set."""
+
+    def __init__(self, batches, dataset):
+        super().__init__(batches)
+        self.dataset = dataset
+
+
+@torch.no_grad()
+def test_retrieval_takes_features_too(build, vit_file, samples):
+    model = build(vit_weights=str(vit_file), freeze_vit=True).eval()
+    features = model.visual_encoder(samples["image"])
+    scores = []
+    for batch in ({"image": samples["image"]}, {"image_features": features}):
+        gallery = SimpleNamespace(text=samples["text_input"], image=list(range(len(features))))
+        scores.append(model.compute_sim_matrix(Loader([batch], gallery), SimpleNamespace(k_test=2)))
+    assert (scores[0][0] == scores[1][0]).all() and (scores[0][1] == scores[1][1]).all()
