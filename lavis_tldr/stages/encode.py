@@ -115,20 +115,20 @@ class _PartWork:
 def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
     """The table of each part, in order; the loader is already reading the next part's images while one is encoded."""
     opened: deque[_PartWork] = deque()
-    batches = load_images(_batches(context, parts, opened), context.parts.vis_processor, context.config.num_workers)
+    wanted, processor = _batches(context, parts, opened), context.parts.vis_processor
+    batches = load_images(wanted, processor, context.config.num_workers, context.device)
     for part in parts:
         unreadable: dict[str, str] = {}
         for batch in batches:
             work = opened[0]
-            if not batch:  # the part's end
+            if not len(batch):  # the part's end
                 break
-            unreadable.update({image.key: image.error for image in batch if image.error})
-            good = [image for image in batch if not image.error]
-            if good:
-                images = torch.stack([image.pixels for image in good]).to(context.device)
+            unreadable.update(batch.errors)
+            if batch.keys:
+                images = batch.pixels.to(context.device, non_blocking=True)
                 with context.autocast():
                     tokens = context.model.encode_tokens(images)
-                _take_codes(context, [image.key for image in good], tokens, work)
+                _take_codes(context, batch.keys, tokens, work)
         work = opened.popleft()
         context.parts.source.check_unchanged(part)
         for record in work.records:
