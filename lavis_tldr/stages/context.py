@@ -86,6 +86,14 @@ class Context:
     ran: list[str] = field(default_factory=list)
     _stages: dict[str, Stage] = field(default_factory=dict)
 
+    @property
+    def gpu(self) -> int | None:
+        """Number of this process's GPU, for libraries other than torch; None on a CPU."""
+        device = torch.device(self.device)
+        if device.type != "cuda":
+            return None
+        return torch.cuda.current_device() if device.index is None else device.index
+
     @cached_property
     def parts_by_name(self) -> list[Part]:
         """The source's parts in order of name, so that the order in which the config lists files decides nothing."""
