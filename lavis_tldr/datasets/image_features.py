@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lavis_tldr.codebook.precision import inference
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.source_parts import LoadedBatch, LocatedImages, join_images
 from lavis_tldr.datasets.unreadable import UnreadableTally, tell
@@ -86,7 +87,7 @@ def encode_images(
             unreadable.add(key, error)
         if batch.keys:
             pixels = batch.pixels.to(model.device, non_blocking=True)
-            with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            with inference(model.device.type, bf16=bf16):
                 tokens = model.encode_tokens(pixels)
             yield batch.keys, tokens.float().cpu()
     untold = unreadable.take_untold()

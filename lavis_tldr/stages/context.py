@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
 
+from lavis_tldr.codebook.precision import inference
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encoder_fingerprint
@@ -181,14 +182,9 @@ class Context:
         """The unfinished parts that fall to this process; to be asked by all processes together."""
         return share_missing(self.parts_by_name, lambda part: stage.part_path(part.name))
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Inference, in bfloat16 where the config says so."""
-        with (
-            torch.inference_mode(),
-            torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.bf16),
-        ):
-            yield
+    def autocast(self) -> AbstractContextManager[None]:
+        """Inference, in bfloat16 where the config says so, else in all of float32."""
+        return inference(torch.device(self.device).type, bf16=self.config.bf16)
 
     def load_part(self, stage: Stage, part_name: str, columns: list[str]) -> pa.Table:
         """Columns of one part of a stage."""
