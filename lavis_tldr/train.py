@@ -101,7 +101,7 @@ def _run(user_config, build: Callable[..., tuple], name: str):
     from omegaconf import OmegaConf
 
     from lavis_tldr.models.collectives import from_rank_zero
-    from lavis_tldr.runners.contexts import prints_logged
+    from lavis_tldr.runners.contexts import matmul_precision_of, prints_logged
     from lavis_tldr.runners.process_group import process_group
 
     # The options are merged already, and handed over as a file, so that LAVIS picks the defaults by them.
@@ -125,7 +125,8 @@ def _run(user_config, build: Callable[..., tuple], name: str):
             registry.mapping["paths"].pop(path, None)  # LAVIS refuses a process's second runner otherwise
         runner_class = registry.get_runner_class(run_cfg.runner)
         runner = runner_class(cfg=cfg, job_id=job_id, task=task, model=model, datasets=datasets)
-        runner.train()
+        with matmul_precision_of(run_cfg):  # LAVIS's own runners know nothing of it
+            runner.train()
     return runner
 
 
@@ -208,7 +209,8 @@ def check_names(config) -> None:
     for name in config.datasets:
         look_up("dataset", name, registry.get_builder_class(name), registry.list_datasets())
     try:
-        check_run_keys(run, known_run_keys(task, runner))
+        known = known_run_keys(task, runner)
+        check_run_keys(run, known | {"matmul_precision"} if runner_name in CUDA_RUNNERS else known)
     except ValueError as error:
         wrong.append(str(error))
     if wrong:
