@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
+from lavis.common.dist_utils import get_world_size, is_main_process
 
 from lavis_tldr.codebook.precision import inference
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
@@ -24,7 +24,7 @@ from lavis_tldr.datasets.image_features import encoder_fingerprint
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.datasets.unreadable import LIST, UnreadableTally, tell
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
-from lavis_tldr.models.collectives import barrier, from_all_ranks, from_rank_zero
+from lavis_tldr.models.collectives import barrier, from_all_ranks, from_rank_zero, share
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.progress import progress
 from lavis_tldr.runs.parts import read_part
@@ -193,11 +193,6 @@ class Context:
     def load_parts(self, stage: Stage, columns: list[str]) -> Iterator[pa.Table]:
         """Columns of all parts of a stage, one part at a time in order of name."""
         return (self.load_part(stage, name, columns) for name in self.part_names)
-
-
-def share(items: list) -> list:
-    """Those of the items that fall to this process."""
-    return items[get_rank() :: get_world_size()]
 
 
 def share_missing(items: list, path_of: Callable[[Any], Path]) -> list:

@@ -14,7 +14,7 @@ from lavis.common.dist_utils import is_main_process
 from PIL import Image
 
 from lavis_tldr.datasets.image_features import load_images
-from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.models.collectives import from_all_ranks, share
 from lavis_tldr.models.image_encoding import ImageEncoding
 from lavis_tldr.progress import progress
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
@@ -22,7 +22,7 @@ from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
 from lavis_tldr.sources.record import METADATA
-from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts, share
+from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
 
 logger = logging.getLogger(__name__)
 
