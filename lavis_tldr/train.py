@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from lavis_tldr import log
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
+from lavis_tldr.environment.nvidia import driver_version, wheel_remedy
 from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.registration import register, require_lavis
@@ -227,6 +228,13 @@ def choose_device(run) -> None:
 
     asked = str(run.get("device", "cuda"))
     run.device = asked if asked != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if asked == "auto" and run.device == "cpu" and torch.version.cuda and (driver := driver_version()):
+        logger.warning(
+            "there is a GPU with driver %s, but torch, built for CUDA %s, sees no device: this runs on the CPU. %s.",
+            driver,
+            torch.version.cuda,
+            f"What to do: {wheel_remedy(driver)}, or set run.device: cpu",
+        )
     if run.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"run.device is {run.device!r}, but torch sees no CUDA device. Set run.device to auto (CUDA "
