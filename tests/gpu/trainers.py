@@ -1,0 +1,70 @@
+"""The trainings that the GPU tests run: one line of `TRAINERS` each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+_PROCESSOR = {"image_size": 32}
+
+
+def _captioner(data: Path) -> dict:
+    clean = {
+        "format": "lavis_json",
+        "annotations": str(data / "clean/dev.json"),
+        "image_root": str(data / "clean/images"),
+    }
+    return {
+        "model": {
+            "arch": "codebook_captioner",
+            "model_type": "tiny",
+            "image_size": 32,
+            "vit_width": 32,
+            "text_width": 32,
+            "text_depth": 1,
+            "num_codes": 64,
+            "revive_below": 0.3,  # so that codes are revived in a few steps
+        },
+        "datasets": {
+            "tldr_captions": {
+                "train": {"format": "webdataset", "tars": str(data / "tars/*.tar")},
+                "val": clean,
+                "vis_processor": {"train": _PROCESSOR, "eval": _PROCESSOR},
+            }
+        },
+        "run": {"task": "codebook_captioning", "vocab_size": 200, "max_len": 12, "valid_splits": ["val"]},
+    }
+
+
+# By name: a config, given the folder of the drawn data; sections model, datasets and run.
+TRAINERS: dict[str, Callable[[Path], dict]] = {
+    "codebook_captioner": _captioner,
+}
+
+
+def write_run(name: str, data: Path, folder: Path, device: str, **run) -> Path:
+    """A training's YAML: 20 steps or so an epoch; ``run`` keys override."""
+    config = TRAINERS[name](data)
+    common = {
+        "runner": "runner_tldr",
+        "device": device,
+        "lr_sched": "linear_warmup_cosine_lr",
+        "init_lr": 1e-3,
+        "min_lr": 1e-5,
+        "warmup_steps": 0,
+        "weight_decay": 0.05,
+        "max_epoch": 1,
+        "batch_size_train": 12,
+        "batch_size_eval": 8,
+        "num_workers": 2,
+        "seed": 42,
+        "save_frozen": True,
+        "output_dir": str(folder / "output"),
+        "train_splits": ["train"],
+        "test_splits": [],
+    }
+    config["run"] = {**common, **config["run"], **run}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
