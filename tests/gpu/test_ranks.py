@@ -67,7 +67,7 @@ def test_both_ranks_end_with_the_same_weights(ranks, crowd, tmp_path, device, na
 
 
 def test_two_ranks_reduce_to_the_files_of_one(ranks, crowd, tmp_path, device):
-    def config(output: str, **keys):
+    def config(output: str):
         common = {"device": device, "num_workers": 2, "selection": "aligned", "recipe": "gated", "num_sampled": 2}
         return write_config(
             tmp_path / f"{output}.yaml", crowd.source, crowd.captioner, tmp_path / output / "out", **common

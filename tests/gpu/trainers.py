@@ -23,7 +23,7 @@ def _captioner(data: Path) -> dict:
             "text_width": 32,
             "text_depth": 1,
             "num_codes": 64,
-            "revive_below": 0.3,  # so that codes are revived in a few steps
+            "revive_below": 0.9,  # so that codes are revived in a few steps
         },
         "datasets": {
             "tldr_captions": {
