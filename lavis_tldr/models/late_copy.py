@@ -17,10 +17,9 @@ class LateCopy:
 
     def __init__(self, images: ImageEncoding):
         self._done = None
-        if images.codes.device.type == "cuda":
+        if (device := images.codes.device).type == "cuda":
             images = ImageEncoding(_begun(images.codes), _begun(images.pooled))
-            self._done = torch.cuda.Event()
-            self._done.record()
+            self._done = torch.cuda.current_stream(device).record_event()
         self._images = images
 
     def __call__(self) -> ImageEncoding:

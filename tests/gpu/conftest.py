@@ -14,7 +14,7 @@ from reductions import lavis_state  # noqa: F401
 
 HERE = Path(__file__).parent
 DEVICE = os.environ.get("LAVIS_TLDR_GPU_CHECK_DEVICE") or ("cuda" if torch.cuda.is_available() else "")
-NUM_PAIRS = 240
+NUM_PAIRS = 480
 
 
 def pytest_collection_modifyitems(items):
@@ -41,12 +41,12 @@ def crowd(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("crowd")
     truth = draw_scenes(folder / "tars", num_samples=NUM_PAIRS, part_size=NUM_PAIRS // 4, image_size=32, broken=0.02)
-    draw_clean_set(folder / "clean", num_samples=26, dev_share=0.3, image_size=32)
+    clean, dev = draw_clean_set(folder / "clean", num_samples=26, dev_share=0.3, image_size=32)
     captions = sorted(fact["true_caption"] for fact in truth.values())
     source = {"format": "webdataset", "tars": str(folder / "tars/*.tar")}
-    return SimpleNamespace(
-        folder=folder, truth=truth, captions=captions, source=source, captioner=write_captioner(folder, captions)
-    )
+    captioner = write_captioner(folder, captions)
+    found = {"folder": folder, "clean": clean, "dev": dev, "truth": truth, "captions": captions}
+    return SimpleNamespace(**found, source=source, captioner=captioner)
 
 
 @pytest.fixture(scope="session")

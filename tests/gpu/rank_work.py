@@ -6,10 +6,10 @@ NCCL refuses two ranks on one GPU, so they meet by gloo, which carries CUDA tens
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
+from omegaconf import OmegaConf
 
 from lavis_tldr.codebook.quantizer import VectorQuantizer
 from lavis_tldr.runners.process_group import process_group
@@ -38,15 +38,15 @@ def reduce(job: dict, rank: int) -> None:
 
 
 def stock(job: dict, rank: int) -> None:
-    """Train by LAVIS's own runner, whatever the config names."""
-    runner = run(job["config"], ["run.runner=runner_base"])
+    """Train, by a runner of LAVIS's own."""
+    runner = run(job["config"])
     weights = {name: value.cpu() for name, value in runner.unwrap_dist_model(runner.model).state_dict().items()}
     torch.save({"weights": {k: v for k, v in weights.items() if torch.is_tensor(v)}}, f"{job['folder']}/rank{rank}.pth")
 
 
 def fail(job: dict, rank: int) -> None:
     """Rank 1 raises while rank 0 waits for it in a collective."""
-    with process_group(SimpleNamespace(device=job["group"])):
+    with process_group(OmegaConf.create({"device": job["group"]})):
         if rank == 1:
             raise RuntimeError("the disk of rank 1 is full")
         dist.all_reduce(torch.ones(1, device=job["device"]))

@@ -14,6 +14,7 @@ from reductions import files_of, reduce_set, write_config
 from trainers import TRAINERS, write_run
 
 import lavis_tldr
+from lavis_tldr.train import check_names, load_user_config
 
 REPOSITORY = Path(lavis_tldr.__file__).parents[1]
 WORKER = Path(__file__).with_name("rank_work.py")
@@ -56,7 +57,7 @@ def ranks(tmp_path, device):
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_both_ranks_end_with_the_same_weights(ranks, crowd, tmp_path, device, name):
-    config = write_run(name, crowd.folder, tmp_path, device, distributed=True, max_epoch=5, job_id="job")
+    config = write_run(name, crowd, tmp_path, device, distributed=True, max_epoch=5, job_id="job")
     statuses, told = ranks("train", config=config)
     assert statuses == [0, 0], told
     first, second = (torch.load(tmp_path / f"rank{rank}.pth", weights_only=True) for rank in range(2))
@@ -90,27 +91,22 @@ def test_a_rank_that_fails_ends_both(ranks, device):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL refuses two ranks on one GPU, and there are not two")
-def test_a_rank_that_fails_under_nccl_ends_and_says_why(device):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(WORKER)]
-    job = {"work": "fail", "group": "cuda", "device": "cuda"}
-    code = f"import json, os, sys; sys.argv[2:] = [os.environ['RANK']]; exec(open({str(WORKER)!r}).read())"
-    path = WORKER.with_name("nccl_job.json")
-    path.write_text(json.dumps(job))
-    try:
-        command[-1:] = ["--no-python", sys.executable, "-c", code, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ})
-    finally:
-        path.unlink()
+def test_a_rank_that_fails_under_nccl_ends_and_says_why(tmp_path):
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({"work": "fail", "group": "cuda", "device": "cuda"}))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--no-python"]
+    command = [sys.executable, *launcher, "sh", "-c", f'exec "{sys.executable}" "{WORKER}" "{job}" "$RANK"']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "the disk of rank 1 is full" in done.stderr
 
 
 def test_the_stock_runner_trains_with_two_ranks(ranks, crowd, tmp_path, device):
+    name, own = "codebook_captioner", {"runner": "runner_base", "distributed": True, "job_id": "job"}
+    config = write_run(name, crowd, tmp_path, device, **own)
+    check_names(load_user_config(config))
     if device == "cpu":
         pytest.skip("LAVIS's own runners need CUDA")
-    config = write_run(
-        "codebook_captioner", crowd.folder, tmp_path, device, distributed=True, job_id="job", evaluate=False
-    )
     statuses, told = ranks("stock", config=config)
     assert statuses == [0, 0], told
     first, second = (torch.load(tmp_path / f"rank{rank}.pth", weights_only=True)["weights"] for rank in range(2))

@@ -31,7 +31,6 @@ def configure(crowd, tmp_path, monkeypatch):
     write_tiny(tmp_path / "blip.pth")
     bert = write_bert(tmp_path / "bert", captions=crowd.captions)
     common = {"similarity_weights": str(bert), "num_workers": 2, "selection": "aligned"}
-    clean = crowd.folder / "clean"
 
     def write(output: str, device: str, alignment: str, **keys):
         if alignment in ("itm", "itc"):
@@ -44,8 +43,8 @@ def configure(crowd, tmp_path, monkeypatch):
             config = yaml.safe_load(path.read_text())
             known = {
                 "format": "lavis_json",
-                "annotations": str(clean / "train.json"),
-                "image_root": str(clean / "images"),
+                "annotations": str(crowd.clean),
+                "image_root": str(crowd.folder / "clean/images"),
             }
             config["datasets"]["tldr_captions"] = {"train": known, "vis_processor": {"eval": {"image_size": 32}}}
             path.write_text(yaml.safe_dump(config))
@@ -100,7 +99,8 @@ def test_gradient_norms_are_those_of_the_cpu(configure, tmp_path, device):
 
 def test_many_images_in_large_batches_need_few_file_descriptors(crowd, tmp_path, device):
     num_images, batch_size, workers = (2000, 256, 8) if device != "cpu" else (160, 64, 2)
-    draw_scenes(tmp_path / "many", num_samples=num_images, part_size=num_images // 2, image_size=32)
+    whole = {"broken": 0.0, "empty_captions": 0.0, "image_size": 32}
+    draw_scenes(tmp_path / "many", num_samples=num_images, part_size=num_images // 2, **whole)
     source = {"format": "webdataset", "tars": str(tmp_path / "many/*.tar")}
     keys = {"device": device, "stages": ["encode"], "batch_size_eval": batch_size, "num_workers": workers}
     config = write_config(tmp_path / "many.yaml", source, crowd.captioner, tmp_path / "out", **keys)

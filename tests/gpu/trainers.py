@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
 _PROCESSOR = {"image_size": 32}
 
 
-def _captioner(data: Path) -> dict:
-    clean = {
-        "format": "lavis_json",
-        "annotations": str(data / "clean/dev.json"),
-        "image_root": str(data / "clean/images"),
-    }
+def _captioner(data: SimpleNamespace) -> dict:
+    clean = {"format": "lavis_json", "annotations": str(data.dev), "image_root": str(data.folder / "clean/images")}
     return {
         "model": {
             "arch": "codebook_captioner",
@@ -27,7 +24,7 @@ def _captioner(data: Path) -> dict:
         },
         "datasets": {
             "tldr_captions": {
-                "train": {"format": "webdataset", "tars": str(data / "tars/*.tar")},
+                "train": {"format": "webdataset", "tars": str(data.folder / "tars/*.tar")},
                 "val": clean,
                 "vis_processor": {"train": _PROCESSOR, "eval": _PROCESSOR},
             }
@@ -36,13 +33,13 @@ def _captioner(data: Path) -> dict:
     }
 
 
-# By name: a config, given the folder of the drawn data; sections model, datasets and run.
-TRAINERS: dict[str, Callable[[Path], dict]] = {
+# By name: a config, given the drawn data (the fixture `crowd`); sections model, datasets and run.
+TRAINERS: dict[str, Callable[[SimpleNamespace], dict]] = {
     "codebook_captioner": _captioner,
 }
 
 
-def write_run(name: str, data: Path, folder: Path, device: str, **run) -> Path:
+def write_run(name: str, data: SimpleNamespace, folder: Path, device: str, **run) -> Path:
     """A training's YAML: 20 steps or so an epoch; ``run`` keys override."""
     config = TRAINERS[name](data)
     common = {
@@ -54,16 +51,17 @@ def write_run(name: str, data: Path, folder: Path, device: str, **run) -> Path:
         "warmup_steps": 0,
         "weight_decay": 0.05,
         "max_epoch": 1,
-        "batch_size_train": 12,
+        "batch_size_train": 24,
         "batch_size_eval": 8,
         "num_workers": 2,
         "seed": 42,
-        "save_frozen": True,
         "output_dir": str(folder / "output"),
         "train_splits": ["train"],
         "test_splits": [],
     }
     config["run"] = {**common, **config["run"], **run}
+    if config["run"]["runner"] == "runner_tldr":
+        config["run"]["save_frozen"] = True  # the encoders start random; LAVIS's own runners can't keep them
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(config))
