@@ -25,7 +25,7 @@ from lavis_tldr.models.wordpiece_training import SPECIAL_TOKENS
 
 SECONDS = 6.0  # that each rate is measured for, after one call to warm up
 CAPTION = "a small red boat on a wide blue lake beside two tall trees"
-# Images at once, by what is measured; halved on a CPU until nothing is left of the wait.
+# Images at once on a GPU.
 ENCODE_BATCH, CAPTION_BATCH, TRAIN_BATCHES = 256, 256, (128, 256)
 
 
