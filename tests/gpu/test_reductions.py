@@ -1,6 +1,7 @@
 """Reductions on the device: every kind of score, many images with few file descriptors."""
 
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ from reductions import reduce_set, write_bert, write_config
 from tiny_blip import register_tiny, write_tiny
 
 from lavis_tldr.scenes import draw_scenes
+from lavis_tldr.scoring import contrastive, gradients
 
 KINDS = {
     "contrastive": {},
@@ -22,6 +24,13 @@ KINDS = {
     "given": {"recipe": "original"},
     "mixture": {"mixture": {"likelihood": 1, "contrastive": 1}},
 }
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Few steps: what is fitted is fitted on the CPU in any case."""
+    for module in (contrastive, gradients):
+        monkeypatch.setattr(module, "_OPTIONS", replace(module._OPTIONS, num_steps=20))
 
 
 @pytest.fixture
