@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from lavis_tldr import log
 from lavis_tldr.config_keys import check_run_keys, known_run_keys
 from lavis_tldr.environment.cache_root import set_cache_root
+from lavis_tldr.environment.nvidia import driver_version, wheel_remedy
 from lavis_tldr.environment.openmp import wait_asleep
 from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.registration import register, require_lavis
@@ -104,7 +105,7 @@ def _run(user_config, build: Callable[..., tuple], name: str):
     from lavis_tldr.models.collectives import from_rank_zero
     from lavis_tldr.runners import preflight
     from lavis_tldr.runners.batch_sizes import share_global_batch
-    from lavis_tldr.runners.contexts import prints_logged
+    from lavis_tldr.runners.contexts import matmul_precision_of, prints_logged
     from lavis_tldr.runners.process_group import process_group
 
     # The options are merged already, and handed over as a file, so that LAVIS picks the defaults by them.
@@ -134,7 +135,8 @@ def _run(user_config, build: Callable[..., tuple], name: str):
             registry.mapping["paths"].pop(path, None)  # LAVIS refuses a process's second runner otherwise
         runner_class = registry.get_runner_class(run_cfg.runner)
         runner = runner_class(cfg=cfg, job_id=job_id, task=task, model=model, datasets=datasets)
-        runner.train()
+        with matmul_precision_of(run_cfg):  # LAVIS's own runners know nothing of it
+            runner.train()
     return runner
 
 
@@ -217,7 +219,8 @@ def check_names(config) -> None:
     for name in config.datasets:
         look_up("dataset", name, registry.get_builder_class(name), registry.list_datasets())
     try:
-        check_run_keys(run, known_run_keys(task, runner))
+        known = known_run_keys(task, runner)
+        check_run_keys(run, known | {"matmul_precision"} if runner_name in CUDA_RUNNERS else known)
     except ValueError as error:
         wrong.append(str(error))
     if wrong:
@@ -234,6 +237,13 @@ def choose_device(run) -> None:
 
     asked = str(run.get("device", "cuda"))
     run.device = asked if asked != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if asked == "auto" and run.device == "cpu" and torch.version.cuda and (driver := driver_version()):
+        logger.warning(
+            "there is a GPU with driver %s, but torch, built for CUDA %s, sees no device: this runs on the CPU. %s.",
+            driver,
+            torch.version.cuda,
+            f"What to do: {wheel_remedy(driver)}, or set run.device: cpu",
+        )
     if run.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
             f"run.device is {run.device!r}, but torch sees no CUDA device. Set run.device to auto (CUDA "

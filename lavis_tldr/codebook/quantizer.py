@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lavis_tldr.codebook.precision import full_float32
+
 
 @dataclass
 class Quantized:
@@ -46,7 +48,7 @@ def nearest_code(x: Tensor, codebook: Tensor) -> Tensor:
         )
     # |x|^2 is the same for every code, so |e|^2 - 2 x.e ranks them. In float32 even under autocast: half precision
     # would decide near ties by rounding, and codes would differ between machines.
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), full_float32():
         x, codebook = x.float(), codebook.float()
         flat = x.reshape(-1, x.shape[-1])
         scores = torch.addmm(codebook.pow(2).sum(1), flat, codebook.T, alpha=-2.0)  # (N, K)

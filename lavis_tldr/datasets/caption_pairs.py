@@ -8,6 +8,8 @@ datasets:
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from lavis.common.dist_utils import get_world_size
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
@@ -25,6 +28,7 @@ from lavis_tldr.datasets.encoding_cache import EncodingCache
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex, PairIndexBuilder
 from lavis_tldr.datasets.unreadable import UnreadableImages
+from lavis_tldr.models.collectives import from_all_ranks, share
 from lavis_tldr.models.image_encoding import join_encodings
 from lavis_tldr.sources import ImageLocation, Part, build_source, check_unique_keys, decode_image, read_image_bytes
 from lavis_tldr.sources.source_files import find_files
@@ -178,7 +182,7 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
 def read_items(
     config: Mapping, by_image: bool, only: set[str] | None = None, also: Sequence[Mapping] = ()
 ) -> PairIndex:
-    """Index a source's usable records.
+    """Index a source's usable records; all processes come here together, and each reads its share of the parts.
 
     Args:
         config: As `build_source` takes it.
@@ -187,32 +191,58 @@ def read_items(
         also: Other sources, whose pairs are all taken. No key may be in two of them.
     """
     sources = [build_source(config), *map(build_source, also)]
-    usable = PairIndexBuilder(by_image)
-    failed: dict[str, tuple[int, str]] = {}  # by part: how many, and what is wrong with the first
+    parts = [
+        (number, part, f"also {number}, {part.name}" if number else part.name)
+        for number, source in enumerate(sources)
+        for part in source.parts
+    ]
+    usable, failures = PairIndexBuilder(by_image), []
 
-    def keys_of(number: int, part: Part, name: str) -> Iterator[str]:
-        # Run again where keys are compared, so each part starts from nothing.
+    def read_part(number: int, part: Part, name: str) -> _ReadPart:
         usable.start_part(name)
-        failed.pop(name, None)
+        keys, num_failed, first = [], 0, ""
         for record in sources[number].read(part, images=False):
+            keys.append(record.key)
             if record.error:
-                count, first = failed.get(name, (0, f"{record.key}: {record.error}"))
-                failed[name] = count + 1, first
+                num_failed, first = num_failed + 1, first or f"{record.key}: {record.error}"
             elif number or only is None or record.key in only:
                 usable.add(record)
-            yield record.key
+        return _ReadPart(name, keys, usable.take_part(), num_failed, first)
 
-    def keys_by_part() -> Iterator[tuple[str, Iterator[str]]]:
-        for number, source in enumerate(sources):
-            for part in source.parts:
-                name = f"also {number}, {part.name}" if number else part.name
-                yield name, keys_of(number, part, name)
+    def read_all() -> Iterator[tuple[str, list[str]]]:
+        # In turns: each process reads one part, and gets those that the others have read.
+        turn = get_world_size()
+        for start in range(0, len(parts), turn):
+            mine = [read_part(*part) for part in share(parts[start : start + turn])]
+            for found in chain.from_iterable(from_all_ranks(mine)):
+                usable.add_part(found.name, found.blocks)
+                if found.num_failed:
+                    failures.append((found.num_failed, found.first_failure))
+                yield found.name, found.keys
 
-    num_records = check_unique_keys(keys_by_part)
-    if failed:
-        counts, firsts = zip(*failed.values(), strict=True)
+    passes = chain([read_all], repeat(lambda: _keys_by_part(sources, parts)))
+    num_records = check_unique_keys(lambda: next(passes)())
+    if failures:
+        counts, firsts = zip(*failures, strict=True)
         logger.warning("%d of %d records can't be used (first: %s).", sum(counts), num_records, firsts[0])
     return usable.build()
+
+
+@dataclass(frozen=True)
+class _ReadPart:
+    """What one process has read of a part, for all of them."""
+
+    name: str
+    keys: list[str]
+    blocks: list[pa.RecordBatch]
+    num_failed: int
+    first_failure: str
+
+
+def _keys_by_part(sources: list, parts: list[tuple[int, Part, str]]) -> Iterator[tuple[str, Iterator[str]]]:
+    """All keys once more, where some have equal hashes; by this process alone: in the others they may differ."""
+    for number, part, name in parts:
+        yield name, (record.key for record in sources[number].read(part, images=False))
 
 
 def best_keys(only: Mapping) -> set[str]:

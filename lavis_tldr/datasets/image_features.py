@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lavis_tldr.codebook.precision import inference
 from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.datasets.source_parts import LoadedImage, LocatedImages
+from lavis_tldr.datasets.source_parts import LoadedBatch, LocatedImages, join_images
 from lavis_tldr.datasets.unreadable import UnreadableTally, tell
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
 from lavis_tldr.models.frozen_encoder import FrozenEncoder
@@ -30,11 +31,27 @@ def encoder_fingerprint(model: CodebookCaptioner | FrozenEncoder) -> str:
 
 
 def load_images(
-    batches: Iterable[list[tuple[str, ImageLocation]]], vis_processor: Callable, num_workers: int
-) -> Iterator[list[LoadedImage]]:
-    """Load batches of images, by key and place, in their order; loader processes read ahead."""
+    batches: Iterable[list[tuple[str, ImageLocation]]],
+    vis_processor: Callable,
+    num_workers: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[LoadedBatch]:
+    """Load batches of images, by key and place, in their order, on the CPU; loader processes read ahead.
+
+    Args:
+        batches: What to load.
+        vis_processor: Maps a PIL image to a tensor.
+        num_workers: Loader processes.
+        device: Where they will go: for CUDA they are pinned, so that ``to(device, non_blocking=True)`` does not wait.
+    """
     return iter(
-        DataLoader(LocatedImages(vis_processor), batch_sampler=batches, num_workers=num_workers, collate_fn=list)
+        DataLoader(
+            LocatedImages(vis_processor),
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=join_images,
+            pin_memory=torch.device(device).type == "cuda",
+        )
     )
 
 
@@ -64,18 +81,16 @@ def encode_images(
     """
     wanted = list(places.items())
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
-    loaded = load_images(batches, vis_processor, num_workers)
+    loaded = load_images(batches, vis_processor, num_workers, model.device)
     unreadable = UnreadableTally("it is left out")
     for batch in progress(loaded, "image features", "batch", total=len(batches)):
-        for image in batch:
-            if image.error:
-                unreadable.add(image.key, image.error)
-        readable = [image for image in batch if not image.error]
-        if readable:
-            stacked = torch.stack([image.pixels for image in readable]).to(model.device)
-            with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                tokens = model.encode_tokens(stacked)
-            yield [image.key for image in readable], tokens.float().cpu()
+        for key, error in batch.errors.items():
+            unreadable.add(key, error)
+        if batch.keys:
+            pixels = batch.pixels.to(model.device, non_blocking=True)
+            with inference(model.device.type, bf16=bf16):
+                tokens = model.encode_tokens(pixels)
+            yield batch.keys, tokens.float().cpu()
     untold = unreadable.take_untold()
     if unreadable_list:
         tell(untold, len(wanted), unreadable_list)

@@ -91,6 +91,16 @@ class PairIndexBuilder:
         if len(self._pairs) == _BLOCK:
             self._close_block()
 
+    def take_part(self) -> list[pa.RecordBatch]:
+        """What was added since `start_part`, taken out, so that another process can `add_part` it."""
+        self._close_block()
+        return self._blocks.pop(self._last)
+
+    def add_part(self, name: str, blocks: list[pa.RecordBatch]) -> None:
+        """A whole part, as `take_part` gives it."""
+        self._close_block()
+        self._blocks[name] = blocks
+
     def build(self) -> PairIndex:
         """The index of all that was added; the builder is empty afterwards."""
         self._close_block()

@@ -5,10 +5,11 @@ datasets:
     source: {format: webdataset, tars: "pool/{00000..00007}.tar"}
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
@@ -28,6 +29,44 @@ class LoadedImage:
     key: str
     pixels: Tensor | None
     error: str
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """Images that were to be loaded together.
+
+    Their pixels are one tensor: loader processes hand every tensor over by a file descriptor of its own, and a tensor
+    an image would use up those that a process may have.
+
+    Attributes:
+        keys: Of the images that were read, B of them.
+        pixels: (B, 3, H, W); None where B is 0.
+        errors: Why each of the others can't be read, by key.
+    """
+
+    keys: list[str]
+    pixels: Tensor | None
+    errors: dict[str, str]
+
+    def __len__(self) -> int:
+        """How many images were asked for."""
+        return len(self.keys) + len(self.errors)
+
+    def pin_memory(self) -> "LoadedBatch":
+        """The batch in memory that a GPU copies from by itself; a loader calls it."""
+        return LoadedBatch(self.keys, None if self.pixels is None else self.pixels.pin_memory(), self.errors)
+
+
+def join_images(images: Sequence[LoadedImage]) -> LoadedBatch:
+    """One batch of images, in their order."""
+    read, errors = [], {}
+    for image in images:
+        if image.error:
+            errors[image.key] = image.error
+        else:
+            read.append(image)
+    pixels = torch.stack([image.pixels for image in read]) if read else None
+    return LoadedBatch([image.key for image in read], pixels, errors)
 
 
 class LocatedImages(Dataset):

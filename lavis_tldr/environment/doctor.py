@@ -27,6 +27,7 @@ from lavis_tldr.environment.diagnosis import (
     version_tuple,
 )
 from lavis_tldr.environment.interpreter import Interpreter
+from lavis_tldr.environment.nvidia import driver_version, wheel_remedy
 
 LAVIS_VERSION = "1.0.2"
 PY312_ROUTE = "three pip commands, written at the top of requirements-py312.txt"
@@ -123,6 +124,12 @@ def check_cuda() -> Check:
     if error:
         return Check("cuda", "note", f"torch could not be asked: {error}", "see `torch` above")
     devices, build = output.split()
+    driver = driver_version() if devices == "0" and os.environ.get("CUDA_VISIBLE_DEVICES") is None else ""
+    if driver:
+        what = "is a CPU build" if build == "none" else f"(for CUDA {build}) sees no device"
+        # The wheel is chosen for no GPU, or by accident; a wheel for CUDA was meant to use it.
+        status = "note" if build == "none" else "problem"
+        return Check("cuda", status, f"there is a GPU with driver {driver}, but torch {what}", wheel_remedy(driver))
     if devices == "0":
         why = "this torch is a CPU build" if build == "none" else "no GPU, no driver, or CUDA_VISIBLE_DEVICES hides it"
         remedy = "set run.device: auto or cpu in configs; the runner is then runner_cpu"

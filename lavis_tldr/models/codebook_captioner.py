@@ -356,18 +356,18 @@ class CodebookCaptioner(BaseModel):
         return [self.tokenizer.decode(ids) for ids in generate(self.decoder, memory, self._said_tokens(), options)]
 
     @torch.no_grad()
-    def caption_log_likelihood(self, images: ImageEncoding, captions: list[str]) -> tuple[Tensor, Tensor]:
+    def caption_log_likelihood(self, images: ImageEncoding, captions: list[str] | Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability of captions given their images.
 
         Args:
             images: M images; the number of captions is a multiple of M, ordered as in `forward`.
-            captions: N captions.
+            captions: N captions, or what `token_ids` makes of them, (N, T).
 
         Returns:
             Sum over the tokens of each caption, (N,), and the number of tokens, (N,). [CLS] does not count, nor do
             tokens that captions were never trained to use.
         """
-        ids = self.token_ids(captions)
+        ids = captions if isinstance(captions, Tensor) else self.token_ids(captions)
         hidden = self.decoder(ids[:, :-1], self.memory_of(images))
         target = ids[:, 1:]
         counted = target != self.tokenizer.pad

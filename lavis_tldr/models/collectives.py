@@ -1,6 +1,6 @@
 """Collectives that do nothing in a single process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,11 @@ def barrier() -> None:
     """Wait for the other processes."""
     if not _alone():
         dist.barrier()
+
+
+def share(items: Sequence) -> Sequence:
+    """Those of the items that fall to this process."""
+    return items if _alone() else items[dist.get_rank() :: dist.get_world_size()]
 
 
 def from_rank_zero(make: Callable[[], Any]) -> Any:

@@ -4,6 +4,7 @@ Shapes: N captions, b beams, T tokens, V vocabulary. A decoder is anything with 
 `logits` as `text_decoder.TextDecoder` has them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,7 @@ class OutputTokens:
 
     def __init__(self, rows: Tensor | None, vocab_size: int, bos: int, eos: int, pad: int):
         self.rows, self._size = rows, vocab_size if rows is None else len(rows)
+        self._ids = None if rows is None else rows.tolist()
         self.eos, self.eos_id = self._number(eos), eos
         self._start, self._start_id = self._number(bos), bos
         self._never = [number for number in (self._start, self._number(pad)) if number is not None]
@@ -63,9 +65,9 @@ class OutputTokens:
 
     def _number(self, token: int) -> int | None:
         """The number of a token, or None where captions may not use it."""
-        if self.rows is None:
+        if self._ids is None:
             return token
-        return next(iter((self.rows == token).nonzero().flatten().tolist()), None)
+        return self._ids.index(token) if token in self._ids else None
 
     def start(self, count: int, device: torch.device) -> Tensor:
         """The start token's number, (count, 1); -1 where captions may not use it."""
@@ -75,6 +77,10 @@ class OutputTokens:
         """Ids of tokens by their numbers, any shape."""
         found = numbers if self.rows is None else self.rows[numbers.clamp(min=0)]
         return found.masked_fill(numbers < 0, self._start_id)
+
+    def ids_of(self, numbers: Sequence[int]) -> list[int]:
+        """`ids` of numbers that are no tensor, none of them the start token's."""
+        return list(numbers) if self._ids is None else [self._ids[number] for number in numbers]
 
     def rule_out(self, log_p: Tensor, numbers: Tensor, options: DecodingOptions) -> None:
         """Rule out, in place, what may not come next.
@@ -115,7 +121,6 @@ def generate(
     scores = torch.full((n, b), float("-inf"), device=device)
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
     finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(n)]
-    closed = torch.zeros(n, dtype=torch.bool, device=device)
     past = None
 
     for length in range(1, options.max_length + 1):
@@ -130,13 +135,11 @@ def generate(
         ends = (token == output.eos) if output.eos is not None else torch.zeros_like(token, dtype=torch.bool)
         ends |= length == options.max_length
         in_front = torch.arange(2 * b, device=device) < b  # an end counts only among the best b, as in greedy
-        for i, j in (ends & in_front & top.isfinite() & ~closed[:, None]).nonzero().tolist():
-            numbers = tokens[i * b + beam[i, j], 1:]
-            if int(token[i, j]) != output.eos:
-                numbers = torch.cat([numbers, token[i, j : j + 1]])
-            finished[i].append((float(top[i, j]) / length**options.length_penalty, output.ids(numbers).tolist()))
-        closed |= torch.tensor([len(f) >= b for f in finished], device=device)
-        if bool(closed.all()) or length == options.max_length:
+        # One copy a step, of what the finished captions are: a GPU is waited for once. In float64 all of it is exact.
+        found = torch.stack([(ends & in_front & top.isfinite()).double(), top.double(), beam.double(), token.double()])
+        found = found.cpu()
+        _collect(finished, found, tokens, output, b, length**options.length_penalty)
+        if all(len(f) >= b for f in finished) or length == options.max_length:
             break
 
         # The b best that go on, in order of score.
@@ -150,14 +153,47 @@ def generate(
     return [max(f, key=lambda item: item[0])[1] if f else [] for f in finished]
 
 
+def _collect(
+    finished: list[list[tuple[float, list[int]]]],
+    candidates: Tensor,
+    tokens: Tensor,
+    output: OutputTokens,
+    num_beams: int,
+    length_factor: float,
+) -> None:
+    """Add the captions that end with this step.
+
+    Args:
+        finished: Score and token ids of each image's captions so far; images with b of them take no more.
+        candidates: Of each candidate whether it ends, its score, beam and token, (4, N, 2b), on the CPU.
+        tokens: Numbers of the tokens before, the start token first, (N b, T).
+        output: The tokens that captions may use.
+        num_beams: b.
+        length_factor: Scores are divided by it.
+    """
+    is_open = torch.tensor([len(f) < num_beams for f in finished])
+    ending = (candidates[0].bool() & is_open[:, None]).nonzero().tolist()
+    if not ending:
+        return
+    said = tokens[:, 1:].tolist()
+    for i, j in ending:
+        _, score, beam, token = candidates[:, i, j].tolist()
+        numbers = said[i * num_beams + int(beam)]
+        if token != output.eos:
+            numbers = [*numbers, int(token)]
+        finished[i].append((score / length_factor, output.ids_of(numbers)))
+
+
 def _ban_repeated_ngrams(log_p: Tensor, tokens: Tensor, size: int) -> None:
     """Rule out, in place, each token that would repeat an n-gram; ``log_p`` (N, V), ``tokens`` (N, T)."""
     if size <= 0 or tokens.shape[1] < size:
         return
     windows = tokens.unfold(1, size, 1)  # (N, T - size + 1, size)
-    if size == 1:
-        row, start = torch.ones(windows.shape[:2], dtype=torch.bool, device=tokens.device).nonzero(as_tuple=True)
-    else:
-        suffix = tokens[:, None, -(size - 1) :]
-        row, start = (windows[..., :-1] == suffix).all(-1).nonzero(as_tuple=True)
-    log_p[row, windows[row, start, -1]] = float("-inf")
+    suffix = tokens[:, None, tokens.shape[1] - (size - 1) :]
+    repeats = (windows[..., :-1] == suffix).all(-1)  # (N, T - size + 1); of single tokens all
+    # Added, not put at the places found: to know how many there are, a GPU would be waited for.
+    log_p.scatter_add_(
+        1,
+        windows[..., -1] % log_p.shape[1],
+        torch.zeros_like(repeats, dtype=log_p.dtype).masked_fill_(repeats, float("-inf")),
+    )

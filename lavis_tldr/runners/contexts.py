@@ -3,16 +3,18 @@
 import importlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
 from lavis.common.logger import SmoothedValue
 
+from lavis_tldr.codebook.precision import matmul_precision
 from lavis_tldr.log import verbosity
 
 # Modules of LAVIS that print, on every start and epoch, what is of use to who looks for a fault at most.
 _PRINTING = ("lavis.models.blip_models", "lavis.models.vit", "lavis.tasks.base_task")
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 _METERS = "lavis.common.logger"  # prints every some steps how far an epoch has come
 
 
@@ -55,6 +57,22 @@ def train_steps_in_bf16(task, device_type: str) -> Iterator[None]:
         yield
     finally:
         del task.train_step
+
+
+def matmul_precision_of(run_cfg) -> AbstractContextManager[None]:
+    """The precision that ``run.matmul_precision`` asks for, where it is set.
+
+    Raises:
+        ValueError: If it is none of PyTorch's.
+    """
+    name = run_cfg.get("matmul_precision")
+    if name is None:
+        return nullcontext()
+    if name not in MATMUL_PRECISIONS:
+        raise ValueError(
+            f"run.matmul_precision is {name!r}; expected one of {', '.join(MATMUL_PRECISIONS)} (high: TF32 on a GPU)."
+        )
+    return matmul_precision(name)
 
 
 @contextmanager

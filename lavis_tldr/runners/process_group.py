@@ -26,6 +26,9 @@ def process_group(run_cfg):
     Args:
         run_cfg: The config's ``run`` section, its ``device`` resolved to "cuda..." or "cpu". Set here as
             LAVIS's runners expect: ``rank``, ``world_size``, ``gpu``, ``distributed``, ``dist_backend``.
+
+    Raises:
+        ValueError: If Slurm started several processes that do not know of each other.
     """
     if dist.is_initialized():
         _describe(run_cfg, dist.get_rank(), dist.get_world_size(), dist.get_backend())
@@ -34,14 +37,31 @@ def process_group(run_cfg):
     on_cuda = str(run_cfg.device).startswith("cuda")
     if is_launched_distributed():
         _join(run_cfg, on_cuda)
-    else:
-        backend = "cpu:gloo,cuda:nccl" if on_cuda and dist.is_nccl_available() else "gloo"
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-        _describe(run_cfg, 0, 1, backend)
+        yield
+        # Not after an exception: under NCCL this waits for the other processes, which wait for this one in some
+        # collective, before anyone has seen the message. The exception ends this process, and the launcher the others.
+        dist.destroy_process_group()
+        return
+    _refuse_srun()
+    backend = "cpu:gloo,cuda:nccl" if on_cuda and dist.is_nccl_available() else "gloo"
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    _describe(run_cfg, 0, 1, backend)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _refuse_srun() -> None:
+    """Each of srun's tasks would take itself for the only one, and all would write the same checkpoints."""
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS") or "1"
+    if tasks.isdecimal() and int(tasks) > 1:
+        raise ValueError(
+            f"Slurm has started {tasks} tasks, but nothing tells this process its rank (RANK and WORLD_SIZE are not "
+            "set), so each task would run the whole job. Start one task a node, and in it the processes: srun "
+            "--ntasks-per-node=1 python -m torch.distributed.run --nproc_per_node=GPUS ... -m lavis_tldr.train ...; "
+            "for a single process in a larger allocation: srun --ntasks=1."
+        )
 
 
 def _join(run_cfg, on_cuda: bool) -> None:

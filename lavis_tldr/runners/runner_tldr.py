@@ -9,6 +9,7 @@ site-packages, and can be made only once per process. This one takes the same co
     save_frozen: False             keep frozen parameters that did not change in checkpoints, too
     find_unused_parameters: False  passed to DistributedDataParallel
     max_grad_norm: 0               clip gradients to this norm before each update; 0 does not
+    matmul_precision: highest      of float32 products: high is TF32 on GPUs that have it, several times as fast
     patience: 0                    stop when no epoch was better than the best for so many; 0 does not
 """
 
@@ -32,12 +33,20 @@ from lavis_tldr.datasets.unreadable import LIST, tell, unreadable_of
 from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runners import loaders
 from lavis_tldr.runners.checkpointing import CheckpointMixin
-from lavis_tldr.runners.contexts import meters_synchronized_on, train_steps_in_bf16
+from lavis_tldr.runners.contexts import matmul_precision_of, meters_synchronized_on, train_steps_in_bf16
 from lavis_tldr.runners.training_record import TrainingRecord, device_name
 
 logger = logging.getLogger(__name__)
 
-RUN_KEYS = ("bf16", "bf16_eval", "save_frozen", "find_unused_parameters", "max_grad_norm", "patience")
+RUN_KEYS = (
+    "bf16",
+    "bf16_eval",
+    "save_frozen",
+    "find_unused_parameters",
+    "max_grad_norm",
+    "matmul_precision",
+    "patience",
+)
 
 
 @registry.register_runner("runner_tldr")
@@ -188,6 +197,10 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
     # Training and evaluation
 
     def train(self) -> None:
+        with matmul_precision_of(self.config.run_cfg):
+            self._train()
+
+    def _train(self) -> None:
         started = time.time()
         self.log_config()
         if self.evaluate_only:

@@ -64,8 +64,9 @@ class CaptionScorer:
 
     def likelihood_gain(self, images: ImageEncoding, captions: list[str]) -> Tensor:
         """See the class, (N,). NaN where no other image was drawn, or the captioner knows no token of a caption."""
-        own, num_tokens = self.model.caption_log_likelihood(images, captions)
-        others = [self.model.caption_log_likelihood(other, captions)[0] for other in self.others.split(1)]
+        ids = self.model.token_ids(captions)  # once for all images
+        own, num_tokens = self.model.caption_log_likelihood(images, ids)
+        others = [self.model.caption_log_likelihood(other, ids)[0] for other in self.others.split(1)]
         # Among so few images the own one would count for much: a right caption would seem to gain little.
         is_other = (self.others.codes[:, None] != images.codes).any(-1)  # (R, N)
         others = torch.stack(others).masked_fill(~is_other, float("-inf"))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from lavis_tldr.datasets.image_features import load_images
@@ -59,15 +58,12 @@ def _of_images(
     wanted = [(str(place), location_of(row)) for place, row in enumerate(rows.select(PLACE).to_pylist())]
     size = context.config.batch_size_eval
     batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
-    for batch in load_images(batches, context.blip.vis_processor, context.config.num_workers):
-        for image in batch:
-            if image.error:
-                path = rows["image_path"][int(image.key)].as_py()
-                context.unreadable.add(path, image.error)
-        good = [image for image in batch if not image.error]
-        if good:
-            places = [int(image.key) for image in good]
+    for batch in load_images(batches, context.blip.vis_processor, context.config.num_workers, context.device):
+        for place, error in batch.errors.items():
+            context.unreadable.add(rows["image_path"][int(place)].as_py(), error)
+        if batch.keys:
+            places = [int(place) for place in batch.keys]
             with context.autocast():
-                values = of_batch(torch.stack([image.pixels for image in good]).to(context.device), places)
+                values = of_batch(batch.pixels.to(context.device, non_blocking=True), places)
             found[places] = values.float().cpu().numpy()
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from lavis.common.dist_utils import is_main_process
 
-from lavis_tldr.reduction.clustering import assign, fit_kmeans
+from lavis_tldr.reduction.clustering import NearestCentroids, fit_kmeans
 from lavis_tldr.reduction.prototypes import prototype_distances, sizes_and_spreads
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import CENTROIDS, SIZES, SPREADS, STAGES
@@ -61,7 +61,7 @@ def _fitted(context: Context, represented: PairRepresenter) -> Callable[[Path], 
     """What writes the centroids, fitted on a drawn sample."""
     config = context.config
     features = _sample_features(context, represented, draw_sample(context, config.fit_size, config.seed))
-    centroids = fit_kmeans(features, config.num_clusters, seed=config.seed, overwrite=True)
+    centroids = fit_kmeans(features, config.num_clusters, seed=config.seed, overwrite=True, gpu=context.gpu)
     return partial(np.save, arr=centroids, allow_pickle=False)
 
 
@@ -80,18 +80,21 @@ def _sample_features(context: Context, represented: PairRepresenter, sample: Sam
 def _assigned(
     context: Context, parts: list[Part], represented: PairRepresenter, centroids: np.ndarray
 ) -> Iterator[pa.Table]:
+    nearest = NearestCentroids(centroids, context.gpu)
     for part in parts:
         table = encode.load_usable(context, part.name, ["key", *represented.columns])
         starts = range(0, max(len(table), 1), _BLOCK)
-        blocks = [_placed(represented(table.slice(i, _BLOCK)), centroids) for i in starts]
+        blocks = [_placed(represented(table.slice(i, _BLOCK)), centroids, nearest) for i in starts]
         columns = map(np.concatenate, zip(*blocks, strict=True))
         schema = STAGES["cluster"].schema
         yield pa.table([table["key"], *columns], schema=schema)
 
 
-def _placed(features: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _placed(
+    features: np.ndarray, centroids: np.ndarray, nearest: NearestCentroids
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cluster, distance and prototype distance of samples, (n,) each."""
-    cluster_ids, distances = assign(features, centroids)
+    cluster_ids, distances = nearest(features)
     return cluster_ids, distances, prototype_distances(features, centroids, cluster_ids)
 
 

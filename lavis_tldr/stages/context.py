@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -15,15 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from lavis.common.dist_utils import get_rank, get_world_size, is_main_process
+from lavis.common.dist_utils import get_world_size, is_main_process
 
+from lavis_tldr.codebook.precision import inference
 from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.image_features import encoder_fingerprint
 from lavis_tldr.datasets.source_parts import SourceParts
 from lavis_tldr.datasets.unreadable import LIST, UnreadableTally, tell
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
-from lavis_tldr.models.collectives import barrier, from_all_ranks, from_rank_zero
+from lavis_tldr.models.collectives import barrier, from_all_ranks, from_rank_zero, share
 from lavis_tldr.models.sentence_encoder import SentenceEncoder
 from lavis_tldr.progress import progress
 from lavis_tldr.runs.parts import read_part
@@ -85,6 +86,14 @@ class Context:
     as_made: tuple[str, ...] = ()
     ran: list[str] = field(default_factory=list)
     _stages: dict[str, Stage] = field(default_factory=dict)
+
+    @property
+    def gpu(self) -> int | None:
+        """Number of this process's GPU, for libraries other than torch; None on a CPU."""
+        device = torch.device(self.device)
+        if device.type != "cuda":
+            return None
+        return torch.cuda.current_device() if device.index is None else device.index
 
     @cached_property
     def parts_by_name(self) -> list[Part]:
@@ -173,14 +182,9 @@ class Context:
         """The unfinished parts that fall to this process; to be asked by all processes together."""
         return share_missing(self.parts_by_name, lambda part: stage.part_path(part.name))
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Inference, in bfloat16 where the config says so."""
-        with (
-            torch.inference_mode(),
-            torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.bf16),
-        ):
-            yield
+    def autocast(self) -> AbstractContextManager[None]:
+        """Inference, in bfloat16 where the config says so, else in all of float32."""
+        return inference(torch.device(self.device).type, bf16=self.config.bf16)
 
     def load_part(self, stage: Stage, part_name: str, columns: list[str]) -> pa.Table:
         """Columns of one part of a stage."""
@@ -189,11 +193,6 @@ class Context:
     def load_parts(self, stage: Stage, columns: list[str]) -> Iterator[pa.Table]:
         """Columns of all parts of a stage, one part at a time in order of name."""
         return (self.load_part(stage, name, columns) for name in self.part_names)
-
-
-def share(items: list) -> list:
-    """Those of the items that fall to this process."""
-    return items[get_rank() :: get_world_size()]
 
 
 def share_missing(items: list, path_of: Callable[[Any], Path]) -> list:

@@ -14,15 +14,16 @@ from lavis.common.dist_utils import is_main_process
 from PIL import Image
 
 from lavis_tldr.datasets.image_features import load_images
-from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.models.collectives import from_all_ranks, share
 from lavis_tldr.models.image_encoding import ImageEncoding
+from lavis_tldr.models.late_copy import LateCopy
 from lavis_tldr.progress import progress
 from lavis_tldr.runs.code_tables import CodeStatistics, code_statistics, list_column, rows_of, with_code_statistics
 from lavis_tldr.runs.stage_folder import Stage
 from lavis_tldr.runs.stages import STAGES
 from lavis_tldr.sources import ImageLocation, Part, Record, check_unique_keys
 from lavis_tldr.sources.record import METADATA
-from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts, share
+from lavis_tldr.stages.context import Context, Given, finish_on_first, run_parts
 
 logger = logging.getLogger(__name__)
 
@@ -115,21 +116,26 @@ class _PartWork:
 def _encode_parts(context: Context, parts: list[Part]) -> Iterator[pa.Table]:
     """The table of each part, in order; the loader is already reading the next part's images while one is encoded."""
     opened: deque[_PartWork] = deque()
-    batches = load_images(_batches(context, parts, opened), context.parts.vis_processor, context.config.num_workers)
+    wanted, processor = _batches(context, parts, opened), context.parts.vis_processor
+    batches = load_images(wanted, processor, context.config.num_workers, context.device)
     for part in parts:
         unreadable: dict[str, str] = {}
+        pending: deque[tuple[list[str], LateCopy]] = deque()
         for batch in batches:
             work = opened[0]
-            if not batch:  # the part's end
+            if not len(batch):  # the part's end
                 break
-            unreadable.update({image.key: image.error for image in batch if image.error})
-            good = [image for image in batch if not image.error]
-            if good:
-                images = torch.stack([image.pixels for image in good]).to(context.device)
+            unreadable.update(batch.errors)
+            if batch.keys:
+                images = batch.pixels.to(context.device, non_blocking=True)
                 with context.autocast():
-                    tokens = context.model.encode_tokens(images)
-                _take_codes(context, [image.key for image in good], tokens, work)
+                    encoded = context.model.quantize_tokens(context.model.encode_tokens(images))
+                pending.append((batch.keys, LateCopy(encoded)))
+                if len(pending) > 1:
+                    _take_codes(*pending.popleft(), work)
         work = opened.popleft()
+        for keys, encoded in pending:
+            _take_codes(keys, encoded, work)
         context.parts.source.check_unchanged(part)
         for record in work.records:
             if not work.errors[record.key] and record.image_key in unreadable:
@@ -143,18 +149,33 @@ def _batches(
     """Batches of images to load, part after part, each part closed by an empty batch; says what it opens."""
     cached = context.cached_features or {}
     size = context.config.batch_size_eval
-    for part in parts:
-        # Loader processes read the bytes: a part's images need not fit in memory.
-        records = [_storable(record) for record in context.parts.source.read(part, images=False)]
+    for records in _read_ahead(context, parts):
         work = _PartWork(records, {record.key: record.error for record in records})
         opened.append(work)
         # Pairs of one image share one encoding, and an image without a usable caption needs none.
         wanted = {record.image_key: record.location for record in records if not record.error}
         for keys in _blocks([key for key in wanted if key in cached], size):
             tokens = torch.from_numpy(np.stack([cached[key] for key in keys])).to(context.device).float()
-            _take_codes(context, keys, tokens, work)
+            with context.autocast():
+                encoded = context.model.quantize_tokens(tokens)
+            _take_codes(keys, LateCopy(encoded), work)
         yield from _blocks([(key, place) for key, place in wanted.items() if key not in cached], size)
         yield []
+
+
+def _read_ahead(context: Context, parts: list[Part]) -> Iterator[list[Record]]:
+    """The records of each part; those of the next are read, in a thread, while the images of one are loaded."""
+
+    def read(part: Part) -> list[Record]:
+        # Loader processes read the bytes: a part's images need not fit in memory.
+        return [_storable(record) for record in context.parts.source.read(part, images=False)]
+
+    with ThreadPoolExecutor(1) as thread:
+        following = deque(thread.submit(read, part) for part in parts[:1])
+        for number in range(len(parts)):
+            records = following.popleft().result()
+            following.extend(thread.submit(read, part) for part in parts[number + 1 : number + 2])
+            yield records
 
 
 def _storable(record: Record) -> Record:
@@ -167,10 +188,9 @@ def _storable(record: Record) -> Record:
         return replace(record, error=error, location=None)
 
 
-def _take_codes(context: Context, keys: list[str], tokens: torch.Tensor, work: _PartWork) -> None:
-    """Codes and pooled features of B images, from their tokens (B, 1 + L, D)."""
-    with context.autocast():
-        images = context.model.quantize_tokens(tokens).to("cpu")
+def _take_codes(keys: list[str], encoded: LateCopy, work: _PartWork) -> None:
+    """Keep codes and pooled features of B images."""
+    images = encoded()
     work.codes.update(zip(keys, images.codes.numpy().astype(np.uint16), strict=True))
     work.pooled.update(zip(keys, images.pooled.numpy().astype(np.float16), strict=True))
 

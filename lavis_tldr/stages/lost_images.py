@@ -11,7 +11,7 @@ from lavis.common.dist_utils import is_main_process
 
 from lavis_tldr.exports.images import find_exported
 from lavis_tldr.exports.pairs import location_of
-from lavis_tldr.models.collectives import barrier, from_all_ranks
+from lavis_tldr.models.collectives import barrier, from_all_ranks, share
 from lavis_tldr.progress import progress
 from lavis_tldr.reduction.understudy import replace_lost
 from lavis_tldr.runs.ledger import iter_ledger
@@ -22,7 +22,7 @@ from lavis_tldr.runs.stages import PLACE, STAGES
 from lavis_tldr.sources import ImageLocation
 from lavis_tldr.sources.image_bytes import image_problem
 from lavis_tldr.stages import build, score
-from lavis_tldr.stages.context import Context, share
+from lavis_tldr.stages.context import Context
 from lavis_tldr.stages.running import run_stages
 
 logger = logging.getLogger(__name__)

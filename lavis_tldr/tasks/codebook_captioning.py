@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 import torch
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
@@ -12,13 +11,12 @@ from lavis.tasks.base_task import BaseTask
 
 from lavis_tldr.evaluation.caption_metrics import caption_metrics
 from lavis_tldr.models.generation import DecodingOptions
-from lavis_tldr.tasks.captioner_start import ensure_vocabulary, quantize_cached, start_codebook
+from lavis_tldr.tasks.captioner_start import allow_tokens_of, ensure_vocabulary, quantize_cached, start_codebook
 from lavis_tldr.tasks.feature_filling import fill_feature_cache
 
 logger = logging.getLogger(__name__)
 
 RUN_KEYS = ("vocab_size", "num_beams", "max_len", "min_len", "length_penalty")
-_CAPTIONS_AT_ONCE = 2**16
 _COLLAPSED = 0.02  # of K: a perplexity below this share means that a few codes stand for everything
 
 
@@ -63,13 +61,11 @@ class CodebookCaptioningTask(BaseTask):
             size = int(run.get("vocab_size", 3000))
             ensure_vocabulary(cfg.model_cfg, train_set, Path(run.output_dir), size, seed)
         model = super().build_model(cfg)
-        fill_feature_cache(model, self._datasets.values(), device, int(run.get("num_workers", 0)))
+        num_workers = int(run.get("num_workers", 0))
+        fill_feature_cache(model, self._datasets.values(), device, num_workers)
         if train_set is not None:
-            total = train_set.items.num_captions
-            for start in range(0, total, _CAPTIONS_AT_ONCE):
-                rows = np.arange(start, min(start + _CAPTIONS_AT_ONCE, total))
-                model.allow_tokens(train_set.captions(rows))
-            start_codebook(model, cfg.model_cfg, train_set, device, seed)
+            allow_tokens_of(model, train_set)
+            start_codebook(model, cfg.model_cfg, train_set, device, seed, num_workers)
         quantize_cached(model, self._datasets, device)
         # The runner wraps the model for its processes when it moves it to the device.
         return model.cpu()

@@ -10,9 +10,12 @@ import torch
 from lavis.common.registry import registry
 from omegaconf import OmegaConf
 from PIL import Image
+from threaded_ranks import ThreadedRanks
 
+from lavis_tldr.datasets import caption_pairs
 from lavis_tldr.datasets.caption_pairs import CaptionPairsBuilder, best_keys, read_items
 from lavis_tldr.datasets.feature_cache import FeatureCache
+from lavis_tldr.datasets.pair_index import PairIndexBuilder
 from lavis_tldr.sources import unique_keys
 from lavis_tldr.tasks import captioner_start
 
@@ -274,3 +277,15 @@ def test_source_without_a_usable_pair(source, tmp_path):
     (tmp_path / "pairs.json").write_text(json.dumps([{"image": "a.jpg", "caption": " "}]))
     with pytest.raises(ValueError, match="tldr_captions.train: the source has no usable pair"):
         build(train=source)
+
+
+def test_ranks_read_a_part_each_and_have_all_pairs(source, monkeypatch):
+    source = {**source, "part_size": 1}
+    expected = list(read_items(source, by_image=True))
+    ranks, read = ThreadedRanks(2), []
+    ranks.stand_in(monkeypatch, caption_pairs)
+    monkeypatch.setattr(
+        PairIndexBuilder, "start_part", lambda *a, f=PairIndexBuilder.start_part: read.append(a[1]) or f(*a)
+    )
+    assert ranks.run(lambda rank: list(read_items(source, by_image=True))) == [expected, expected]
+    assert len(expected) > 2 and len(read) == len(set(read))  # no part is read by both

@@ -149,3 +149,15 @@ def test_nothing_left_to_say():
 def test_impossible_options(changes):
     with pytest.raises(ValueError, match="expected num_beams >= 1 and 0 <= min_length < max_length"):
         options(**changes)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_step_is_read_from_the_device_once(monkeypatch, num_beams):
+    decoder, steps, reads = TableDecoder(5, 6, 4, seed=0), [], []
+    step, cpu = decoder.step, torch.Tensor.cpu
+    monkeypatch.setattr(decoder, "step", lambda *a: steps.append(1) or step(*a))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: reads.append(1) or cpu(self))
+    for kind in ("item", "__int__", "__bool__", "__float__"):
+        monkeypatch.setattr(torch.Tensor, kind, lambda self, kind=kind: pytest.fail(f"{kind} reads one number"))
+    search(decoder, memory_of(0, 1, 2, 3, 4), options(num_beams=num_beams, no_repeat_ngram=2))
+    assert len(reads) == len(steps) > 1

@@ -2,7 +2,8 @@ import faiss
 import numpy as np
 import pytest
 
-from lavis_tldr.reduction.clustering import assign, fit_kmeans
+from lavis_tldr.reduction import clustering
+from lavis_tldr.reduction.clustering import NearestCentroids, assign, fit_kmeans
 from lavis_tldr.reduction.representation import represent
 
 
@@ -152,3 +153,38 @@ def test_bad_features():
         assign(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="two dimensions"):
         assign(np.zeros(3), np.zeros((2, 4)))
+
+
+class FakeGpu:
+    """Stands for faiss with two GPUs: an index stays on the CPU, and says where it was asked for."""
+
+    def __init__(self, monkeypatch):
+        self.moved = []
+        self.made = 0
+        monkeypatch.setattr(clustering.faiss, "get_num_gpus", lambda: 2, raising=False)
+        monkeypatch.setattr(clustering.faiss, "StandardGpuResources", self.resources, raising=False)
+        monkeypatch.setattr(clustering.faiss, "index_cpu_to_gpu", self.move, raising=False)
+        monkeypatch.setattr(clustering.faiss, "index_cpu_to_all_gpus", self.refuse, raising=False)
+
+    def resources(self):
+        self.made += 1
+        return object()
+
+    def move(self, resources, gpu, index):
+        self.moved.append(gpu)
+        return index
+
+    def refuse(self, *_, **__):
+        raise AssertionError("the GPUs of other processes were opened")
+
+
+def test_only_the_gpu_that_is_named_is_opened_and_once_for_all_rows(monkeypatch):
+    faked = FakeGpu(monkeypatch)
+    features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    centroids = fit_kmeans(features, 3, seed=0, gpu=1)
+    assert faked.moved == [1]
+    nearest = NearestCentroids(centroids, gpu=1)
+    found = np.concatenate([nearest(block)[0] for block in np.split(features, 6)])
+    assert faked.moved == [1, 1] and faked.made == 2
+    assert found.tolist() == assign(features, fit_kmeans(features, 3, seed=0))[0].tolist()
+    assert faked.made == 2  # without a GPU named, none is opened

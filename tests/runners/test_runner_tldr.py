@@ -267,3 +267,21 @@ def test_evaluate_only_leaves_no_checkpoint(tmp_path):
 def test_cuda_without_cuda_says_which_runner_to_use(tmp_path):
     with pytest.raises(ValueError, match="runner_cpu"):
         make_runner(tmp_path, runner=RunnerTLDR, device="cuda").train()
+
+
+def test_matmul_precision_holds_while_training(tmp_path):
+    seen = []
+
+    class Watched(Slope):
+        def forward(self, samples):
+            seen.append(torch.get_float32_matmul_precision())
+            return super().forward(samples)
+
+    make_runner(tmp_path, Watched(), matmul_precision="high").train()
+    assert set(seen) == {"high"}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_an_unknown_matmul_precision_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="matmul_precision is 'tf32'; expected one of highest, high, medium"):
+        make_runner(tmp_path, matmul_precision="tf32").train()

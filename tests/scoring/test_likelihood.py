@@ -138,3 +138,12 @@ def test_a_right_caption_scores_above_a_wrong_one_once_trained(tmp_path):
         gains = torch.stack([score.likelihood_gain(encoded, [caption] * 4) for caption in CAPTIONS])
     assert gains.argmax(1).tolist() == [0, 1, 2, 3]
     assert (gains.diagonal() > 0).all()
+
+
+def test_captions_are_tokenized_once_for_all_images(model, monkeypatch):
+    tokenized, encode = [], model.tokenizer.encode
+    monkeypatch.setattr(
+        model.tokenizer, "encode", lambda captions, *a: tokenized.append(captions) or encode(captions, *a)
+    )
+    scorer(model, drawn_images(8, model, seed=1)).likelihood_gain(drawn_images(4, model), CAPTIONS)
+    assert tokenized == [CAPTIONS]

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from threaded_ranks import ThreadedRanks
 
+from lavis_tldr.datasets.caption_pairs import CaptionPairsBuilder
 from lavis_tldr.models.codebook_captioner import CodebookCaptioner
+from lavis_tldr.models.wordpiece_training import SPECIAL_TOKENS
 from lavis_tldr.scenes import draw_clean_set, draw_scenes
-from lavis_tldr.tasks import codebook_captioning, feature_filling
-from lavis_tldr.tasks.captioner_start import ensure_vocabulary
+from lavis_tldr.tasks import captioner_start, codebook_captioning, feature_filling
+from lavis_tldr.tasks.captioner_start import allow_tokens_of, ensure_vocabulary, start_codebook
 from lavis_tldr.train import run
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @pytest.fixture(scope="module")
@@ -274,3 +279,46 @@ def test_a_vocabulary_at_hand_is_left_alone(tmp_path):
         cfg = OmegaConf.create({**empty, **own})
         ensure_vocabulary(cfg, NoCaptions(), tmp_path, 100, 0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def parts_of_a_run(drawn, tmp_path):
+    """Model and training set of the drawn run, its codebook not started: made anew by each call."""
+
+    def make() -> tuple:
+        config = OmegaConf.load(write_config(drawn, tmp_path, model={"vocabulary": str(vocabulary)}))
+        default = OmegaConf.load(CodebookCaptioner.default_config_path("tiny")).model
+        torch.manual_seed(0)
+        model = CodebookCaptioner.from_config(OmegaConf.merge(default, config.model))
+        return model, OmegaConf.merge(default, config.model), train_set
+
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("\n".join([*SPECIAL_TOKENS, *LETTERS, *map("##{}".format, LETTERS)]))
+    default = OmegaConf.load(CaptionPairsBuilder.DATASET_CONFIG_DICT["default"]).datasets.tldr_captions
+    own = OmegaConf.load(write_config(drawn, tmp_path)).datasets.tldr_captions
+    train_set = CaptionPairsBuilder(OmegaConf.merge(default, own)).build()["train"]
+    return make
+
+
+def test_ranks_tokenize_their_share_and_start_from_the_codes_of_the_first(parts_of_a_run, monkeypatch):
+    def start(rank: int) -> tuple:
+        model, cfg, train_set = made[rank]
+        allow_tokens_of(model, train_set)
+        start_codebook(model, cfg, train_set, "cpu", seed=0)
+        return model.output_tokens, model.code_names, model.quantizer.state_dict()
+
+    made = [parts_of_a_run()]
+    ranks = ThreadedRanks(1)
+    ranks.stand_in(monkeypatch, captioner_start)
+    (alone,) = ranks.run(start)
+    ranks, encoded = ThreadedRanks(2), []
+    ranks.stand_in(monkeypatch, captioner_start)
+    monkeypatch.setattr(captioner_start, "_CAPTIONS_AT_ONCE", 10)
+    made = [parts_of_a_run() for _ in range(2)]
+    for model, *_ in made:
+        monkeypatch.setattr(model, "image_tokens", lambda batch, f=model.image_tokens: encoded.append(1) or f(batch))
+    found = ranks.run(start)
+    assert len(encoded) == 2  # for the mean and for the codes, by one of them
+    assert found[0][:2] == found[1][:2] == alone[:2] and len(alone[0]) > 10
+    for name in alone[2]:
+        assert torch.equal(found[0][2][name], found[1][2][name]), name

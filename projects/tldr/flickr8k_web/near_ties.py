@@ -18,6 +18,7 @@ from lavis.common.config import Config
 from lavis.common.registry import registry
 from omegaconf import OmegaConf
 
+from lavis_tldr.codebook.precision import inference
 from lavis_tldr.sources import decode_image
 from lavis_tldr.train import load_user_config
 
@@ -33,19 +34,22 @@ def main() -> None:
     model = registry.get_model_class(cfg.model_cfg.arch).from_config(cfg.model_cfg).eval().to(args.device)
     images = load_images(cfg, args.num_images)
 
-    def codes(threads: int = 2, batch_size: int = 64, bf16: bool = False) -> np.ndarray:
+    def codes(threads: int = 2, **options) -> np.ndarray:
         torch.set_num_threads(threads)
-        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            blocks = (
-                model.encode_images({"image": block.to(model.device)}).codes for block in images.split(batch_size)
-            )
-            return np.concatenate([np.asarray(block) for block in blocks])
+        return codes_of(model, images, **options)
 
     for bf16, name in ((False, "float32"), (True, "bf16")):
         base = codes(bf16=bf16)
         report(f"{name}: 1 thread for 2", codes(threads=1, bf16=bf16), base)
         report(f"{name}: batches of 16 for 64", codes(batch_size=16, bf16=bf16), base)
     report("bf16 for float32", codes(bf16=True), codes())
+
+
+def codes_of(model, images: torch.Tensor, batch_size: int = 64, bf16: bool = False) -> np.ndarray:
+    """Codes of images (N, 3, H, W), (N, L), computed where the model is."""
+    with inference(model.device.type, bf16=bf16):
+        blocks = [model.encode_images({"image": block.to(model.device)}).codes for block in images.split(batch_size)]
+    return torch.cat(blocks).cpu().numpy()
 
 
 def load_images(cfg, count: int) -> torch.Tensor:
