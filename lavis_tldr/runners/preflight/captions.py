@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from lavis_tldr.datasets.caption_choice import CHOICES, CaptionChoice
+from lavis_tldr.datasets.caption_pairs import CaptionPairs
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 
 _NUM_LOOKED_AT = 1000  # at least, of a set that has as many
@@ -14,12 +16,16 @@ _SHARE_TO_KEEP = 0.99
 
 
 def captions_of(dataset, choice: str = "refined") -> Iterator[str]:
-    """Evenly spread captions of a training set of LAVIS's annotations; none of another.
+    """Evenly spread captions of a training set of LAVIS's annotations or of ours; none of another.
 
     Args:
-        dataset: With ``annotation`` and ``text_processor``.
+        dataset: With ``annotation`` and ``text_processor``, or `CaptionPairs`.
         choice: Which caption of a record of a reduced set (`CaptionChoice`).
     """
+    if isinstance(dataset, CaptionPairs):
+        total = dataset.items.num_captions
+        yield from dataset.captions(np.arange(0, total, max(total // _NUM_LOOKED_AT, 1)))
+        return
     records = getattr(dataset, "annotation", None)
     if not isinstance(records, Sequence) or not hasattr(dataset, "text_processor"):
         return

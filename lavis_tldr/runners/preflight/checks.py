@@ -70,7 +70,8 @@ def _warnings(cfg, model, trained: dict) -> Iterator[str | None]:
         return
     for name, dataset in trained.items():
         captions = list(captions_of(dataset, str(cfg.datasets_cfg[name].get("caption") or "refined")))
-        warning = cut_warning(count_tokens(model.tokenizer, captions), getattr(model, key), key)
+        counted = count_tokens(model.tokenizer, captions) if captions else []
+        warning = cut_warning(counted, getattr(model, key), key)
         yield warning and f"datasets.{name}: {warning}"
 
 
