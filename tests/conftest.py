@@ -2,11 +2,15 @@
 
 import io
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+# pytest-xdist tells its processes the width of the terminal that it was started in; text is wrapped as for none.
+os.environ.pop("COLUMNS", None)
 
 # Machines that run tests are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared_machine", deadline=None)

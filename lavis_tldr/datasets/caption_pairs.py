@@ -180,7 +180,12 @@ class CaptionPairsBuilder(BaseDatasetBuilder):
 
 
 def read_items(
-    config: Mapping, by_image: bool, only: set[str] | None = None, also: Sequence[Mapping] = ()
+    config: Mapping,
+    by_image: bool,
+    only: set[str] | None = None,
+    also: Sequence[Mapping] = (),
+    *,
+    all_usable: bool = False,
 ) -> PairIndex:
     """Index a source's usable records; all processes come here together, and each reads its share of the parts.
 
@@ -189,6 +194,10 @@ def read_items(
         by_image: One item an image with all its captions; else one a pair.
         only: Keys of the pairs to take of it, or None for all.
         also: Other sources, whose pairs are all taken. No key may be in two of them.
+        all_usable: What is measured on must be whole.
+
+    Raises:
+        ValueError: With ``all_usable``, if a record can't be used.
     """
     sources = [build_source(config), *map(build_source, also)]
     parts = [
@@ -224,7 +233,10 @@ def read_items(
     num_records = check_unique_keys(lambda: next(passes)())
     if failures:
         counts, firsts = zip(*failures, strict=True)
-        logger.warning("%d of %d records can't be used (first: %s).", sum(counts), num_records, firsts[0])
+        told = f"{sum(counts)} of {num_records} records can't be used (first: {firsts[0]})."
+        if all_usable:
+            raise ValueError(f"{told} What is measured on must be whole: restore them, or take them out of the source.")
+        logger.warning("%s", told)
     return usable.build()
 
 

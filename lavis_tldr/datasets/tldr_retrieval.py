@@ -105,7 +105,7 @@ class RetrievalImagesBuilder(BaseDatasetBuilder):
         for split in ("val", "test"):
             if not self.config.get(split):
                 continue
-            items = read_items(OmegaConf.to_container(self.config[split], resolve=True), by_image=True)
+            items = read_items(OmegaConf.to_container(self.config[split], resolve=True), by_image=True, all_usable=True)
             if not items:
                 raise ValueError(f"datasets.tldr_retrieval.{split}: the source has no usable pair.")
             datasets[split] = RetrievalImages(items, self.vis_processors["eval"], self.text_processors["eval"])

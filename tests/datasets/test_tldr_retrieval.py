@@ -41,9 +41,12 @@ def test_a_sample_is_an_image_and_its_place(album):
 
 
 def test_an_image_that_is_not_there_ends_the_evaluation(album, tmp_path):
-    rows = [{"image": "gone.jpg", "caption": ["a", "b"]}]
+    rows = [{"image": "gone.jpg", "caption": ["a"]}]
     (tmp_path / "dev.json").write_text(json.dumps(rows))
     source = {"format": "lavis_json", "annotations": str(tmp_path / "dev.json"), "image_root": str(tmp_path)}
+    with pytest.raises(ValueError, match=r"1 of 1 records .*gone.jpg.*must be whole"):
+        build(source)
+    (tmp_path / "gone.jpg").write_bytes(b"rotten")
     dataset = build(source)["val"]
     with pytest.raises(ValueError, match=r"image gone.jpg .* can't be read.*Restore"):
         dataset[0]

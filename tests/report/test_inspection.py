@@ -168,7 +168,7 @@ def test_all_variants_are_listed_and_of_one_set_its_own(run):
     assert "cluster     embedding-300-seed42: done in 10.0 s" in text
     assert "score       likelihood: unfinished: 1 of 2 parts done" in text
     assert facts["sets"]["best"]["next"] is None
-    assert all(len(line) <= 100 for line in text.splitlines())
+    assert all(len(line.replace(str(run), "RUN")) <= 100 for line in text.splitlines())
     assert list(told(run, "best")[0]["stages"]) == ["encode", "caption", "score/similarity", "cluster/index-2"]
     assert list(told(run / "paper")[0]["stages"]) == ["encode", "cluster/index-2"]
 

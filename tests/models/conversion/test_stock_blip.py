@@ -249,4 +249,4 @@ def test_other_checkpoints_and_targets_are_refused(whole):
         convert({"model": whole["model"]}, "resume", Wishes())
     with pytest.raises(ValueError, match="takes no other option"):
         convert(whole, "resume", Wishes(image_size=64))
-    assert set(TARGETS) == {"resume", *RULES}
+    assert set(TARGETS) == {"resume", "clip", *RULES}
