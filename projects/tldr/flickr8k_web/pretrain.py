@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 RUNS = Path("runs/flickr8k_web")
 OUT = RUNS / "pretrain"
 # Updates on the whole pool, by architecture: what fits a few hours of two cores.
-STEPS = {"clip": 600, "blip": 300, "vilt": 600}
+STEPS = {"clip": 300, "blip": 200, "vilt": 300}
 SETS = ("whole pool", "random quarter", "recommended quarter")
 CAPTIONS = {"original": "original", "generated": "generated", "both joined": "refined", "one drawn": "drawn"}
 FIGURES = ("r_mean", "txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10")
