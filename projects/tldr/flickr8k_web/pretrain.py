@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 RUNS = Path("runs/flickr8k_web")
 OUT = RUNS / "pretrain"
 # Updates on the whole pool, by architecture: what fits a few hours of two cores.
-STEPS = {"clip": 300, "blip": 200, "vilt": 300}
+STEPS = {"clip": 200, "blip": 200, "vilt": 300}
 SETS = ("whole pool", "random quarter", "recommended quarter")
 CAPTIONS = {"original": "original", "generated": "generated", "both joined": "refined", "one drawn": "drawn"}
 FIGURES = ("r_mean", "txt_r1", "txt_r5", "txt_r10", "img_r1", "img_r5", "img_r10")
@@ -64,12 +64,12 @@ class Trial:
 
 
 def trials(archs: list[str], seeds: int) -> Iterator[Trial]:
-    for seed in range(seeds):
-        for arch in archs:
+    for arch in archs:
+        for seed in range(seeds):
             yield from (Trial(arch, "steps", arm, seed) for arm in SETS)
             yield from (Trial(arch, "epochs", arm, seed) for arm in SETS[1:])
-            if arch == "clip":
-                yield from (Trial(arch, "captions", arm, seed) for arm in CAPTIONS)
+        if arch == "clip":
+            yield from (Trial(arch, "captions", arm, seed) for seed in range(seeds) for arm in CAPTIONS)
 
 
 def training_set(trial: Trial) -> dict:
