@@ -31,7 +31,7 @@ from lavis.datasets.datasets.dataloader_utils import PrefetchLoader
 from torch.nn.parallel import DistributedDataParallel
 
 from lavis_tldr.datasets.unreadable import ListeningLoader
-from lavis_tldr.models.collectives import barrier
+from lavis_tldr.models.collectives import all_reduce, barrier
 from lavis_tldr.runners import training_record
 from lavis_tldr.runners.batch_sizes import share_global_batch
 from lavis_tldr.runners.epoch_order import EpochOrder, SeededSamples
@@ -291,7 +291,10 @@ class RunnerPretrain(RunnerTLDR):
 
 
 class _Means:
-    """Means of figures since they were last taken, and over the epoch, kept on their device until then."""
+    """Means of figures over all processes, since they were last taken and over the epoch; on their device until then.
+
+    All processes take them together.
+    """
 
     def __init__(self):
         self._epoch: Figures = {}
@@ -304,7 +307,7 @@ class _Means:
             self._recent[name] = self._recent[name] + value if name in self._recent else value.clone()
 
     def take(self) -> dict[str, float]:
-        means = {name: float(total) / max(self._num_recent, 1) for name, total in self._recent.items()}
+        means = _means_of_all(self._recent, self._num_recent)
         for name, total in self._recent.items():
             self._epoch[name] = self._epoch[name] + total if name in self._epoch else total
         self._num_epoch += self._num_recent
@@ -313,4 +316,13 @@ class _Means:
 
     def of_epoch(self) -> dict[str, float]:
         self.take()
-        return {name: float(total) / max(self._num_epoch, 1) for name, total in self._epoch.items()}
+        return _means_of_all(self._epoch, self._num_epoch)
+
+
+def _means_of_all(sums: Figures, count: int) -> dict[str, float]:
+    """Sums over ``count`` updates as means, and as means over the processes."""
+    if not sums:
+        return {}
+    device = sums["loss"].device
+    together = torch.stack([value.to(device, torch.float64) for value in sums.values()]) / max(count, 1)
+    return dict(zip(sums, (all_reduce(together) / get_world_size()).tolist(), strict=True))
