@@ -48,7 +48,7 @@ class CheckpointMixin:
             "optimizer": self.optimizer.state_dict(),
             "config": self.config.to_dict(),
             "scaler": self.scaler.state_dict() if self.scaler else None,
-            "epoch": cur_epoch,
+            "epoch": self._last_whole_epoch(cur_epoch),
             "frozen_digest": checkpoints.parameters_digest(model, left_out),
             "best_epoch": self.best_epoch,
             "best_agg_metrics": self.best_agg_metrics,
@@ -67,6 +67,10 @@ class CheckpointMixin:
             except OSError:
                 shutil.copyfile(last, copy)
         logger.debug("Saved %s at epoch %d.", last, cur_epoch)
+
+    def _last_whole_epoch(self, cur_epoch: int) -> int:
+        """The last epoch that a training which goes on from here has behind it."""
+        return cur_epoch
 
     def _state_besides(self) -> dict:
         """What a runner keeps in its checkpoints besides, in tensors and plain values."""

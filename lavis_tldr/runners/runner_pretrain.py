@@ -40,6 +40,7 @@ from lavis_tldr.runners.runner_tldr import RunnerTLDR
 from lavis_tldr.runners.training_log import TrainingLog
 from lavis_tldr.runners.training_record import TrainingRecord
 from lavis_tldr.runners.updates import Figures, Updater
+from lavis_tldr.runs.manifest import changes, normalise
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,11 @@ RUN_KEYS = (
     "tensorboard",
 )
 _DECAYS = 20  # the paper's epochs
+# Settings under `run` that a training may go on with changed: how long, where, and what is told.
+_FREE = {"max_epoch", "max_steps", "max_samples", "num_workers", "log_freq", "save_every_steps", "tensorboard"} | {
+    *("device", "distributed", "world_size", "rank", "gpu", "dist_url", "dist_backend", "output_dir", "job_id"),
+    *("resume_ckpt_path", "valid_splits", "test_splits", "batch_size_eval", "evaluate", "runner", "cache_root"),
+}
 
 
 @registry.register_runner("runner_pretrain")
@@ -63,7 +69,7 @@ class RunnerPretrain(RunnerTLDR):
         super().__init__(cfg=cfg, task=task, model=model, datasets=datasets, job_id=job_id)
         self._order: EpochOrder | None = None
         self._samples: SeededSamples | None = None
-        self._first_update = 0  # of the epoch that training starts in
+        self._first_update = 0  # where training goes on, in the epoch that it is in; 0: at the next one's beginning
         self._states: list[dict] = []
         self._log: TrainingLog | None = None
         self._updater: Updater | None = None
@@ -194,7 +200,7 @@ class RunnerPretrain(RunnerTLDR):
         if self._log is None and is_main_process():
             board = bool(self.config.run_cfg.get("tensorboard", False))
             self._log = TrainingLog(self.output_dir, self.record.updates, self.num_updates, board)
-        first, self._first_update = self._first_update, 0
+        first = self._first_update
         self._order.start(epoch, first * self.accum_grad_iters)
         self._samples.start(epoch)
         self.model.train()
@@ -207,11 +213,10 @@ class RunnerPretrain(RunnerTLDR):
             means.add(figures, float(self.optimizer.param_groups[0]["lr"]))
             if self.record.updates % self.log_freq == 0 or self.record.updates == self.num_updates:
                 self._tell(means.take())
+            self._first_update = (update + 1) % self.updates_per_epoch
             every = int(self.config.run_cfg.get("save_every_steps", 0))
-            if every and self.record.updates % every == 0 and update + 1 < self.updates_per_epoch:
-                self._first_update = update + 1
-                self._save_checkpoint(epoch - 1, numbered=False)
-                self._first_update = 0
+            if every and self.record.updates % every == 0 and self._first_update:
+                self._save_checkpoint(epoch, numbered=False)
         return {name: f"{value:.4f}" for name, value in means.of_epoch().items()}
 
     def _update(self, epoch: int, update: int, batches) -> Figures:
@@ -258,6 +263,9 @@ class RunnerPretrain(RunnerTLDR):
         super()._save_checkpoint(cur_epoch, is_best=is_best, numbered=numbered)
         self._write_record()
 
+    def _last_whole_epoch(self, cur_epoch: int) -> int:
+        return cur_epoch - 1 if self._first_update else cur_epoch
+
     def _state_besides(self) -> dict:
         return {**super()._state_besides(), "first_update": self._first_update, "generators": self._states}
 
@@ -276,6 +284,8 @@ class RunnerPretrain(RunnerTLDR):
                 f"{source} was not saved by run.runner runner_pretrain: it does not say where it stopped. "
                 "Start from its weights instead (model.load_pretrained: True, model.pretrained: PATH)."
             )
+        if super().resume_ckpt_path == "auto":
+            self._check_same_training(saved["config"], source)
         self._first_update = int(saved["first_update"])
         super()._load_besides(saved, source)
         if len(saved["generators"]) == get_world_size():
@@ -287,6 +297,21 @@ class RunnerPretrain(RunnerTLDR):
                 source,
                 len(saved["generators"]),
                 get_world_size(),
+            )
+
+    def _check_same_training(self, before: dict, source) -> None:
+        """Refuse to go on with other settings than the training began with, unasked."""
+        own = self.config.to_dict()
+        told = []
+        for section in ("model", "datasets", "run"):
+            old, new = (normalise(dict(config.get(section, {}))) for config in (before, own))
+            told += [
+                f"{section}.{line}" for line in changes(old, new) if line.split(":")[0] not in _FREE or section != "run"
+            ]
+        if told:
+            raise ValueError(
+                f"{source} was trained with other settings: {'; '.join(told)}. Set them back, begin anew with another "
+                "run.job_id, or name the checkpoint under run.resume_ckpt_path to go on with what is changed."
             )
 
 

@@ -190,3 +190,16 @@ def test_a_global_batch_is_shared_out(tmp_path):
     assert runner.record.samples_seen == 16 and runner.config.run_cfg.batch_size_train == 4
     with pytest.raises(ValueError, match=r"global_batch_size 9 .* 1 process.* x 2 .*: set it to 8 or 10"):
         pretrain(tmp_path, global_batch_size=9, accum_grad_iters=2)
+
+
+def test_a_training_is_not_gone_on_with_under_other_settings_unasked(tmp_path):
+    pretrain(tmp_path, max_steps=2).train()
+    with pytest.raises(ValueError, match=r"other settings: run.init_lr: 0.05 -> 0.01. Set them back"):
+        pretrain(tmp_path, max_steps=4, init_lr=0.01, resume_ckpt_path="auto").train()
+    longer = pretrain(tmp_path, max_steps=4, num_workers=1, resume_ckpt_path="auto")
+    longer.train()
+    assert longer.record.updates == 4
+    named = str(tmp_path / "job" / "checkpoint_last.pth")
+    asked = pretrain(tmp_path, max_steps=6, init_lr=0.01, resume_ckpt_path=named)
+    asked.train()
+    assert asked.record.updates == 6
