@@ -18,6 +18,7 @@ epoch.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import time
@@ -143,7 +144,9 @@ class RunnerPretrain(RunnerTLDR):
 
     def _ddp_options(self) -> dict:
         # Buffers (BLIP's queues: 113 MiB) need not go round at every step: each process makes the same of them.
-        return {**super()._ddp_options(), "broadcast_buffers": False}
+        known = inspect.signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.14
+        return {**super()._ddp_options(), name: False}
 
     @property
     def model(self) -> torch.nn.Module:
@@ -217,7 +220,7 @@ class RunnerPretrain(RunnerTLDR):
             every = int(self.config.run_cfg.get("save_every_steps", 0))
             if every and self.record.updates % every == 0 and self._first_update:
                 self._save_checkpoint(epoch, numbered=False)
-        return {name: f"{value:.4f}" for name, value in means.of_epoch().items()}
+        return {name: f"{value:.4g}" for name, value in means.of_epoch().items()}
 
     def _update(self, epoch: int, update: int, batches) -> Figures:
         started = time.monotonic()

@@ -67,7 +67,7 @@ class TrainingLog:
         parts = [f"{name} {value:.4g}" for name, value in row.items() if name.startswith("loss") or name == "lr"]
         pace = (time.monotonic() - self._started) / max(done - self._first, 1)
         left = timedelta(seconds=round(pace * (self.total - done)))
-        rate = f"{row['samples_per_second']:,.0f} pairs/s"
+        rate = f"{row['samples_per_second']:,.{0 if row['samples_per_second'] >= 10 else 2}f} pairs/s"
         logger.info("update %s of %s: %s, %s, %s left", f"{done:,}", f"{self.total:,}", ", ".join(parts), rate, left)
 
 
