@@ -50,7 +50,7 @@ PYTHON
     python -m lavis_tldr.train --cfg-path projects/tldr/pretrain/blip_pretrain_tldr_cpu.yaml --options \
         datasets.tldr_reduced.path="$out/pretrain" datasets.tldr_reduced.image_root="$(dirname "$1")/images" \
         datasets.tldr_reduced.vis_processor.train.image_size=64 model.image_size=64 \
-        model.med_config_path="$PWD/$configs/bert_small.json" model.queue_size=64 run.bf16=False \
+        model.med_config_path="$PWD/$configs/bert_small.json" model.queue_size=8 model.max_txt_len=80 run.bf16=False \
         run.batch_size_train=4 run.warmup_steps=4 run.log_freq=1 run.num_workers=0 run.output_dir="$out/pretrain" \
         >>"$out/steps.txt"
     rm -f "$out"/pretrain/*/*.pth # a gigabyte, of no use after so few steps

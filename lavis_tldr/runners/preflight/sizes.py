@@ -42,7 +42,8 @@ def queue_warning(queue_size: int, set_size: int, at_once: int) -> str | None:
     fitting = max(largest // at_once, 1) * at_once
     return (
         f"model.queue_size {queue_size} is more than a quarter of the set's {set_size} pairs: pairs meet their own "
-        f"earlier features there as negatives ({queue_size / set_size:.2g} of the set is in it). Lower it to {fitting}."
+        f"earlier features there as negatives (it holds {queue_size / set_size:.2g} times the set). Lower it to "
+        f"{fitting}."
     )
 
 

@@ -41,7 +41,7 @@ def test_a_queue_of_more_than_a_quarter_of_the_set_is_pointed_out():
     assert queue_warning(57600, 230400, 1200) is None
     # A quarter of 7200 is 1800, 3 x 600; the queue holds the set 8 times.
     told = queue_warning(57600, 7200, 600)
-    assert "7200 pairs" in told and "(8 of the set" in told and told.endswith("Lower it to 1800.")
+    assert "7200 pairs" in told and "(it holds 8 times the set)" in told and told.endswith("Lower it to 1800.")
 
 
 def test_one_pair_has_no_negative():
