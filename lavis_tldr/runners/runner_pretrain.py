@@ -32,12 +32,13 @@ from lavis.datasets.datasets.dataloader_utils import PrefetchLoader
 from torch.nn.parallel import DistributedDataParallel
 
 from lavis_tldr.datasets.unreadable import ListeningLoader
-from lavis_tldr.models.collectives import all_reduce, barrier
+from lavis_tldr.models.collectives import barrier
 from lavis_tldr.runners import training_record
 from lavis_tldr.runners.batch_sizes import share_global_batch
 from lavis_tldr.runners.epoch_order import EpochOrder, SeededSamples
 from lavis_tldr.runners.generator_states import generator_states, restore_generators
 from lavis_tldr.runners.runner_tldr import RunnerTLDR
+from lavis_tldr.runners.running_means import RunningMeans
 from lavis_tldr.runners.training_log import TrainingLog
 from lavis_tldr.runners.training_record import TrainingRecord
 from lavis_tldr.runners.updates import Figures, Updater
@@ -208,7 +209,7 @@ class RunnerPretrain(RunnerTLDR):
         self._samples.start(epoch)
         self.model.train()
         batches = iter(self.train_loader)
-        means = _Means()
+        means = RunningMeans()
         for update in range(first, self.updates_per_epoch):
             if self.record.updates == self.num_updates:
                 break
@@ -316,41 +317,3 @@ class RunnerPretrain(RunnerTLDR):
                 f"{source} was trained with other settings: {'; '.join(told)}. Set them back, begin anew with another "
                 "run.job_id, or name the checkpoint under run.resume_ckpt_path to go on with what is changed."
             )
-
-
-class _Means:
-    """Means of figures over all processes, since they were last taken and over the epoch; on their device until then.
-
-    All processes take them together.
-    """
-
-    def __init__(self):
-        self._epoch: Figures = {}
-        self._recent: Figures = {}
-        self._num_epoch = self._num_recent = 0
-
-    def add(self, figures: Figures, lr: float) -> None:
-        self._num_recent += 1
-        for name, value in {**figures, "lr": torch.tensor(lr, dtype=torch.float64)}.items():
-            self._recent[name] = self._recent[name] + value if name in self._recent else value.clone()
-
-    def take(self) -> dict[str, float]:
-        means = _means_of_all(self._recent, self._num_recent)
-        for name, total in self._recent.items():
-            self._epoch[name] = self._epoch[name] + total if name in self._epoch else total
-        self._num_epoch += self._num_recent
-        self._recent, self._num_recent = {}, 0
-        return means
-
-    def of_epoch(self) -> dict[str, float]:
-        self.take()
-        return _means_of_all(self._epoch, self._num_epoch)
-
-
-def _means_of_all(sums: Figures, count: int) -> dict[str, float]:
-    """Sums over ``count`` updates as means, and as means over the processes."""
-    if not sums:
-        return {}
-    device = sums["loss"].device
-    together = torch.stack([value.to(device, torch.float64) for value in sums.values()]) / max(count, 1)
-    return dict(zip(sums, (all_reduce(together) / get_world_size()).tolist(), strict=True))

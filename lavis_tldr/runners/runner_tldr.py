@@ -24,7 +24,7 @@ from pathlib import Path
 import lavis.common.optims  # noqa: F401  (registers LAVIS's learning rate schedulers)
 import torch
 import torch.distributed as dist
-from lavis.common.dist_utils import get_world_size, is_dist_avail_and_initialized, is_main_process
+from lavis.common.dist_utils import is_dist_avail_and_initialized, is_main_process
 from lavis.common.registry import registry
 from lavis.runners.runner_base import RunnerBase
 from torch.nn.parallel import DistributedDataParallel
@@ -34,7 +34,8 @@ from lavis_tldr.models.collectives import from_all_ranks
 from lavis_tldr.runners import loaders
 from lavis_tldr.runners.checkpointing import CheckpointMixin
 from lavis_tldr.runners.contexts import matmul_precision_of, meters_synchronized_on, train_steps_in_bf16
-from lavis_tldr.runners.training_record import TrainingRecord, device_name
+from lavis_tldr.runners.recording import RecordingMixin
+from lavis_tldr.runners.training_record import TrainingRecord
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ RUN_KEYS = (
 
 
 @registry.register_runner("runner_tldr")
-class RunnerTLDR(CheckpointMixin, RunnerBase):
+class RunnerTLDR(RecordingMixin, CheckpointMixin, RunnerBase):
     """Trains and evaluates by epochs: ``Runner(cfg=, job_id=, task=, model=, datasets=).train()``.
 
     Checkpoints in ``output_dir/job_id``: ``checkpoint_last.pth`` after every epoch, for resuming;
@@ -305,43 +306,6 @@ class RunnerTLDR(CheckpointMixin, RunnerBase):
         if results is None:
             return None
         return self.task.after_evaluation(val_result=results, split_name=split_name, epoch=cur_epoch)
-
-    # What it took
-
-    def _start_record(self) -> TrainingRecord:
-        run, model = self.config.run_cfg, self.config.to_dict().get("model", {})
-        return TrainingRecord(
-            task=str(run.get("task", "")),
-            arch=str(model.get("arch", "")),
-            model_type=str(model.get("model_type", "")),
-            num_pairs=self._num_pairs(),
-            device=device_name(self.device),
-            num_processes=get_world_size(),
-            precision="bfloat16" if run.get("bf16", False) else "float16" if self.scaler else "float32",
-            batch_size=self._samples_per_update(),
-        )
-
-    def _num_pairs(self) -> int:
-        if "train" not in self.dataloaders:
-            raise ValueError(
-                f"No dataset has a split 'train' (found: {', '.join(self.dataloaders) or 'none'}). "
-                "Name a training set under datasets, or set run.evaluate: True."
-            )
-        return len(self.datasets["train"])
-
-    def _samples_per_update(self) -> int:
-        return int(self.config.run_cfg.batch_size_train) * get_world_size()
-
-    def _write_record(self) -> None:
-        if is_main_process():
-            self.record.write(self.output_dir)
-
-    def _state_besides(self) -> dict:
-        return {"progress": self.record.progress()}
-
-    def _load_besides(self, saved: dict, source) -> None:
-        if "progress" in saved:  # LAVIS's own checkpoints don't tell
-            self.record.go_on_from(saved["progress"])
 
     # Small helpers
 
