@@ -5,9 +5,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 shared=$(cd "${1:-../shared}" && pwd)
-export FLICKR8K_WEB=$shared/data/flickr8k-web TLDR_ASSETS=$shared/assets NLTK_DATA=$shared/assets/nltk_data
-# On a CPU most of a small model's time goes into giving memory back to the system and asking for it again.
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=536870912
+source run_scripts/_photos.sh
+tldr_photos "$shared"
 
 configs=projects/tldr/ablations
 names="table2a table2b table2d table2e table2f figure1 figure3 recipe table2c"

@@ -9,9 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 shared=../shared
 if [ "${1:-}" = --shared ]; then shared=$2; shift 2; fi
 shared=$(cd "$shared" && pwd)
-export FLICKR8K_WEB=$shared/data/flickr8k-web TLDR_ASSETS=$shared/assets NLTK_DATA=$shared/assets/nltk_data
-# On a CPU most of a small model's time goes into giving memory back to the system and asking for it again.
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=536870912
+source run_scripts/_photos.sh
+tldr_photos "$shared"
 configs=projects/tldr/pools bf16=${BF16:-True}
 
 # once FILE COMMAND...: run the command unless it ended well before
