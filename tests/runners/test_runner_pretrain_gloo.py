@@ -46,7 +46,7 @@ def worker(rank: int, folder: str) -> None:
     with open(f"{folder}/rank{rank}.json", "w") as file:
         json.dump(told, file)
     dist.barrier()
-    # Of several groups' worth of models and a run cut short, gloo's threads may outlive what they belong to: no teardown.
+    # Of several models and a run cut short gloo's threads may outlive what they belong to: no teardown.
     os._exit(0)
 
 
