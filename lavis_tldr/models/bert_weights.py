@@ -75,6 +75,19 @@ def read_bert(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     return config, renamed
 
 
+def check_heads(config: dict, num_heads: int, where: str) -> None:
+    """Refuse a BERT of another number of attention heads: any that divides the width would fit its weights unnoticed.
+
+    Args:
+        config: From `read_bert`.
+        num_heads: ``model.text_heads``.
+        where: Named in errors.
+    """
+    found = config.get("num_attention_heads", num_heads)
+    if found != num_heads:
+        raise ValueError(f"{where} has {found} attention heads, model.text_heads is {num_heads}.")
+
+
 def load_bert(decoder: TextDecoder, state: dict[str, Tensor], where: str) -> None:
     """Start ``decoder`` from a BERT. Cross-attention starts at random where its width or the weights ask for it.
 

@@ -9,7 +9,14 @@ from lavis.common.utils import get_abs_path
 from omegaconf import OmegaConf
 
 from lavis_tldr.models.tokenizer import CaptionTokenizer
-from lavis_tldr.models.towers import build_text_network, build_vit, find_vocabulary, read_state, read_text_weights
+from lavis_tldr.models.towers import (
+    asked_checkpoint,
+    build_text_network,
+    build_vit,
+    find_vocabulary,
+    read_state,
+    read_text_weights,
+)
 from lavis_tldr.user_errors import closest
 
 logger = logging.getLogger(__name__)
@@ -58,10 +65,8 @@ def read_clip_config(cfg) -> tuple[dict, Checkpoint | None]:
 
 def _read_checkpoint(cfg: dict, has_stock_towers: bool) -> Checkpoint | None:
     """What ``load_finetuned`` or else ``load_pretrained`` asks for."""
-    kind = next((kind for kind in ("finetuned", "pretrained") if cfg[f"load_{kind}"]), None)
+    kind = asked_checkpoint(cfg)
     if kind is None:
-        if cfg["pretrained"]:
-            raise ValueError("model.pretrained names a checkpoint, but model.load_pretrained is False: set it to True.")
         return None
     path = cfg[kind]
     if not path:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from lavis.models.clip_models.tokenizer import tokenize
 from torch import Tensor
 
@@ -47,10 +46,5 @@ class WordPieceTokenizer:
 
     def __call__(self, texts: str | Sequence[str]) -> Tensor:
         """(N, T), int64, padded to the longest with [PAD]."""
-        rows = self.tokenizer.encode([texts] if isinstance(texts, str) else list(texts), self.max_length)
-        ids = torch.full((len(rows), max(map(len, rows))), self.tokenizer.pad)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            if len(row) == self.max_length:
-                ids[i, -1] = self.tokenizer.eos
+        ids, _ = self.tokenizer.encode_padded([texts] if isinstance(texts, str) else list(texts), self.max_length)
         return ids

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tokenizers import BertWordPieceTokenizer
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from lavis_tldr.models.wordpiece_training import SPECIAL_TOKENS
 
@@ -46,6 +49,20 @@ class CaptionTokenizer:
     def encode(self, captions: Sequence[str], max_length: int) -> list[list[int]]:
         """Token ids from [CLS] to [SEP], cut to ``max_length``; a cut caption has no [SEP]."""
         return [encoding.ids[:max_length] for encoding in self._tokenizer.encode_batch(list(captions))]
+
+    def encode_padded(self, captions: Sequence[str], max_length: int) -> tuple[Tensor, Tensor]:
+        """Token ids from [CLS] to [SEP], padded to the longest caption; a cut one ends in [SEP], too.
+
+        Returns:
+            Ids, (N, T), int64, and where they are not padding, (N, T) bool.
+        """
+        rows = [torch.tensor(row) for row in self.encode(captions, max_length)]
+        for row in rows:
+            if len(row) == max_length:
+                row[-1] = self.eos
+        ids = pad_sequence(rows, batch_first=True, padding_value=self.pad)
+        lengths = torch.tensor([[len(row)] for row in rows])
+        return ids, torch.arange(ids.shape[1]) < lengths
 
     def decode(self, ids: Sequence[int]) -> str:
         """The caption of token ids, special tokens left out."""

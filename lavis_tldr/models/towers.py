@@ -8,7 +8,7 @@ import torch
 from lavis.models.vit import VisionTransformer
 from torch import Tensor, nn
 
-from lavis_tldr.models.bert_weights import bert_folder, load_bert, read_bert
+from lavis_tldr.models.bert_weights import bert_folder, check_heads, load_bert, read_bert
 from lavis_tldr.models.random_weights import NARROW, spread_random_weights
 from lavis_tldr.models.text_decoder import TextDecoder
 from lavis_tldr.models.tokenizer import read_vocabulary
@@ -33,6 +33,18 @@ def read_text_weights(cfg: dict) -> BertSource:
     """The BERT that ``text_weights`` names, a folder or a hub name."""
     folder = bert_folder(cfg["text_weights"])
     return BertSource(*read_bert(folder), str(folder))
+
+
+def asked_checkpoint(cfg: dict) -> str | None:
+    """The key of the checkpoint that is to be loaded, "finetuned" or else "pretrained"; None of neither.
+
+    Raises:
+        ValueError: If one is named under ``pretrained`` and not asked for.
+    """
+    kind = next((kind for kind in ("finetuned", "pretrained") if cfg[f"load_{kind}"]), None)
+    if kind is None and cfg["pretrained"]:
+        raise ValueError("model.pretrained names a checkpoint, but model.load_pretrained is False: set it to True.")
+    return kind
 
 
 def read_state(path: str, key: str) -> dict:
@@ -112,10 +124,7 @@ def build_text_network(
     sizes = {} if max_positions is None else {"max_positions": max_positions}
     if bert is not None:
         sizes = {"max_positions": bert.config.get("max_position_embeddings", 512)}
-        # Any number of heads that divides the width fits the weights, so a wrong one would go unnoticed.
-        heads = bert.config.get("num_attention_heads", cfg["text_heads"])
-        if heads != cfg["text_heads"]:
-            raise ValueError(f"{bert.folder} has {heads} attention heads, model.text_heads is {cfg['text_heads']}.")
+        check_heads(bert.config, cfg["text_heads"], bert.folder)
     decoder = TextDecoder(
         vocab_size,
         cfg["text_width"],

@@ -45,10 +45,7 @@ class TrainingLog:
         names = list(dict.fromkeys(name for kept in self._rows for name in kept))
         new_columns = len(self._rows) == 1 or set(row) - set(self._rows[-2])
         if new_columns:
-            with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(self._rows)
+            _write(self.path, names, self._rows)
         else:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, names, restval="", lineterminator="\n").writerow(self._rows[-1])
@@ -80,11 +77,15 @@ def _rows_until(path: Path, updates: int) -> list[dict[str, str]]:
     if not rows:
         path.unlink()
         return []
+    _write(path, list(rows[0]), rows)
+    return rows
+
+
+def _write(path: Path, names: list[str], rows: list[dict]) -> None:
     with write_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return rows
 
 
 def _event_writer(folder: Path):

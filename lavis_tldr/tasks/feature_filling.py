@@ -65,10 +65,10 @@ def _check_keys(datasets: list[CachesFeatures]) -> None:
 
 
 def _encode_missing(model, dataset: CachesFeatures, cache: FeatureCache, num_workers: int) -> None:
-    missing = set(cache.missing(key for key, _ in dataset.image_places()))
-    places = {key: place for key, place in dataset.image_places() if key in missing}
+    places = dict(dataset.image_places())
+    missing = {key: places[key] for key in cache.missing(places)}
     # Emulated, a minute of float32 would take ten; stored in float16 the two hardly differ.
     in_bf16 = not (model.device.type == "cpu" and emulates_bfloat16())
     options = {"bf16": in_bf16, "num_workers": num_workers, "unreadable_list": cache.folder / LIST}
-    for keys, tokens in encode_images(model, places, dataset.vis_processor, **options):
+    for keys, tokens in encode_images(model, missing, dataset.vis_processor, **options):
         cache.add(keys, tokens.numpy())

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
+from lavis_tldr.models.towers import asked_checkpoint
 from lavis_tldr.user_errors import closest
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "models"
@@ -35,10 +36,8 @@ def read_checkpoint(cfg: dict) -> tuple[dict, str] | None:
     Raises:
         ValueError: If it names none, or one that holds more than plain weights.
     """
-    kind = next((kind for kind in ("finetuned", "pretrained") if cfg[f"load_{kind}"]), None)
+    kind = asked_checkpoint(cfg)
     if kind is None:
-        if cfg["pretrained"]:
-            raise ValueError("model.pretrained names a checkpoint, but model.load_pretrained is False: set it to True.")
         return None
     path = str(cfg[kind] or "")
     if not Path(path).is_file():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import BertTokenizerFast
 from transformers.models.bert.configuration_bert import BertConfig
 
-from lavis_tldr.models.bert_weights import bert_folder, read_bert
+from lavis_tldr.models.bert_weights import bert_folder, check_heads, read_bert
 from lavis_tldr.models.random_weights import NARROW, spread_random_weights
 from lavis_tldr.models.tokenizer import read_vocabulary
 
@@ -61,10 +61,7 @@ def build_text_towers(cfg: dict, num_tokens: int) -> tuple[XBertEncoder, XBertLM
     if cfg["text_weights"]:
         folder = bert_folder(cfg["text_weights"])
         bert_config, state = read_bert(folder)
-        # Any number of heads that divides the width fits the weights, so a wrong one would go unnoticed.
-        heads = bert_config.get("num_attention_heads", cfg["text_heads"])
-        if heads != cfg["text_heads"]:
-            raise ValueError(f"{folder} has {heads} attention heads, model.text_heads is {cfg['text_heads']}.")
+        check_heads(bert_config, cfg["text_heads"], str(folder))
         state = _in_blip_form(state, encoder, folder)
         load_bert_into(encoder, state, str(folder))
         load_bert_into(decoder.bert, state, str(folder))

@@ -5,7 +5,6 @@ Shapes: B pairs, T text tokens, P patches, D width.
 
 from typing import ClassVar
 
-import torch
 from lavis.models.base_model import BaseModel
 from torch import Tensor, nn
 
@@ -115,13 +114,8 @@ class ViltModel(BaseModel):
         Returns:
             Ids, (B, T), and where they are not padding, (B, T) bool.
         """
-        longest, end = self.max_text_length, self.tokenizer.eos
-        rows = self.tokenizer.encode(texts, longest + 1)
-        rows = [row if len(row) <= longest else [*row[: longest - 1], end] for row in rows]
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [self.tokenizer.pad] * (width - len(row)) for row in rows])
-        lengths = torch.tensor([[len(row)] for row in rows])
-        return ids.to(self.device), (torch.arange(width) < lengths).to(self.device)
+        ids, mask = self.tokenizer.encode_padded(texts, self.max_text_length)
+        return ids.to(self.device), mask.to(self.device)
 
     def embed_image(self, samples: dict, key: str = "image", image_type: int = 1) -> tuple[Tensor, Tensor | None]:
         """Tokens of ``samples[key]``, (B, 1 + P, D), and their mask; see `ViltNetwork.embed_image`.

@@ -174,16 +174,18 @@ def write_tables(archs: list[str], seeds: int) -> None:
     lines = []
     for arch, protocol, arm in dict.fromkeys((row["arch"], row["protocol"], row["arm"]) for row in rows):
         own = [row for row in rows if (row["arch"], row["protocol"], row["arm"]) == (arch, protocol, arm)]
-        cells = [spread([row[name] for row in own]) for name in ("r_mean", "txt_r1", "img_r1")]
+        cells = [shown([row[name] for row in own]) for name in ("r_mean", "txt_r1", "img_r1")]
         seen = [f"{own[0]['samples_seen']:,.0f}", f"{statistics.mean(row['repeats'] for row in own):.1f}"]
         lines.append([arch, names[protocol], arm, *seen, *cells, str(len(own))])
     (results / "pretrain.md").write_text("\n".join(markdown_table(header, lines)) + "\n", encoding="utf-8")
     draw_losses(done, results / "pretrain.png")
 
 
-def spread(values: list[float]) -> str:
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{deviation}"
+def shown(values: list[float]) -> str:
+    from lavis_tldr.report.spread import Spread, with_error
+
+    spread = Spread.of(values)
+    return with_error(f"{spread.mean:.1f}", spread.deviation, ".1f")
 
 
 def draw_losses(done: list[Trial], path: Path) -> None:
