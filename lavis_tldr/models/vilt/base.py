@@ -8,9 +8,11 @@ from typing import ClassVar
 from lavis.models.base_model import BaseModel
 from torch import Tensor, nn
 
+from lavis_tldr.models.contrastive_loss import contrastive_loss
 from lavis_tldr.models.tokenizer import CaptionTokenizer
 from lavis_tldr.models.vilt.checkpoint import Checkpoint, absent_digest, find_checkpoint, load_weights
 from lavis_tldr.models.vilt.config import build_sizes, build_tokenizer, read_config
+from lavis_tldr.models.vilt.heads import ContrastiveHead
 from lavis_tldr.models.vilt.network import ViltNetwork, ViltSizes
 from lavis_tldr.models.vilt.starting import start_from_bert, start_from_vit
 from lavis_tldr.models.vilt.tower import FrozenTower, build_tower
@@ -29,16 +31,22 @@ class ViltModel(BaseModel):
         freeze_layers: Keeps still (no gradient, no dropout) what embeds images, which is patch, [CLS] and position
             embeddings, and the first so many blocks; 0 trains all. Text embeddings below the frozen blocks are
             trained, so that gradients pass through these: it spares their weights' gradients and optimizer state.
+        itc_width: Of the space that images and texts, each read alone, are put into by a contrastive head; 0: none.
+            The published ViLT has none; TL;DR trains all its architectures with one (sec. 4.4).
+
+    Attributes:
+        itc: That head, or None.
     """
 
     MODALITY_TYPES: ClassVar[int] = 2
     OPTIONS: ClassVar[tuple[str, ...]] = ()  # config keys that are arguments of the subclass
 
-    def __init__(self, sizes: ViltSizes, tokenizer: CaptionTokenizer, *, freeze_layers: int = 0):
+    def __init__(self, sizes: ViltSizes, tokenizer: CaptionTokenizer, *, freeze_layers: int = 0, itc_width: int = 0):
         super().__init__()
         if not 0 <= freeze_layers <= sizes.depth:
             raise ValueError(f"model.freeze_layers is {freeze_layers}; the network has {sizes.depth} blocks.")
         self.vilt = ViltNetwork(sizes)
+        self.itc = ContrastiveHead(sizes.width, itc_width) if itc_width else None
         self.visual_encoder: FrozenTower | None = None
         self.tokenizer = tokenizer
         self.max_text_length = sizes.max_text_length
@@ -116,6 +124,18 @@ class ViltModel(BaseModel):
         """
         ids, mask = self.tokenizer.encode_padded(texts, self.max_text_length)
         return ids.to(self.device), mask.to(self.device)
+
+    def itc_image(self, image: Tensor, image_mask: Tensor | None = None) -> Tensor:
+        """Unit embeddings of images by the contrastive head, (B, E); arguments as `embed_image` gives them."""
+        return self.itc.embed_image(self.vilt.read_alone(image, image_mask))
+
+    def itc_text(self, ids: Tensor, text_mask: Tensor) -> Tensor:
+        """Unit embeddings of texts by the contrastive head, (B, E); arguments as `tokenize` gives them."""
+        return self.itc.embed_text(self.vilt.read_alone(self.vilt.embeddings.embed_text(ids), text_mask))
+
+    def itc_loss(self, image: Tensor, image_mask: Tensor | None, ids: Tensor, text_mask: Tensor) -> Tensor:
+        """InfoNCE both ways over the pairs of all processes, a scalar."""
+        return contrastive_loss(self.itc_image(image, image_mask), self.itc_text(ids, text_mask), self.itc.scale())
 
     def embed_image(self, samples: dict, key: str = "image", image_type: int = 1) -> tuple[Tensor, Tensor | None]:
         """Tokens of ``samples[key]``, (B, 1 + P, D), and their mask; see `ViltNetwork.embed_image`.

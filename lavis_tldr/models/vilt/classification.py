@@ -23,23 +23,15 @@ class ViltClassification(PairScorer):
         label: (B,), the class's place in ``classnames``.
 
     Args:
-        sizes, tokenizer, freeze_layers, pairs_per_pass: See `PairScorer`.
+        sizes, tokenizer, freeze_layers, itc_width, pairs_per_pass: See `PairScorer`.
         templates: Prompts with ``{}`` where the class's name goes.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = packaged_defaults("vilt_classification")
     OPTIONS = ("pairs_per_pass", "templates")
 
-    def __init__(
-        self,
-        sizes,
-        tokenizer,
-        *,
-        freeze_layers: int = 0,
-        pairs_per_pass: int = 256,
-        templates: Sequence[str] = ("a photo of a {}",),
-    ):
-        super().__init__(sizes, tokenizer, freeze_layers=freeze_layers, pairs_per_pass=pairs_per_pass)
+    def __init__(self, sizes, tokenizer, *, templates: Sequence[str] = ("a photo of a {}",), **options):
+        super().__init__(sizes, tokenizer, **options)
         bad = [template for template in templates if "{}" not in template]
         if bad or not templates:
             raise ValueError(

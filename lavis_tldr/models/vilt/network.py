@@ -248,6 +248,19 @@ class ViltNetwork(nn.Module):
         text = self.layernorm(x[:, : ids.shape[1]])
         return text, torch.tanh(self.pooler(text[:, 0]))
 
+    def read_alone(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Read a text or an image by itself: the mean of its tokens' outputs, (B, S, D) -> (B, D).
+
+        Args:
+            tokens: Embedded, of one modality.
+            mask: Which of them count, (B, S) bool; None: all.
+        """
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        x = self.layernorm(self.encoder(tokens, mask[:, None, None]))
+        counted = mask[..., None].to(x)
+        return (x * counted).sum(1) / counted.sum(1)
+
 
 def init_weights(module: nn.Module, width: int) -> None:
     """Random weights as ViLT starts: linear maps and embeddings normal(0, 0.02), biases 0, norms 1 and 0.

@@ -1,5 +1,6 @@
-"""Pretrains ViLT by image-text matching and masked language modelling."""
+"""Pretrains ViLT by image-text matching and masked language modelling, with image-text contrast where asked for."""
 
+import numpy as np
 import torch
 from lavis.common.registry import registry
 from torch import Tensor
@@ -10,6 +11,8 @@ from lavis_tldr.models.vilt.heads import MaskedWordHead, MatchingHead
 from lavis_tldr.models.vilt.masking import WordMasker
 from lavis_tldr.models.vilt.network import init_weights
 from lavis_tldr.models.vilt.objectives import draw_matches, matching_loss, word_loss
+
+_TEXTS_AT_ONCE = 256
 
 
 @registry.register_model("vilt_pretrain")
@@ -24,15 +27,15 @@ class ViltPretrain(ViltModel):
         text_input: B captions.
 
     Args:
-        sizes, tokenizer, freeze_layers: See `ViltModel`.
+        sizes, tokenizer, freeze_layers, itc_width: See `ViltModel`.
         mask_share: Of a caption's words, hidden for masked language modelling.
     """
 
     PRETRAINED_MODEL_CONFIG_DICT = packaged_defaults("vilt_pretrain")
-    OPTIONS = ("mask_share",)
+    OPTIONS = ("mask_share", "itc_width")
 
-    def __init__(self, sizes, tokenizer, *, freeze_layers: int = 0, mask_share: float = 0.15):
-        super().__init__(sizes, tokenizer, freeze_layers=freeze_layers)
+    def __init__(self, sizes, tokenizer, *, freeze_layers: int = 0, itc_width: int = 0, mask_share: float = 0.15):
+        super().__init__(sizes, tokenizer, freeze_layers=freeze_layers, itc_width=itc_width)
         self.mlm_score = MaskedWordHead(sizes.width, sizes.vocab_size)
         self.itm_score = MatchingHead(sizes.width)
         self.masker = WordMasker(tokenizer.vocabulary, mask_share)
@@ -46,7 +49,8 @@ class ViltPretrain(ViltModel):
         """The loss, its parts, and the share of matches and hidden words told right, all 0-dim.
 
         Matching reads texts unmasked, masked language modelling each image's own text. One pass reads the pairs of
-        both: what two passes compute, but for dropout on image embeddings, which is drawn once.
+        both: what two passes compute, but for dropout on image embeddings, which is drawn once. Contrast, where the
+        model has a head for it, reads images and texts alone, in two passes more.
         """
         ids, text_mask = self.tokenize(samples["text_input"])
         image, image_mask = self.embed_image(samples)
@@ -60,10 +64,39 @@ class ViltPretrain(ViltModel):
         )
         loss_itm, itm_accuracy = matching_loss(self.itm_score(pooled[: len(ids)]), labels)
         loss_mlm, mlm_accuracy = word_loss(self.mlm_score, text[len(ids) :], targets)
-        return {
-            "loss": loss_itm + loss_mlm,
-            "loss_itm": loss_itm,
-            "loss_mlm": loss_mlm,
-            "itm_accuracy": itm_accuracy,
-            "mlm_accuracy": mlm_accuracy,
-        }
+        losses = {"loss_itm": loss_itm, "loss_mlm": loss_mlm}
+        if self.itc is not None:
+            losses["loss_itc"] = self.itc_loss(image, image_mask, ids, text_mask)
+        accuracies = {"itm_accuracy": itm_accuracy, "mlm_accuracy": mlm_accuracy}
+        return {"loss": sum(losses.values()), **losses, **accuracies}
+
+    @torch.no_grad()
+    def compute_sim_matrix(self, data_loader, **kwargs) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines of the contrastive head, to validate by while training; the match logit takes `vilt_retrieval`.
+
+        Returns:
+            (images, texts) and (texts, images), float32.
+
+        Raises:
+            ValueError: If there is no such head, or the loader does not give each image once.
+        """
+        if self.itc is None:
+            raise ValueError(
+                "vilt_pretrain validates by its contrastive head and has none: set model.itc_width, or evaluate the "
+                "checkpoint as vilt_retrieval."
+            )
+        images, indices = [], []
+        for samples in data_loader:
+            images.append(self.itc_image(*self.embed_image(samples)))
+            indices.append(torch.as_tensor(samples["index"]))
+        order = torch.cat(indices).argsort()
+        if len(order) != len(data_loader.dataset):
+            raise ValueError(
+                f"the loader gave {len(order)} images of {len(data_loader.dataset)}; every process needs each once: "
+                "set run.use_dist_eval_sampler: False."
+            )
+        texts = data_loader.dataset.text
+        blocks = [texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE)]
+        embedded = torch.cat([self.itc_text(*self.tokenize(block)) for block in blocks])
+        scores = torch.cat(images)[order.to(self.device)] @ embedded.T
+        return scores.cpu().numpy(), scores.T.contiguous().cpu().numpy()

@@ -22,7 +22,7 @@ class ViltRetrieval(PairScorer):
         image_id: (B,), optional: captions of one image are no negatives of each other.
 
     Args:
-        sizes, tokenizer, freeze_layers, pairs_per_pass: See `PairScorer`.
+        sizes, tokenizer, freeze_layers, itc_width, pairs_per_pass: See `PairScorer`.
         num_negatives: Texts of other images that each image's own text is told from; all others' where the batch has
             fewer. Differs from the official code, which draws them from the whole set.
     """
@@ -30,14 +30,17 @@ class ViltRetrieval(PairScorer):
     PRETRAINED_MODEL_CONFIG_DICT = packaged_defaults("vilt_retrieval")
     OPTIONS = ("pairs_per_pass", "num_negatives")
 
-    def __init__(self, sizes, tokenizer, *, freeze_layers=0, pairs_per_pass: int = 256, num_negatives: int = 15):
-        super().__init__(sizes, tokenizer, freeze_layers=freeze_layers, pairs_per_pass=pairs_per_pass)
+    def __init__(self, sizes, tokenizer, *, num_negatives: int = 15, **options):
+        super().__init__(sizes, tokenizer, **options)
         if num_negatives < 1:
             raise ValueError(f"model.num_negatives is {num_negatives}; expected at least 1.")
         self.num_negatives = num_negatives
 
     def forward(self, samples: dict) -> dict[str, Tensor]:
-        """Cross-entropy of the own text among others (``loss``), and the share told right (``accuracy``), 0-dim."""
+        """Cross-entropy of the own text among others (``loss``), and the share told right (``accuracy``), 0-dim.
+
+        With a contrastive head its loss is trained too, and told as ``loss_itc``.
+        """
         ids, text_mask = self.tokenize(samples["text_input"])
         image, image_mask = self.embed_image(samples)
         candidates, allowed = self.draw_candidates(ids, samples.get("image_id"))
@@ -47,7 +50,11 @@ class ViltRetrieval(PairScorer):
         scores = self.score(ids[rows], text_mask[rows], image.repeat_interleave(count, 0), mask)
         scores = scores.float().view(-1, count).masked_fill(~allowed, float("-inf"))
         own = torch.zeros(len(ids), dtype=torch.long, device=self.device)
-        return {"loss": F.cross_entropy(scores, own), "accuracy": (scores.argmax(1) == own).float().mean()}
+        figures = {"loss": F.cross_entropy(scores, own), "accuracy": (scores.argmax(1) == own).float().mean()}
+        if self.itc is not None:
+            figures["loss_itc"] = self.itc_loss(image, image_mask, ids, text_mask)
+            figures["loss"] = figures["loss"] + figures["loss_itc"]
+        return figures
 
     def draw_candidates(self, ids: Tensor, image_id: Tensor | None) -> tuple[Tensor, Tensor]:
         """Rows of the texts that each image is read with, its own first.

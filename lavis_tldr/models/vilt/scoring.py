@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lavis_tldr.models.collectives import all_reduce
 from lavis_tldr.models.vilt.base import ViltModel
+from lavis_tldr.models.vilt.checkpoint import Checkpoint
 from lavis_tldr.models.vilt.network import init_weights
 from lavis_tldr.progress import progress
 
@@ -20,17 +21,23 @@ class PairScorer(ViltModel):
     whose two share storage).
 
     Args:
-        sizes, tokenizer, freeze_layers: See `ViltModel`.
+        sizes, tokenizer, freeze_layers, itc_width: See `ViltModel`; a contrastive head is there where the checkpoint
+            has one.
         pairs_per_pass: Pairs read at once in evaluation.
     """
 
-    def __init__(self, sizes, tokenizer, *, freeze_layers: int = 0, pairs_per_pass: int = 256):
-        super().__init__(sizes, tokenizer, freeze_layers=freeze_layers)
+    def __init__(self, sizes, tokenizer, *, freeze_layers: int = 0, itc_width: int = 0, pairs_per_pass: int = 256):
+        super().__init__(sizes, tokenizer, freeze_layers=freeze_layers, itc_width=itc_width)
         if pairs_per_pass < 1:
             raise ValueError(f"model.pairs_per_pass is {pairs_per_pass}; expected at least 1.")
         self.pairs_per_pass = pairs_per_pass
         self.rank_output = nn.Linear(sizes.width, 1)
         init_weights(self.rank_output, sizes.width)
+
+    @classmethod
+    def options(cls, config: dict, checkpoint: Checkpoint | None) -> dict:
+        head = checkpoint and checkpoint.state.get("itc.image_proj.weight")
+        return {**super().options(config, checkpoint), "itc_width": 0 if head is None else len(head)}
 
     def adapt_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         matching = {kind: state.get(f"itm_score.fc.{kind}") for kind in ("weight", "bias")}
