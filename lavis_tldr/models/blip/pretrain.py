@@ -21,6 +21,7 @@ from lavis_tldr.models.blip.losses import Captions, Features, contrastive_loss, 
 from lavis_tldr.models.blip.text_passes import run_layers
 from lavis_tldr.models.blip.text_towers import build_text_towers, build_tokenizer
 from lavis_tldr.models.conversion.blip import QUEUES, add_momentum_weights, positions_for
+from lavis_tldr.models.cosine_retrieval import cosine_matrices
 from lavis_tldr.models.given_features import LoaderWithImages, with_image
 
 logger = logging.getLogger(__name__)
@@ -205,8 +206,23 @@ class BlipPretrainTLDR(BlipPretrain):
         self.queue_ptr.add_(len(images)).remainder_(self.queue_size)
 
     def compute_sim_matrix(self, data_loader, task_cfg):
-        """Scores of a retrieval set, as ``blip_retrieval`` computes them: (images, texts) and (texts, images)."""
-        return compute_sim_matrix(model=self, data_loader=LoaderWithImages(data_loader), k_test=task_cfg.k_test)
+        """Scores of a retrieval set, (images, texts) and (texts, images).
+
+        As ``blip_retrieval`` computes them: cosines, and of the best ``run.k_test`` the match logit added. With
+        ``k_test: 0`` cosines alone, for a training too short for matching to have learnt anything.
+        """
+        if task_cfg.k_test:
+            return compute_sim_matrix(model=self, data_loader=LoaderWithImages(data_loader), k_test=task_cfg.k_test)
+        return cosine_matrices(LoaderWithImages(data_loader), self._embed_images, self._embed_texts)
+
+    def _embed_images(self, samples: dict) -> Tensor:
+        tokens = self.visual_encoder(samples["image"].to(self.device))
+        return F.normalize(self.vision_proj(tokens[:, 0]).float(), dim=-1)
+
+    def _embed_texts(self, texts: list[str]) -> Tensor:
+        captions = self._tokenize(texts)
+        read = run_layers(self.text_encoder, captions.ids, mask=captions.mask)[:, 0]
+        return F.normalize(self.text_proj(read).float(), dim=-1)
 
 
 def _features(tokens: Tensor, image_proj, captions: Captions, text_encoder, text_proj) -> Features:

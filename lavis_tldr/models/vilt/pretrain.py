@@ -5,14 +5,13 @@ import torch
 from lavis.common.registry import registry
 from torch import Tensor
 
+from lavis_tldr.models.cosine_retrieval import cosine_matrices
 from lavis_tldr.models.vilt.base import ViltModel
 from lavis_tldr.models.vilt.config import packaged_defaults
 from lavis_tldr.models.vilt.heads import MaskedWordHead, MatchingHead
 from lavis_tldr.models.vilt.masking import WordMasker
 from lavis_tldr.models.vilt.network import init_weights
 from lavis_tldr.models.vilt.objectives import draw_matches, matching_loss, word_loss
-
-_TEXTS_AT_ONCE = 256
 
 
 @registry.register_model("vilt_pretrain")
@@ -70,7 +69,6 @@ class ViltPretrain(ViltModel):
         accuracies = {"itm_accuracy": itm_accuracy, "mlm_accuracy": mlm_accuracy}
         return {"loss": sum(losses.values()), **losses, **accuracies}
 
-    @torch.no_grad()
     def compute_sim_matrix(self, data_loader, **kwargs) -> tuple[np.ndarray, np.ndarray]:
         """Cosines of the contrastive head, to validate by while training; the match logit takes `vilt_retrieval`.
 
@@ -85,18 +83,8 @@ class ViltPretrain(ViltModel):
                 "vilt_pretrain validates by its contrastive head and has none: set model.itc_width, or evaluate the "
                 "checkpoint as vilt_retrieval."
             )
-        images, indices = [], []
-        for samples in data_loader:
-            images.append(self.itc_image(*self.embed_image(samples)))
-            indices.append(torch.as_tensor(samples["index"]))
-        order = torch.cat(indices).argsort()
-        if len(order) != len(data_loader.dataset):
-            raise ValueError(
-                f"the loader gave {len(order)} images of {len(data_loader.dataset)}; every process needs each once: "
-                "set run.use_dist_eval_sampler: False."
-            )
-        texts = data_loader.dataset.text
-        blocks = [texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE)]
-        embedded = torch.cat([self.itc_text(*self.tokenize(block)) for block in blocks])
-        scores = torch.cat(images)[order.to(self.device)] @ embedded.T
-        return scores.cpu().numpy(), scores.T.contiguous().cpu().numpy()
+        return cosine_matrices(
+            data_loader,
+            lambda samples: self.itc_image(*self.embed_image(samples)),
+            lambda texts: self.itc_text(*self.tokenize(texts)),
+        )

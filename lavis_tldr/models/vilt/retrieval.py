@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from lavis.common.registry import registry
 from torch import Tensor
 
+from lavis_tldr.models.cosine_retrieval import check_each_once
 from lavis_tldr.models.vilt.config import packaged_defaults
 from lavis_tldr.models.vilt.scoring import PairScorer
 
@@ -103,11 +104,7 @@ class ViltRetrieval(PairScorer):
             masks.append(mask if mask is None else mask.cpu())
             indices += torch.as_tensor(samples["index"]).tolist()
         num_images = len(data_loader.dataset)
-        if sorted(indices) != list(range(num_images)):
-            raise ValueError(
-                f"the loader gave {len(indices)} images ({len(set(indices))} different) of {num_images}; every process "
-                "needs each once: set run.use_dist_eval_sampler: False."
-            )
+        check_each_once(indices, num_images)
         image = torch.cat(tokens)
         image_mask = None if masks[0] is None else torch.cat(masks)
         scores = torch.empty(num_images, len(data_loader.dataset.text))
