@@ -3,8 +3,10 @@
 import copy
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from lavis.models.vit import VisionTransformer
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
@@ -181,3 +183,32 @@ def test_retrieval_takes_features_too(build, vit_file, samples):
         gallery = SimpleNamespace(text=samples["text_input"], image=list(range(len(features))))
         scores.append(model.compute_sim_matrix(Loader([batch], gallery), SimpleNamespace(k_test=2)))
     assert (scores[0][0] == scores[1][0]).all() and (scores[0][1] == scores[1][1]).all()
+
+
+@torch.no_grad()
+def test_retrieval_without_matching_is_by_the_cosines_of_stocks_encoders(build, samples):
+    model = build().eval()
+    texts, count = samples["text_input"], len(samples["image"])
+    order = list(range(count))[::-1]  # a loader need not keep the set's order
+    batch = {"image": samples["image"][order], "index": torch.tensor(order)}
+    gallery = GallerySize(texts, count)
+    of_images, of_texts = model.compute_sim_matrix(Loader([batch], gallery), SimpleNamespace(k_test=0))
+    tokens = model.tokenizer(texts, padding=True, return_tensors="pt", truncation=True, max_length=model.max_txt_len)
+    read = model.text_encoder.forward_text(tokens).last_hidden_state[:, 0]
+    image = F.normalize(model.vision_proj(model.visual_encoder(samples["image"])[:, 0]), dim=-1)
+    cosines = (image @ F.normalize(model.text_proj(read), dim=-1).T).numpy()
+    np.testing.assert_allclose(of_images, cosines, atol=1e-5)
+    np.testing.assert_array_equal(of_texts, of_images.T)
+    with pytest.raises(ValueError, match="gave 1 images .1 different. of"):
+        only = {"image": samples["image"][:1], "index": torch.tensor([0])}
+        model.compute_sim_matrix(Loader([only], gallery), SimpleNamespace(k_test=0))
+
+
+class GallerySize:
+    """A retrieval set's texts and number of images."""
+
+    def __init__(self, text, count):
+        self.text, self.count = text, count
+
+    def __len__(self):
+        return self.count
