@@ -212,3 +212,12 @@ class GallerySize:
 
     def __len__(self):
         return self.count
+
+
+def test_a_shallower_text_tower_keeps_the_last_layer(build, bert):
+    """A BERT of two layers: with one, it is the second."""
+    model, folder = bert
+    kept = build(text_weights=str(folder), text_depth=1, vocabulary=None).text_encoder.encoder.layer
+    assert len(kept) == 1
+    theirs = model.encoder.layer[1].attention.self.query.weight
+    assert torch.equal(kept[0].attention.self.query.weight, theirs)
