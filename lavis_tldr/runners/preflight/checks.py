@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from lavis.common.dist_utils import get_world_size, is_main_process
-from lavis.models.base_model import SharedQueueMixin
+from lavis.models.base_model import MomentumDistilationMixin, SharedQueueMixin
 
 from lavis_tldr.runners.preflight import sizes
 from lavis_tldr.runners.preflight.captions import captions_of, count_tokens, cut_warning
@@ -64,6 +64,8 @@ def _warnings(cfg, model, trained: dict) -> Iterator[str | None]:
     if set_size and isinstance(model, SharedQueueMixin):
         yield sizes.queue_warning(int(model.queue_size), set_size, at_once)
     steps = int(run.get("iters_per_inner_epoch", 0)) or set_size // at_once
+    if isinstance(model, MomentumDistilationMixin):
+        yield sizes.momentum_warning(float(model.momentum), _num_updates(run, steps, at_once))
     yield sizes.warmup_warning(int(run.get("warmup_steps", 0)), steps, str(run.get("lr_sched")))
     key = next((key for key in _LONGEST if isinstance(getattr(model, key, None), int)), None)
     if key is None or not hasattr(model, "tokenizer"):
@@ -73,6 +75,14 @@ def _warnings(cfg, model, trained: dict) -> Iterator[str | None]:
         counted = count_tokens(model.tokenizer, captions) if captions else []
         warning = cut_warning(counted, getattr(model, key), key)
         yield warning and f"datasets.{name}: {warning}"
+
+
+def _num_updates(run, steps_an_epoch: int, at_once: int) -> int:
+    """Of the whole training; 0 where the run does not say."""
+    accumulated = int(run.get("accum_grad_iters", 1))
+    by_samples = int(run.get("max_samples") or 0) // (at_once * accumulated)
+    by_epochs = int(run.get("max_epoch") or 0) * steps_an_epoch // accumulated
+    return int(run.get("max_steps") or 0) or by_samples or by_epochs
 
 
 def _image_size(model) -> int | None:

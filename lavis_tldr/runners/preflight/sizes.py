@@ -4,6 +4,8 @@
 """
 
 BY_EPOCH = ("linear_warmup_step_lr", "linear_warmup_cosine_lr")  # LAVIS's own schedules
+_LEAST_MOMENTUM_SPANS = 20  # of a training
+_A_TRAINING = 100  # updates; less is a trial, of which nothing is expected
 _LARGEST_SHARE_OF_SET = 4  # a queue may have 1 / this
 
 
@@ -44,6 +46,23 @@ def queue_warning(queue_size: int, set_size: int, at_once: int) -> str | None:
         f"model.queue_size {queue_size} is more than a quarter of the set's {set_size} pairs: pairs meet their own "
         f"earlier features there as negatives (it holds {queue_size / set_size:.2g} times the set). Lower it to "
         f"{fitting}."
+    )
+
+
+def momentum_warning(momentum: float, num_updates: int) -> str | None:
+    """Momentum encoders that are still where they began when the training ends.
+
+    BLIP contrasts each encoder with the other's slow copy alone. Where the copies hardly move, images learn to find the
+    texts of the start and texts the images of the start, and the two never meet.
+    """
+    follows = 1 / (1 - momentum) if momentum < 1 else float("inf")
+    if num_updates < _A_TRAINING or follows * _LEAST_MOMENTUM_SPANS <= num_updates:
+        return None
+    fitting = 1 - _LEAST_MOMENTUM_SPANS / num_updates
+    return (
+        f"model.momentum {momentum:g} follows over {follows:.0f} updates, and the training has {num_updates}: contrast "
+        f"learns little from encoders that hardly move. Train longer, or set model.momentum to {fitting:.2g} or less, "
+        "with a queue of a few batches."
     )
 
 

@@ -6,6 +6,7 @@ from lavis_tldr.runners.preflight.captions import count_tokens, cut_warning
 from lavis_tldr.runners.preflight.sizes import (
     batch_fault,
     image_size_fault,
+    momentum_warning,
     queue_fault,
     queue_warning,
     warmup_warning,
@@ -42,6 +43,15 @@ def test_a_queue_of_more_than_a_quarter_of_the_set_is_pointed_out():
     # A quarter of 7200 is 1800, 3 x 600; the queue holds the set 8 times.
     told = queue_warning(57600, 7200, 600)
     assert "7200 pairs" in told and "(it holds 8 times the set)" in told and told.endswith("Lower it to 1800.")
+
+
+def test_momentum_encoders_that_hardly_move_are_pointed_out():
+    # 1 / (1 - .995) = 200 updates, of which 20 spans are 4,000; in 200 updates 20 spans of 10 updates fit, 1 - 1 / 10.
+    assert momentum_warning(0.995, 4100) is None and momentum_warning(0.9, 210) is None
+    told = momentum_warning(0.995, 200)
+    assert "over 200 updates, and the training has 200" in told and "to 0.9 or less" in told
+    assert momentum_warning(0.995, 99) is None  # a trial
+    assert momentum_warning(0.995, 0) is None  # a run that does not say how long it trains
 
 
 def test_one_pair_has_no_negative():
