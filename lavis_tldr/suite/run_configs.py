@@ -81,6 +81,7 @@ def run_config(
             "runner": "runner_tldr",
             "evaluate": True,
             "device": wishes.device,
+            "max_epoch": 1,  # runners read it before they see that there is nothing to train
             "train_splits": [],
             "valid_splits": [],
             "test_splits": [split.name for split in splits],

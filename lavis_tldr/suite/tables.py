@@ -95,7 +95,7 @@ def build_tables(rows: Sequence[Row]) -> list[Table]:
 def _home(column: Column) -> str | None:
     """The paper's table that an evaluation stands in first; None if it is in none."""
     evaluation = EVALUATIONS.get(column.evaluation)
-    return evaluation.tables[0] if evaluation else None
+    return evaluation.tables[0] if evaluation and evaluation.tables else None
 
 
 def _figure(column: Column) -> Figure:
