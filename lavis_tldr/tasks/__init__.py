@@ -3,6 +3,7 @@
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
+from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
 
 __all__ = [
     "CodebookCaptioningTask",
@@ -11,5 +12,6 @@ __all__ = [
     "ReduceTask",
     "RefineTask",
     "RepairTask",
+    "RetrievalEvaluationTask",
     "ScoreTask",
 ]
