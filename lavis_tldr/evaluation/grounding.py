@@ -1,4 +1,4 @@
-"""Accuracy of finding the box that an expression refers to (RefCOCO+; EVALUATIONS of MAttNet, arXiv:1801.08186).
+"""Accuracy of finding the box that an expression refers to (RefCOCO+; rules of MAttNet, arXiv:1801.08186).
 
 Boxes are x, y, width, height in pixels. Accuracies are over sentences, in percent.
 

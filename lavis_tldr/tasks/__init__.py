@@ -1,12 +1,14 @@
 """Tasks; importing this registers them with LAVIS."""
 
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
+from lavis_tldr.tasks.grounding import GroundingTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
 
 __all__ = [
     "CodebookCaptioningTask",
     "EncodeTask",
+    "GroundingTask",
     "PretrainingTask",
     "ReduceTask",
     "RefineTask",

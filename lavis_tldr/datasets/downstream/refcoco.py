@@ -129,7 +129,7 @@ def _read_proposals(folder: Path) -> dict[int, list[Box]] | None:
         return found
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f'{path} is of another layout ({error}); expected ALBEF\'s {{"image id": [[x, y, w, h]]}} or MAttNet\'s '
+            f"{path} is of another layout ({error}); expected ALBEF's {{\"image id\": [[x, y, w, h]]}} or MAttNet's "
             '[{"image_id", "box"}].'
         ) from error
 

@@ -71,6 +71,10 @@ class BlipScorer(ImageTextScorer):
         with full_precision(self.device):
             return self.model.itm_head(hidden[:, 0].float())[:, 1]
 
+    def token_mask(self, texts: list[str]) -> Tensor:
+        """Which tokens are the texts', and not padding, (M, T)."""
+        return self._tokenize(texts).attention_mask
+
     def _tokenize(self, texts: list[str]):
         options = {"padding": "longest", "truncation": True, "max_length": self.text_length, "return_tensors": "pt"}
         return self.model.tokenizer(list(texts), **options).to(self.device)

@@ -1,4 +1,4 @@
-"""RefCOCO+ from its official files: 3 boxes in an image, one of them of no expression; proposals; a pickle that runs."""
+"""RefCOCO+ from its official files: 3 boxes in an image, one of no expression; proposals; a pickle that runs."""
 
 import base64
 import json
