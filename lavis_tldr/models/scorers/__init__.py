@@ -13,7 +13,7 @@ from lavis_tldr.models.scorers.vilt import ViltScorer
 from lavis_tldr.models.vilt.pretrain import ViltPretrain
 from lavis_tldr.models.vilt.scoring import PairScorer
 
-__all__ = ["ImageTextScorer", "ReadImages", "scorer_of"]
+__all__ = ["ImageTextScorer", "ReadImages", "scorer_class_of", "scorer_of"]
 
 _SCORERS = (
     (CLIP, ClipScorer),
@@ -26,6 +26,21 @@ _KNOWN = (
 )
 
 
+def scorer_class_of(model_class: type) -> type[ImageTextScorer]:
+    """How models of a class score; said before one is built, or data is read.
+
+    Raises:
+        ValueError: If they say nothing of how well a text fits an image.
+    """
+    for kinds, scorer in _SCORERS:
+        if issubclass(model_class, kinds):
+            return scorer
+    raise ValueError(
+        f"{model_class.__name__} does not say how well a text fits an image, which this evaluation needs; take one of "
+        f"{_KNOWN}."
+    )
+
+
 def scorer_of(model: nn.Module) -> ImageTextScorer:
     """The model as a scorer.
 
@@ -33,12 +48,6 @@ def scorer_of(model: nn.Module) -> ImageTextScorer:
         model: In eval mode.
 
     Raises:
-        ValueError: If it says nothing of how well a text fits an image.
+        ValueError: As `scorer_class_of`.
     """
-    for kinds, scorer in _SCORERS:
-        if isinstance(model, kinds):
-            return scorer(model)
-    raise ValueError(
-        f"{type(model).__name__} does not say how well a text fits an image, which this evaluation needs; take one of "
-        f"{_KNOWN}."
-    )
+    return scorer_class_of(type(model))(model)

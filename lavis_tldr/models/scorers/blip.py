@@ -16,6 +16,7 @@ from torch import Tensor
 from lavis_tldr.models.given_features import with_image
 from lavis_tldr.models.scorers.precision import full_precision
 from lavis_tldr.models.scorers.scorer import ImageTextScorer, ReadImages
+from lavis_tldr.models.scorers.token_rows import TokenRows
 
 BlipModel = BlipRetrieval | BlipITM | BlipPretrain
 _TEXT_LENGTH = 35  # tokens; BLIP's evaluation has as many, whatever it was trained with
@@ -35,6 +36,7 @@ class BlipScorer(ImageTextScorer):
         self.embeds = self.matches = True
         self.model = model
         self.text_length = max(_TEXT_LENGTH, model.max_txt_len)
+        self._tokens = TokenRows(self._encode, model.tokenizer.pad_token_id)
 
     @property
     def device(self) -> torch.device:
@@ -49,7 +51,8 @@ class BlipScorer(ImageTextScorer):
             return F.normalize(self.model.vision_proj(images.tokens[:, 0].float()), dim=-1)
 
     def embed_texts(self, texts: list[str]) -> Tensor:
-        hidden = self.model.text_encoder.forward_text(self._tokenize(texts)).last_hidden_state
+        ids, mask = self._tokens(texts, self.device)
+        hidden = self.model.text_encoder(ids, attention_mask=mask, return_dict=True, mode="text").last_hidden_state
         with full_precision(self.device):
             return F.normalize(self.model.text_proj(hidden[:, 0].float()), dim=-1)
 
@@ -58,23 +61,23 @@ class BlipScorer(ImageTextScorer):
         return ReadImages(self.model.visual_encoder.forward_features(images))
 
     def match_pairs(self, images: ReadImages, texts: list[str]) -> Tensor:
-        text = self._tokenize(texts)
-        text.input_ids[:, 0] = self.model.tokenizer.enc_token_id
+        ids, text_mask = self._tokens(texts, self.device)
+        ids[:, 0] = self.model.tokenizer.enc_token_id
         mask = images.mask
         hidden = self.model.text_encoder(
-            text.input_ids,
-            attention_mask=text.attention_mask,
+            ids,
+            attention_mask=text_mask,
             encoder_hidden_states=images.tokens,
-            encoder_attention_mask=text.attention_mask.new_ones(images.tokens.shape[:2]) if mask is None else mask,
+            encoder_attention_mask=text_mask.new_ones(images.tokens.shape[:2]) if mask is None else mask,
             return_dict=True,
         ).last_hidden_state  # (P, T, D)
         with full_precision(self.device):
             return self.model.itm_head(hidden[:, 0].float())[:, 1]
 
     def token_mask(self, texts: list[str]) -> Tensor:
-        """Which tokens are the texts', and not padding, (M, T)."""
-        return self._tokenize(texts).attention_mask
+        """Which tokens are the texts', and not padding, (M, T) bool."""
+        return self._tokens(texts, self.device)[1]
 
-    def _tokenize(self, texts: list[str]):
-        options = {"padding": "longest", "truncation": True, "max_length": self.text_length, "return_tensors": "pt"}
-        return self.model.tokenizer(list(texts), **options).to(self.device)
+    def _encode(self, texts: list[str]) -> list[Tensor]:
+        rows = self.model.tokenizer(texts, truncation=True, max_length=self.text_length).input_ids
+        return [torch.tensor(row) for row in rows]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lavis_tldr.models.scorers.precision import full_precision
 from lavis_tldr.models.scorers.scorer import ImageTextScorer, ReadImages
+from lavis_tldr.models.scorers.token_rows import TokenRows
 from lavis_tldr.models.vilt.pretrain import ViltPretrain
 from lavis_tldr.models.vilt.scoring import PairScorer
 
@@ -24,6 +25,7 @@ class ViltScorer(ImageTextScorer):
     def __init__(self, model: ViltPretrain | PairScorer):
         self.embeds, self.matches = getattr(model, "itc", None) is not None, True
         self.model = model
+        self._tokens = TokenRows(self._encode, model.tokenizer.pad)
 
     @property
     def device(self) -> torch.device:
@@ -39,19 +41,23 @@ class ViltScorer(ImageTextScorer):
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         self._require_contrast()
-        return self.model.itc_text(*self.model.tokenize(list(texts))).float()
+        return self.model.itc_text(*self._tokens(texts, self.device)).float()
 
     def read_images(self, samples: Mapping[str, Any]) -> ReadImages:
         return ReadImages(*self.model.embed_image(samples))
 
     def match_pairs(self, images: ReadImages, texts: list[str]) -> Tensor:
-        ids, text_mask = self.model.tokenize(list(texts))
+        ids, text_mask = self._tokens(texts, self.device)
         _, pooled = self.model.vilt(ids, text_mask, images.tokens, images.mask)
         with full_precision(self.device):
             pooled = pooled.float()
             if isinstance(self.model, PairScorer):
                 return self.model.rank_output(pooled)[:, 0]
             return self.model.itm_score(pooled)[:, 1]
+
+    def _encode(self, texts: list[str]) -> list[Tensor]:
+        ids, mask = self.model.tokenizer.encode_padded(texts, self.model.max_text_length)
+        return [row[kept] for row, kept in zip(ids, mask, strict=True)]
 
     def _require_contrast(self) -> None:
         if not self.embeds:

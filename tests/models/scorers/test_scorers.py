@@ -82,8 +82,12 @@ def test_blip_pretraining_is_one_too_and_reads_35_tokens(tiny_blips):
     scorer = scorer_of(model)
     assert model.max_txt_len == 30
     long = "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l"
-    assert scorer._tokenize([long]).input_ids.shape == (1, 35)
     assert_unit(scorer.embed_texts([long, "a"]))
+    # Token 34 is the last but [SEP]: another one there is seen, behind it none.
+    seen, unseen = (long[:cut] + "z" + long[cut + 1 :] for cut in (64, 66))
+    one, other, same = scorer.embed_texts([long, seen, unseen])
+    assert not torch.allclose(one, other, atol=1e-4)
+    assert torch.equal(one, same)
 
 
 @pytest.mark.parametrize("arch", ["vilt_pretrain", "vilt_retrieval", "vilt_classification"])
