@@ -4,6 +4,7 @@ from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
 from lavis_tldr.tasks.grounding import GroundingTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
+from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
 
 __all__ = [
     "CodebookCaptioningTask",
@@ -13,5 +14,6 @@ __all__ = [
     "ReduceTask",
     "RefineTask",
     "RepairTask",
+    "RetrievalEvaluationTask",
     "ScoreTask",
 ]
