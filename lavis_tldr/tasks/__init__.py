@@ -1,6 +1,7 @@
 """Tasks; importing this registers them with LAVIS."""
 
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
+from lavis_tldr.tasks.grounding import GroundingTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
 from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
@@ -8,6 +9,7 @@ from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
 __all__ = [
     "CodebookCaptioningTask",
     "EncodeTask",
+    "GroundingTask",
     "PretrainingTask",
     "ReduceTask",
     "RefineTask",

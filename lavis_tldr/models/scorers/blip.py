@@ -74,6 +74,10 @@ class BlipScorer(ImageTextScorer):
         with full_precision(self.device):
             return self.model.itm_head(hidden[:, 0].float())[:, 1]
 
+    def token_mask(self, texts: list[str]) -> Tensor:
+        """Which tokens are the texts', and not padding, (M, T) bool."""
+        return self._tokens(texts, self.device)[1]
+
     def _encode(self, texts: list[str]) -> list[Tensor]:
         rows = self.model.tokenizer(texts, truncation=True, max_length=self.text_length).input_ids
         return [torch.tensor(row) for row in rows]

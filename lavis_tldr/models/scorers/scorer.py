@@ -80,3 +80,7 @@ class ImageTextScorer(ABC):
     @abstractmethod
     def match_pairs(self, images: ReadImages, texts: list[str]) -> Tensor:
         """The match logit of each image with the text of its row, (P,) float32. One pass: the caller makes blocks."""
+
+    def embed_read(self, images: ReadImages) -> Tensor:
+        """`embed_images` of images read before, by a model that does both."""
+        raise NotImplementedError(f"{type(self).__name__} does not both embed and match.")
