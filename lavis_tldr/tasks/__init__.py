@@ -1,10 +1,12 @@
 """Tasks; importing this registers them with LAVIS."""
 
+from lavis_tldr.tasks.captioning import CaptioningTask
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
 
 __all__ = [
+    "CaptioningTask",
     "CodebookCaptioningTask",
     "EncodeTask",
     "PretrainingTask",

@@ -72,7 +72,9 @@ COCO_CAPTION = DownstreamSet(
             for split in ("train", "val", "test")
         ),
         *(
-            NeededFile(f"coco_karpathy_{split}_gt.json", f"the captions of {split} in COCO's format", _SPLITS, made=True)
+            NeededFile(
+                f"coco_karpathy_{split}_gt.json", f"the captions of {split} in COCO's format", _SPLITS, made=True
+            )
             for split in ("val", "test")
         ),
     ),

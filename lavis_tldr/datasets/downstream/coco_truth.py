@@ -32,7 +32,9 @@ def read_ground_truth(path: Path) -> GroundTruth:
     """
     content = read_json(path)
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
-        raise ValueError(f'{path} is no ground truth in COCO\'s format: expected {{"images": ..., "annotations": ...}}.')
+        raise ValueError(
+            f'{path} is no ground truth in COCO\'s format: expected {{"images": ..., "annotations": ...}}.'
+        )
     truth = GroundTruth({}, {}, {})
     try:
         for image in content["images"]:

@@ -1,4 +1,4 @@
-"""Karpathy's split files (``dataset_coco.json``, ``dataset_flickr30k.json``), and the lists that LAVIS makes of them."""
+"""Karpathy's split files (``dataset_coco.json``, ``dataset_flickr30k.json``), and LAVIS's lists of them."""
 
 from __future__ import annotations
 
