@@ -3,6 +3,7 @@
 from lavis_tldr.datasets.augmentation import PretrainImageProcessor
 from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
+from lavis_tldr.datasets.tldr_captioning import CaptioningBuilder, CaptionsToLearn, ImagesToCaption
 from lavis_tldr.datasets.tldr_grounding import GroundingBuilder, GroundingImages
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
@@ -13,6 +14,9 @@ __all__ = [
     "CaptionPairsBuilder",
     "GroundingBuilder",
     "GroundingImages",
+    "CaptioningBuilder",
+    "CaptionsToLearn",
+    "ImagesToCaption",
     "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",

@@ -245,7 +245,7 @@ _ALL = (
         task="tldr_video_retrieval",
         dataset="tldr_video_retrieval",
         skill=MATCH,
-        splits=(Split("test", "test", ("MSRVTT_JSFUSION_test.csv", "videos/*.mp4")),),
+        splits=(Split("test", "test", ("msrvtt_test.json", "videos/*.mp4")),),
         section=lambda folder, split: {"path": str(folder)},
         figures=(
             *(Figure(f"vid_r{k}", f"R@{k}") for k in (1, 5, 10)),

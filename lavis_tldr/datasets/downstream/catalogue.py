@@ -10,19 +10,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lavis_tldr.datasets.downstream.coco_caption import COCO_CAPTION
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
+from lavis_tldr.datasets.downstream.msrvtt import MSRVTT
+from lavis_tldr.datasets.downstream.nocaps import NOCAPS
+from lavis_tldr.datasets.downstream.refcoco import REFCOCO_PLUS
 from lavis_tldr.user_errors import closest
 
 ROOT_VARIABLE = "TLDR_DATA"
 _SAMPLE = "-sample"  # of a set's folder that holds a part of it: imagenet-sample counts as imagenet
 
 
-def _collect() -> dict[str, DownstreamSet]:
-    sets: tuple[DownstreamSet, ...] = ()
-    return {found.name: found for found in sets}
-
-
-SETS: dict[str, DownstreamSet] = _collect()
+_ALL: tuple[DownstreamSet, ...] = (COCO_CAPTION, NOCAPS, REFCOCO_PLUS, MSRVTT)
+SETS: dict[str, DownstreamSet] = {found.name: found for found in _ALL}
 
 
 def data_root(given: str | Path | None = None) -> Path:
