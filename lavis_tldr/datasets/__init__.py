@@ -3,13 +3,18 @@
 from lavis_tldr.datasets.augmentation import PretrainImageProcessor
 from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
+from lavis_tldr.datasets.tldr_nlvr import NlvrBuilder, NlvrEvaluation, NlvrTraining
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
+from lavis_tldr.datasets.tldr_vqa import VqaBuilder, VqaEvaluation, VqaTraining
 
 __all__ = [
     "CaptionPairs",
     "CaptionPairsBuilder",
+    "NlvrBuilder",
+    "NlvrEvaluation",
+    "NlvrTraining",
     "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",
@@ -19,4 +24,7 @@ __all__ = [
     "SourcePairsBuilder",
     "SourceParts",
     "SourcePartsBuilder",
+    "VqaBuilder",
+    "VqaEvaluation",
+    "VqaTraining",
 ]

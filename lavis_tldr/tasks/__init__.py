@@ -1,15 +1,19 @@
 """Tasks; importing this registers them with LAVIS."""
 
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
+from lavis_tldr.tasks.nlvr import NlvrTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
+from lavis_tldr.tasks.vqa import VqaAccuracyTask
 
 __all__ = [
     "CodebookCaptioningTask",
     "EncodeTask",
+    "NlvrTask",
     "PretrainingTask",
     "ReduceTask",
     "RefineTask",
     "RepairTask",
     "ScoreTask",
+    "VqaAccuracyTask",
 ]
