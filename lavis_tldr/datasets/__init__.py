@@ -3,6 +3,7 @@
 from lavis_tldr.datasets.augmentation import PretrainImageProcessor
 from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
+from lavis_tldr.datasets.tldr_captioning import CaptioningBuilder, CaptionsToLearn, ImagesToCaption
 from lavis_tldr.datasets.tldr_nlvr import NlvrBuilder, NlvrEvaluation, NlvrTraining
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
@@ -12,6 +13,9 @@ from lavis_tldr.datasets.tldr_vqa import VqaBuilder, VqaEvaluation, VqaTraining
 __all__ = [
     "CaptionPairs",
     "CaptionPairsBuilder",
+    "CaptioningBuilder",
+    "CaptionsToLearn",
+    "ImagesToCaption",
     "NlvrBuilder",
     "NlvrEvaluation",
     "NlvrTraining",

@@ -226,8 +226,11 @@ class RunnerTLDR(RecordingMixin, CheckpointMixin, RunnerBase):
                 self._wait_for_all()
                 if self._is_past_patience(epoch):
                     break
-        last = 0 if self.evaluate_only else self.max_epoch - 1
-        self.tested = self.evaluate(cur_epoch="best" if self.valid_splits else last, skip_reload=self.evaluate_only)
+        self.tested = self.evaluate(
+            # A run that only evaluates has no epochs; LAVIS's evaluate.py calls them "best", too.
+            cur_epoch="best" if self.valid_splits or self.evaluate_only else self.max_epoch - 1,
+            skip_reload=self.evaluate_only,
+        )
         for split, metrics in self.tested.items():
             logger.info("%s: %s", split, _in_words(metrics))
         self._tell_unreadable()

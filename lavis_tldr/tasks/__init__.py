@@ -1,5 +1,6 @@
 """Tasks; importing this registers them with LAVIS."""
 
+from lavis_tldr.tasks.captioning import CaptioningTask
 from lavis_tldr.tasks.codebook_captioning import CodebookCaptioningTask
 from lavis_tldr.tasks.nlvr import NlvrTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
@@ -7,6 +8,7 @@ from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTa
 from lavis_tldr.tasks.vqa import VqaAccuracyTask
 
 __all__ = [
+    "CaptioningTask",
     "CodebookCaptioningTask",
     "EncodeTask",
     "NlvrTask",

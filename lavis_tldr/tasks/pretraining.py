@@ -7,8 +7,7 @@ from typing import Any
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
 
-from lavis_tldr.models.frozen_encoder import FrozenEncoder
-from lavis_tldr.tasks.feature_filling import fill_feature_cache
+from lavis_tldr.tasks.feature_filling import fill_caches_of
 from lavis_tldr.tasks.run_defaults import fill_run_defaults
 
 DEFAULTS = Path(__file__).parent.parent / "configs" / "pretrain_run.yaml"
@@ -43,14 +42,7 @@ class PretrainingTask(RetrievalTask):
             ValueError: If a set asks for a feature_cache and the model has no frozen ``visual_encoder``.
         """
         model = super().build_model(cfg)
-        cached = [part for splits in self._datasets.values() for part in splits.values()]
-        cached = [part for part in cached if getattr(part, "feature_cache_folder", None)]
-        if cached:
-            encoder = getattr(model, "visual_encoder", None)
-            if encoder is None:
-                raise ValueError(f"feature_cache: {type(model).__name__} has no image tower of its own; leave it out.")
-            run = cfg.run_cfg
-            fill_feature_cache(FrozenEncoder(encoder), cached, str(run.device), int(run.get("num_workers", 0)))
+        fill_caches_of(model, self._datasets, cfg.run_cfg)
         return model.cpu()  # the runner moves it, and wraps it for its processes
 
     def train_figures(self, model, samples: Mapping[str, Any]) -> Mapping[str, Any]:
