@@ -5,9 +5,11 @@ from lavis_tldr.datasets.caption_pairs import CaptionPairs, CaptionPairsBuilder
 from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
 from lavis_tldr.datasets.tldr_captioning import CaptioningBuilder, CaptionsToLearn, ImagesToCaption
 from lavis_tldr.datasets.tldr_grounding import GroundingBuilder, GroundingImages
+from lavis_tldr.datasets.tldr_nlvr import NlvrBuilder, NlvrEvaluation, NlvrTraining
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
+from lavis_tldr.datasets.tldr_vqa import VqaBuilder, VqaEvaluation, VqaTraining
 
 __all__ = [
     "CaptionPairs",
@@ -17,6 +19,9 @@ __all__ = [
     "CaptioningBuilder",
     "CaptionsToLearn",
     "ImagesToCaption",
+    "NlvrBuilder",
+    "NlvrEvaluation",
+    "NlvrTraining",
     "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",
@@ -26,4 +31,7 @@ __all__ = [
     "SourcePairsBuilder",
     "SourceParts",
     "SourcePartsBuilder",
+    "VqaBuilder",
+    "VqaEvaluation",
+    "VqaTraining",
 ]

@@ -6,10 +6,9 @@ from typing import Any
 
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
-from omegaconf import OmegaConf
 
-from lavis_tldr.environment.processor import emulates_bfloat16
 from lavis_tldr.tasks.feature_filling import fill_caches_of
+from lavis_tldr.tasks.run_defaults import fill_run_defaults
 
 DEFAULTS = Path(__file__).parent.parent / "configs" / "pretrain_run.yaml"
 
@@ -29,13 +28,7 @@ class PretrainingTask(RetrievalTask):
 
     @classmethod
     def setup_task(cls, cfg) -> "PretrainingTask":
-        run, defaults = cfg.run_cfg, OmegaConf.load(DEFAULTS).run
-        if "batch_size_train" in run:  # says how large a batch is by itself
-            del defaults["global_batch_size"]
-        if str(run.get("device")) == "cpu" and emulates_bfloat16():
-            defaults.bf16 = False
-        for key, value in defaults.items():
-            run.setdefault(key, value)
+        fill_run_defaults(cfg.run_cfg, DEFAULTS)
         return super().setup_task(cfg)
 
     def build_datasets(self, cfg) -> dict[str, dict]:
