@@ -7,6 +7,7 @@ from lavis_tldr.datasets.tldr_grounding import GroundingBuilder, GroundingImages
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
+from lavis_tldr.datasets.tldr_video_retrieval import VideoRetrieval, VideoRetrievalBuilder
 
 __all__ = [
     "CaptionPairs",
@@ -22,4 +23,6 @@ __all__ = [
     "SourcePairsBuilder",
     "SourceParts",
     "SourcePartsBuilder",
+    "VideoRetrieval",
+    "VideoRetrievalBuilder",
 ]

@@ -5,6 +5,7 @@ from lavis_tldr.tasks.grounding import GroundingTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
 from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
+from lavis_tldr.tasks.video_retrieval import VideoRetrievalTask
 
 __all__ = [
     "CodebookCaptioningTask",
@@ -16,4 +17,5 @@ __all__ = [
     "RepairTask",
     "RetrievalEvaluationTask",
     "ScoreTask",
+    "VideoRetrievalTask",
 ]
