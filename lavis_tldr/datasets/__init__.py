@@ -9,6 +9,7 @@ from lavis_tldr.datasets.tldr_nlvr import NlvrBuilder, NlvrEvaluation, NlvrTrain
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
+from lavis_tldr.datasets.tldr_video_retrieval import VideoRetrieval, VideoRetrievalBuilder
 from lavis_tldr.datasets.tldr_vqa import VqaBuilder, VqaEvaluation, VqaTraining
 
 __all__ = [
@@ -34,4 +35,6 @@ __all__ = [
     "VqaBuilder",
     "VqaEvaluation",
     "VqaTraining",
+    "VideoRetrieval",
+    "VideoRetrievalBuilder",
 ]

@@ -7,6 +7,7 @@ from lavis_tldr.tasks.nlvr import NlvrTask
 from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
 from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
+from lavis_tldr.tasks.video_retrieval import VideoRetrievalTask
 from lavis_tldr.tasks.vqa import VqaAccuracyTask
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "RetrievalEvaluationTask",
     "ScoreTask",
     "VqaAccuracyTask",
+    "VideoRetrievalTask",
 ]

@@ -22,10 +22,12 @@ from lavis_tldr.datasets.tldr_grounding import GroundedImage, GroundingImages
 from lavis_tldr.evaluation import grounding
 from lavis_tldr.files import open_whole
 from lavis_tldr.models.collectives import from_all_ranks, rank
-from lavis_tldr.models.scorers import scorer_of
+from lavis_tldr.models.scorers import scorer_class_of, scorer_of
+from lavis_tldr.models.scorers.blip import BlipScorer
 from lavis_tldr.models.scorers.crops import score_crops
-from lavis_tldr.models.scorers.gradcam import gradcam_layer, heat_maps
+from lavis_tldr.models.scorers.gradcam import gradcam_layer, heat_maps, no_cross_attention
 from lavis_tldr.progress import progress
+from lavis_tldr.tasks.own_share import own_share
 from lavis_tldr.user_errors import closest
 
 logger = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ class GroundingTask(BaseTask):
     def setup_task(cls, cfg) -> "GroundingTask":
         """
         Raises:
-            ValueError: If a setting is none that there is.
+            ValueError: If the model can't do it, or a setting is none that there is.
         """
         run = cfg.run_cfg
         way, layer, per_pass = (
@@ -70,6 +72,9 @@ class GroundingTask(BaseTask):
             raise ValueError(f"run.pairs_per_pass is {per_pass}; expected at least 1.")
         if run.get("train_splits"):
             raise ValueError("the task tldr_grounding trains nothing: set run.train_splits: [] and run.evaluate: True.")
+        scorer_class = scorer_class_of(registry.get_model_class(cfg.model_cfg.arch))
+        if way == "gradcam" and not issubclass(scorer_class, BlipScorer):
+            raise no_cross_attention(cfg.model_cfg.arch)
         return cls(way, None if layer is None else int(layer), per_pass)
 
     def build_model(self, cfg):
@@ -93,7 +98,8 @@ class GroundingTask(BaseTask):
         """The chosen boxes of this process's images: a row for each sentence, as `predictions` makes them."""
         scorer, dataset, rows = scorer_of(model), self._dataset, []
         layer = gradcam_layer(scorer, self.layer) if self.way == "gradcam" else None
-        for batch in progress(data_loader, f"grounding, {dataset.split}", "batch"):
+        loader = own_share(data_loader, scorer.device.type == "cuda")
+        for batch in progress(loader, f"grounding, {dataset.split}", "batch"):
             for sample in batch["samples"]:
                 about = dataset.images[sample["index"]]
                 texts = [sentence.text for sentence in about.sentences]
@@ -120,7 +126,7 @@ class GroundingTask(BaseTask):
         Raises:
             ValueError: If a sentence was not scored.
         """
-        gathered = {row["sent_id"]: row for rows in from_all_ranks(val_result) for row in rows}  # padding doubles some
+        gathered = {row["sent_id"]: row for rows in from_all_ranks(val_result) for row in rows}
         expected = [sentence.sent_id for image in self._dataset.images for sentence in image.sentences]
         if missing := [number for number in expected if number not in gathered]:
             raise ValueError(f"{len(missing)} sentences of {self._dataset.split} got no score (first: {missing[0]}).")

@@ -138,16 +138,15 @@ class VideoRetrievalTask(BaseTask):
             if not batch["index"]:
                 continue
             samples = {"image": batch["image"].to(scorer.device)}
+            read = scorer.read_images(samples) if keep else None
+            if scorer.embeds:
+                of_videos = embed_videos(scorer, samples, read, count).cpu().numpy()
+                embeddings.update(zip(batch["index"], of_videos, strict=True))
             if keep:
-                read = scorer.read_images(samples)
                 host = read.to("cpu", torch.float16)
                 for place, number in enumerate(batch["index"]):
                     own = host[place * count : (place + 1) * count]
                     tokens[number] = ReadImages(own.tokens.clone(), None if own.mask is None else own.mask.clone())
-            if scorer.embeds:
-                frames = scorer.embed_read(read) if keep else scorer.embed_images(samples)
-                of_videos = embed_videos(frames, count).cpu().numpy()
-                embeddings.update(zip(batch["index"], of_videos, strict=True))
         found = from_all_ranks((embeddings, errors))
         all_embeddings = {number: value for part, _ in found for number, value in part.items()}
         return all_embeddings, tokens, {number: why for _, part in found for number, why in part.items()}

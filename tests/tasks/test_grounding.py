@@ -65,6 +65,7 @@ def evaluate(dataset, scorer, patch, tmp_path, indices=None):
     patch.setitem(registry.mapping["paths"], "result_dir", str(tmp_path))
     task = GroundingTask(per_pass=2)
     task.before_evaluation(scorer.model, dataset)
+    patch.setattr(grounding, "own_share", lambda loader, cuda: loader)
     subset = dataset if indices is None else torch.utils.data.Subset(dataset, indices)
     loader = torch.utils.data.DataLoader(subset, batch_size=2, collate_fn=dataset.collater)
     return task, task.evaluation(scorer.model, loader)

@@ -1,7 +1,9 @@
 """MSRVTT, the split 1K-A (Yu et al., arXiv:1808.02559): 1,000 videos and a caption of each.
 
-Read are the official ``MSRVTT_JSFUSION_test.csv`` (column ``sentence``, in some copies ``sentences``), BLIP's JSON lines
-and LAVIS's list; `convert` makes the last, ``msrvtt_test.json``: ``[{"video": "video9.mp4", "caption": ["a man sings"]}]``.
+Read are the official ``MSRVTT_JSFUSION_test.csv`` (column ``sentence``, in some copies ``sentences``), BLIP's JSON
+lines and LAVIS's list. `convert` makes the last, ``msrvtt_test.json``:
+
+    [{"video": "video9.mp4", "caption": ["a man sings"]}]
 """
 
 import csv

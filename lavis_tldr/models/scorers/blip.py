@@ -47,8 +47,12 @@ class BlipScorer(ImageTextScorer):
 
     def embed_read(self, images: ReadImages) -> Tensor:
         """`embed_images` of images read before."""
+        return F.normalize(self.project_read(images), dim=-1)
+
+    def project_read(self, images: ReadImages) -> Tensor:
+        """`embed_read` before it is scaled to length 1, (B, E) float32."""
         with full_precision(self.device):
-            return F.normalize(self.model.vision_proj(images.tokens[:, 0].float()), dim=-1)
+            return self.model.vision_proj(images.tokens[:, 0].float())
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         ids, mask = self._tokens(texts, self.device)

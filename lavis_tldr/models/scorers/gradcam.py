@@ -24,10 +24,7 @@ def gradcam_layer(scorer: ImageTextScorer, number: int | None) -> nn.Module:
     """
     encoder = getattr(scorer.model, "text_encoder", None) if isinstance(scorer, BlipScorer) else None
     if not isinstance(encoder, XBertEncoder):
-        raise ValueError(
-            "run.grounding: gradcam reads the cross-attention of BLIP's matching. "
-            f"{type(getattr(scorer, 'model', scorer)).__name__} has none: set run.grounding: crop."
-        )
+        raise no_cross_attention(type(getattr(scorer, "model", scorer)).__name__)
     layers = encoder.encoder.layer
     number = len(layers) // 2 if number is None else number
     if not 0 <= number < len(layers):
@@ -71,3 +68,11 @@ def heat_maps(scorer: BlipScorer, layer: nn.Module, image: ReadImages, texts: li
     if side * side != heat.shape[1]:
         raise ValueError(f"the image has {heat.shape[1]} patches, which are no square: GradCAM wants square images.")
     return heat.unflatten(1, (side, side))
+
+
+def no_cross_attention(model: str) -> ValueError:
+    """The refusal of a model that GradCAM can't be had of."""
+    return ValueError(
+        f"run.grounding: gradcam reads the cross-attention of BLIP's matching, and {model} has none: set "
+        "run.grounding: crop."
+    )

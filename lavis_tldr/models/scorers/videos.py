@@ -3,25 +3,35 @@
 Shapes: V videos, F frames of each, M texts, L tokens of a frame, D their width, E embedding width.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lavis_tldr.models.scorers.blip import BlipScorer
 from lavis_tldr.models.scorers.scorer import ImageTextScorer, ReadImages
 
 WAYS = ("joined", "mean")
 
 
-def embed_videos(frames: Tensor, count: int) -> Tensor:
-    """Unit embeddings of videos: the mean of their frames' unit embeddings, (V F, E) -> (V, E).
+def embed_videos(scorer: ImageTextScorer, samples: Mapping[str, Any], read: ReadImages | None, count: int) -> Tensor:
+    """Unit embeddings of videos, (V, E) float32: the mean over frames, scaled to length 1.
 
-    As CLIP4Clip (arXiv:2104.08860, meanP). Differs from BLIP's code, which takes the mean before normalising: there a
-    frame counts the more, the longer its projection is.
+    Of a frame's unit embedding, as CLIP4Clip does (arXiv:2104.08860, meanP); of BLIP of its projection, which need not
+    have length 1, as BLIP does.
 
     Args:
-        frames: Unit embeddings.
+        scorer: A model that embeds.
+        samples: With ``image``, all frames, (V F, 3, H, W).
+        read: The same frames, if they were read already.
         count: F.
     """
+    if isinstance(scorer, BlipScorer):
+        frames = scorer.project_read(scorer.read_images(samples) if read is None else read)
+    else:
+        frames = scorer.embed_images(samples) if read is None else scorer.embed_read(read)
     return F.normalize(frames.unflatten(0, (-1, count)).mean(1), dim=-1)
 
 
