@@ -63,6 +63,7 @@ class Evaluation:
         section: The dataset's config: given the set's folder and a split.
         figures: What is reported of each split; a result may lack some (domains of NoCaps).
         run: Settings under ``run``.
+        run_of: The same for models of a family alone.
         apart: Each split is a run of its own.
         folder: Of a set that is none of the catalogue's; None: below the data root.
     """
@@ -78,6 +79,7 @@ class Evaluation:
     section: Callable[[Path, Split], dict]
     figures: tuple[Figure, ...]
     run: Mapping = field(default_factory=dict)
+    run_of: Mapping[str, Mapping] = field(default_factory=dict)
     apart: bool = False
     folder: Path | None = None  # of a set of the user's own
 
@@ -178,6 +180,8 @@ _ALL = (
             Figure("acc", "accuracy"),
             *(Figure(f"acc_{kind}", kind) for kind in ("yes/no", "number", "other")),
         ),
+        # The paper: "an answer generation task that allows open-vocabulary VQA".
+        run_of={"BLIP": {"inference_method": "generate"}, "ViLT": {"inference_method": "rank"}},
     ),
     Evaluation(
         name="nlvr2",

@@ -81,7 +81,6 @@ def run_config(
             "runner": "runner_tldr",
             "evaluate": True,
             "device": wishes.device,
-            "max_epoch": 1,  # runners read it before they see that there is nothing to train
             "train_splits": [],
             "valid_splits": [],
             "test_splits": [split.name for split in splits],
@@ -90,6 +89,7 @@ def run_config(
             "num_workers": 2,
             "distributed": True,  # where there are other processes
             **evaluation.run,
+            **evaluation.run_of.get(judged.architecture.family, {}),
         },
     }
     return OmegaConf.merge(config, asked)
