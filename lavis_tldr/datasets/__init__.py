@@ -6,10 +6,13 @@ from lavis_tldr.datasets.source_parts import SourceParts, SourcePartsBuilder
 from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
+from lavis_tldr.datasets.tldr_zero_shot import ClassFolders, ClassFoldersBuilder
 
 __all__ = [
     "CaptionPairs",
     "CaptionPairsBuilder",
+    "ClassFolders",
+    "ClassFoldersBuilder",
     "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",
