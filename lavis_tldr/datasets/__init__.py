@@ -11,6 +11,7 @@ from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
 from lavis_tldr.datasets.tldr_video_retrieval import VideoRetrieval, VideoRetrievalBuilder
 from lavis_tldr.datasets.tldr_vqa import VqaBuilder, VqaEvaluation, VqaTraining
+from lavis_tldr.datasets.tldr_zero_shot import ClassFolders, ClassFoldersBuilder
 
 __all__ = [
     "CaptionPairs",
@@ -23,6 +24,8 @@ __all__ = [
     "NlvrBuilder",
     "NlvrEvaluation",
     "NlvrTraining",
+    "ClassFolders",
+    "ClassFoldersBuilder",
     "PretrainImageProcessor",
     "ReducedBuilder",
     "ReducedPairs",

@@ -9,6 +9,7 @@ from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTa
 from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
 from lavis_tldr.tasks.video_retrieval import VideoRetrievalTask
 from lavis_tldr.tasks.vqa import VqaAccuracyTask
+from lavis_tldr.tasks.zero_shot import ZeroShotTask
 
 __all__ = [
     "CaptioningTask",
@@ -24,4 +25,5 @@ __all__ = [
     "ScoreTask",
     "VqaAccuracyTask",
     "VideoRetrievalTask",
+    "ZeroShotTask",
 ]
