@@ -46,7 +46,7 @@ _BERT = {
 def register_tiny(folder: Path, patch, num_layers: int = 2, vision_width: int = _VISION_WIDTH, **bert) -> None:
     """Let LAVIS know the type; ``patch`` is a MonkeyPatch. LAVIS has no image encoder below a ViT-B: this is one.
 
-    For blip_vqa ``vision_width`` must be `TEXT_WIDTH`: its decoder reads the question's states where others read images.
+    For blip_vqa ``vision_width`` must be `TEXT_WIDTH`: its decoder reads a question where others read an image.
     ``bert`` replaces sizes and dropouts of the text towers.
     """
     vocabulary, med, config = folder / "vocab.txt", folder / "med.json", folder / "blip_tiny.yaml"
