@@ -5,6 +5,7 @@ Models have their real sizes, and no values (torch's meta device), so that BERT-
 
 import io
 import json
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +55,8 @@ def stand_in(tmp_path_factory):
     (folder / "vocab.txt").write_text("\n".join(train_vocabulary(captions, 300)) + "\n")
     records = [{"image": row["image"], "key": str(n), "caption": captions[n]} for n, row in enumerate(rows)]
     (folder / "annotations.json").write_text(json.dumps(records))
+    (folder / "n01440764").mkdir()  # a class of ImageNet
+    shutil.copy(folder / "images" / rows[0]["image"], folder / "n01440764")
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
     return SimpleNamespace(folder=folder, source=source, vocabulary=folder / "vocab.txt", num_pairs=len(records))
 
@@ -65,8 +68,9 @@ def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
-        if "path" in dataset:
-            dataset.path = str(stand_in.folder)
+        for key in ("path", "root"):
+            if key in dataset:
+                dataset[key] = str(stand_in.folder)
         for key in ("only", "also"):  # of the same stand-in, whose keys may be in one source alone
             dataset.pop(key, None)
     config.run.update(output_dir=str(output), device="auto")
@@ -84,7 +88,9 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
         if key in model:
             model[key] = None
     model.load_finetuned = False
-    if "vocabulary" in model:
+    if "load_pretrained" in model or issubclass(registry.get_model_class(model.arch), BlipBase):  # stock's default
+        model.load_pretrained = False
+    if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
         model.vocabulary = str(vocabulary)
     return model
 

@@ -16,13 +16,11 @@ class Load:
     """How a checkpoint becomes a model with a skill.
 
     Attributes:
-        arch: LAVIS's name of the model.
-        key: "finetuned" (loaded as it is) or "pretrained" (below other heads); the model's config has it and load_KEY.
+        arch: LAVIS's name of the model, which loads it as ``finetuned``: as it is.
         converted: `models.conversion` must turn the checkpoint into one of ``arch`` first.
     """
 
     arch: str
-    key: str = "finetuned"
     converted: bool = False
 
 
@@ -47,7 +45,7 @@ def _itself(arch: str, *skills: str) -> dict[str, Load]:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "clip_pretrain": Architecture("CLIP", _itself("clip_pretrain", MATCH), finetuned=False),
-    "vilt_pretrain": Architecture("ViLT", {MATCH: Load("vilt_retrieval", key="pretrained")}, finetuned=False),
+    "vilt_pretrain": Architecture("ViLT", _itself("vilt_pretrain", MATCH), finetuned=False),
     "vilt_retrieval": Architecture("ViLT", _itself("vilt_retrieval", MATCH)),
     "vilt_vqa": Architecture("ViLT", _itself("vilt_vqa", ANSWER)),
     "vilt_nlvr": Architecture("ViLT", _itself("vilt_nlvr", COMPARE)),

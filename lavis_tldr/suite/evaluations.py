@@ -139,7 +139,7 @@ def _zero_shot(name: str, title: str, set_name: str, split: Split) -> Evaluation
         dataset="tldr_zero_shot",
         skill=MATCH,
         splits=(split,),
-        section=lambda folder, split: {split.name: {"set": set_name, "path": str(folder)}},
+        section=lambda folder, split: {"set": name, "root": str(folder)},
         figures=(Figure("acc", "top-1"), Figure("acc5", "top-5"), Figure("chance", "chance")),
     )
 
@@ -192,10 +192,10 @@ _ALL = (
         dataset="tldr_nlvr",
         skill=COMPARE,
         splits=(
-            Split("dev", "val", (_NLVR2["dev"], "images/dev/*.png")),
-            Split("test-P", "test", (_NLVR2["test-P"], "images/test1/*.png")),
+            Split("dev", "val", (_NLVR2["dev"], "dev/*.png")),
+            Split("test-P", "test", (_NLVR2["test-P"], "test1/*.png")),
         ),
-        section=_lists(_NLVR2, "images"),
+        section=_lists(_NLVR2, "."),
         figures=(Figure("acc", "accuracy"), Figure("consistency", "consistency")),
     ),
     Evaluation(
@@ -257,8 +257,8 @@ _ALL = (
         ),
     ),
     _zero_shot("imagenet", "ImageNet", "imagenet", Split("val", "val", ("val/*/*.JPEG",))),
-    _zero_shot("imagenet_a", "ImageNet-A", "imagenet-a", Split("test", "test", ("*/*.jpg",))),
-    _zero_shot("imagenet_r", "ImageNet-R", "imagenet-r", Split("test", "test", ("*/*.jpg",))),
+    _zero_shot("imagenet_a", "ImageNet-A", "imagenet-a", Split("test", "val", ("*/*.jpg",))),
+    _zero_shot("imagenet_r", "ImageNet-R", "imagenet-r", Split("test", "val", ("*/*.jpg",))),
 )
 EVALUATIONS: dict[str, Evaluation] = {evaluation.name: evaluation for evaluation in _ALL}
 SUITES = {"paper": tuple(EVALUATIONS)}

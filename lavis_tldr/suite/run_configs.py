@@ -97,24 +97,15 @@ def run_config(
 
 def model_section(judged: JudgedCheckpoint, load: Load, weights: Path) -> dict:
     """The ``model`` section under which a checkpoint is evaluated."""
-    own = {**judged.model, "load_pretrained": False, "pretrained": None, "load_finetuned": False, "finetuned": None}
     if load.converted:
-        own = {
-            "model_type": _first_type(load.arch),
-            **{key: judged.model[key] for key in _STOCK_KEYS if judged.model.get(key) is not None},
-        }
-    elif load.arch != judged.arch:
-        own = {key: value for key, value in own.items() if key in _keys_of(load.arch, own["model_type"])}
-    return {**own, "arch": load.arch, f"load_{load.key}": True, load.key: str(weights)}
+        sizes = {key: judged.model[key] for key in _STOCK_KEYS if judged.model.get(key) is not None}
+        own = {"model_type": _first_type(load.arch), **sizes}
+    else:
+        own = {**judged.model, "load_pretrained": False, "pretrained": None}
+    return {**own, "arch": load.arch, "load_finetuned": True, "finetuned": str(weights)}
 
 
 def _first_type(arch: str) -> str:
     from lavis.common.registry import registry
 
     return next(iter(registry.get_model_class(arch).PRETRAINED_MODEL_CONFIG_DICT))
-
-
-def _keys_of(arch: str, model_type: str) -> set[str]:
-    from lavis_tldr.models.vilt.config import known_keys, packaged_defaults
-
-    return known_keys(packaged_defaults(arch), model_type)

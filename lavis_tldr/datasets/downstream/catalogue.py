@@ -13,15 +13,17 @@ from pathlib import Path
 from lavis_tldr.datasets.downstream.coco_caption import COCO_CAPTION
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 from lavis_tldr.datasets.downstream.msrvtt import MSRVTT
+from lavis_tldr.datasets.downstream.nlvr2 import NLVR2
 from lavis_tldr.datasets.downstream.nocaps import NOCAPS
 from lavis_tldr.datasets.downstream.refcoco import REFCOCO_PLUS
+from lavis_tldr.datasets.downstream.vqa import VQA
 from lavis_tldr.user_errors import closest
 
 ROOT_VARIABLE = "TLDR_DATA"
 _SAMPLE = "-sample"  # of a set's folder that holds a part of it: imagenet-sample counts as imagenet
 
 
-_ALL: tuple[DownstreamSet, ...] = (COCO_CAPTION, NOCAPS, REFCOCO_PLUS, MSRVTT)
+_ALL: tuple[DownstreamSet, ...] = (VQA, NLVR2, COCO_CAPTION, NOCAPS, REFCOCO_PLUS, MSRVTT)
 SETS: dict[str, DownstreamSet] = {found.name: found for found in _ALL}
 
 

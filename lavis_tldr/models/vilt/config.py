@@ -38,23 +38,14 @@ def read_config(cfg, defaults: dict[str, str]) -> dict:
     model_type = cfg.get("model_type")
     if model_type not in defaults:
         raise ValueError(f"unknown model.model_type {model_type!r}{closest(model_type, defaults)}.")
-    default = _default(defaults, model_type)
-    known = known_keys(defaults, model_type)
+    sizes = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"vilt_pretrain_{model_type}.yaml").model)
+    shared = {key: sizes[key] for key in (*_SIZE_KEYS, *_START_KEYS)}
+    default = {**shared, **OmegaConf.to_container(OmegaConf.load(defaults[model_type]).model)}
+    known = {*default, *_LOADING_KEYS}
     for key in cfg:
         if key not in known:
             raise ValueError(f"unknown key model.{key}{closest(key, known)}.")
     return {**default, **cfg}
-
-
-def known_keys(defaults: dict[str, str], model_type: str) -> set[str]:
-    """Keys that the ``model`` section of a type may have; ``defaults`` as in `read_config`."""
-    return {*_default(defaults, model_type), *_LOADING_KEYS}
-
-
-def _default(defaults: dict[str, str], model_type: str) -> dict:
-    sizes = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"vilt_pretrain_{model_type}.yaml").model)
-    shared = {key: sizes[key] for key in (*_SIZE_KEYS, *_START_KEYS)}
-    return {**shared, **OmegaConf.to_container(OmegaConf.load(defaults[model_type]).model)}
 
 
 def build_sizes(config: dict, vocab_size: int, modality_types: int) -> ViltSizes:
