@@ -55,8 +55,9 @@ def stand_in(tmp_path_factory):
     (folder / "vocab.txt").write_text("\n".join(train_vocabulary(captions, 300)) + "\n")
     records = [{"image": row["image"], "key": str(n), "caption": captions[n]} for n, row in enumerate(rows)]
     (folder / "annotations.json").write_text(json.dumps(records))
-    (folder / "n01440764").mkdir()  # a class of ImageNet
-    shutil.copy(folder / "images" / rows[0]["image"], folder / "n01440764")
+    goldfinch = folder / "classes" / "n01531178"  # of ImageNet, -A and -R
+    goldfinch.mkdir(parents=True)
+    shutil.copy(folder / "images" / rows[0]["image"], goldfinch)
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
     return SimpleNamespace(folder=folder, source=source, vocabulary=folder / "vocab.txt", num_pairs=len(records))
 
@@ -68,9 +69,10 @@ def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
-        for key in ("path", "root"):
-            if key in dataset:
-                dataset[key] = str(stand_in.folder)
+        if "path" in dataset:
+            dataset.path = str(stand_in.folder)
+        if "root" in dataset:
+            dataset.root = str(stand_in.folder / "classes")
         for key in ("only", "also"):  # of the same stand-in, whose keys may be in one source alone
             dataset.pop(key, None)
     config.run.update(output_dir=str(output), device="auto")
