@@ -115,7 +115,7 @@ def _share_of_images(
         data_loader.dataset,
         batch_size=data_loader.batch_size,
         num_workers=data_loader.num_workers,
-        collate_fn=getattr(data_loader.dataset, "collater", data_loader.collate_fn),  # a runner's loader wraps its own
+        collate_fn=getattr(data_loader.dataset, "collater", None),
         cuda=scorer.device.type == "cuda",
         split=True,
     )

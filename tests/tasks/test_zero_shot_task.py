@@ -7,33 +7,16 @@ import clips
 import numpy as np
 import pytest
 import torch
+from evaluation_sets import CLASSES, Zoo
 from lavis.common.registry import registry
 from lavis.models.clip_models.model import openai_imagenet_template
 from omegaconf import OmegaConf
 from tiny_blip import build_tiny, register_tiny
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from vilts import tiny_vilt
 
-from lavis_tldr.datasets.imagenet_classes import ImagenetClasses
 from lavis_tldr.models.scorers import scorer_of
 from lavis_tldr.tasks.zero_shot import ZeroShotTask
-
-# Numbers are not columns; the names are words that the tiny vocabulary has.
-CLASSES = ImagenetClasses((6, 11, 13, 17), ("red kite", "boat", "house", "tall tree"), ("a", "b", "c", "d"))
-
-
-class Zoo(Dataset):
-    def __init__(self, size: int = 10):
-        self.classes = CLASSES
-        self.pixels = torch.randn(size, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-        self.labels = [CLASSES.numbers[i % 4] for i in range(size)]
-        self.images = [f"{i}.jpg" for i in range(size)]
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        return {"image": self.pixels[index], "label": self.labels[index], "index": index}
 
 
 @pytest.fixture
