@@ -46,7 +46,7 @@ def stand_in(tmp_path_factory):
     from lavis_tldr.scenes import draw_clean_set
 
     folder = tmp_path_factory.mktemp("stand_in")
-    clean, _ = draw_clean_set(folder, num_samples=24, dev_share=0.3, image_size=32)
+    clean, dev = draw_clean_set(folder, num_samples=24, dev_share=0.3, image_size=32)
     rows = json.loads(clean.read_text())
     captions = [
         caption for row in rows for caption in ([row["caption"]] if isinstance(row["caption"], str) else row["caption"])
@@ -55,7 +55,9 @@ def stand_in(tmp_path_factory):
     records = [{"image": row["image"], "key": str(n), "caption": captions[n]} for n, row in enumerate(rows)]
     (folder / "annotations.json").write_text(json.dumps(records))
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
-    return SimpleNamespace(folder=folder, source=source, vocabulary=folder / "vocab.txt", num_pairs=len(records))
+    return SimpleNamespace(
+        folder=folder, source=source, dev=str(dev), vocabulary=folder / "vocab.txt", num_pairs=len(records)
+    )
 
 
 def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
@@ -65,6 +67,9 @@ def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
+            elif isinstance(dataset.get(key), DictConfig) and "annotations" in dataset[key]:  # one of LAVIS's lists
+                annotations = stand_in.source["annotations"] if key == "train" else stand_in.dev
+                dataset[key].update(annotations=annotations, image_root=stand_in.source["image_root"])
         if "path" in dataset:
             dataset.path = str(stand_in.folder)
         for key in ("only", "also"):  # of the same stand-in, whose keys may be in one source alone
@@ -84,6 +89,8 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
         if key in model:
             model[key] = None
     model.load_finetuned = False
+    if "load_pretrained" in model:
+        model.load_pretrained = False
     if "vocabulary" in model:
         model.vocabulary = str(vocabulary)
     return model
