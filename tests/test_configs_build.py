@@ -47,7 +47,7 @@ def stand_in(tmp_path_factory):
     from lavis_tldr.scenes import draw_clean_set
 
     folder = tmp_path_factory.mktemp("stand_in")
-    clean, _ = draw_clean_set(folder, num_samples=24, dev_share=0.3, image_size=32)
+    clean, dev = draw_clean_set(folder, num_samples=24, dev_share=0.3, image_size=32)
     rows = json.loads(clean.read_text())
     captions = [
         caption for row in rows for caption in ([row["caption"]] if isinstance(row["caption"], str) else row["caption"])
@@ -59,7 +59,9 @@ def stand_in(tmp_path_factory):
     goldfinch.mkdir(parents=True)
     shutil.copy(folder / "images" / rows[0]["image"], goldfinch)
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
-    return SimpleNamespace(folder=folder, source=source, vocabulary=folder / "vocab.txt", num_pairs=len(records))
+    return SimpleNamespace(
+        folder=folder, source=source, dev=str(dev), vocabulary=folder / "vocab.txt", num_pairs=len(records)
+    )
 
 
 def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
@@ -69,6 +71,9 @@ def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
+            elif isinstance(dataset.get(key), DictConfig) and "annotations" in dataset[key]:  # one of LAVIS's lists
+                annotations = stand_in.source["annotations"] if key == "train" else stand_in.dev
+                dataset[key].update(annotations=annotations, image_root=stand_in.source["image_root"])
         if "path" in dataset:
             dataset.path = str(stand_in.folder)
         if "root" in dataset:
@@ -90,9 +95,15 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
         if key in model:
             model[key] = None
     model.load_finetuned = False
+<<<<<<< ours
     if "load_pretrained" in model or issubclass(registry.get_model_class(model.arch), BlipBase):  # stock's default
         model.load_pretrained = False
     if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
+=======
+    if "load_pretrained" in model:
+        model.load_pretrained = False
+    if "vocabulary" in model:
+>>>>>>> theirs
         model.vocabulary = str(vocabulary)
     return model
 

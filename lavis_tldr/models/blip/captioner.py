@@ -107,7 +107,9 @@ class BlipCaptioner:
         return images if len(expanded["encoder_hidden_states"]) == 2 else images.repeat_interleave(num_beams, dim=0)
 
     def _text(self, tokens: Tensor) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+        # By id: a fast tokenizer made from a vocabulary alone does not skip [SEP] and [PAD] when asked to.
+        special = self.tokenizer.all_special_ids
+        return self.tokenizer.decode([token for token in tokens.tolist() if token not in special])
 
 
 class _RefuseNaN(LogitsProcessor):
