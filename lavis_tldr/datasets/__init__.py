@@ -8,10 +8,13 @@ from lavis_tldr.datasets.tldr_pairs import SourcePairs, SourcePairsBuilder
 from lavis_tldr.datasets.tldr_reduced import ReducedBuilder, ReducedPairs
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImages, RetrievalImagesBuilder
 from lavis_tldr.datasets.tldr_video_retrieval import VideoRetrieval, VideoRetrievalBuilder
+from lavis_tldr.datasets.tldr_zero_shot import ClassFolders, ClassFoldersBuilder
 
 __all__ = [
     "CaptionPairs",
     "CaptionPairsBuilder",
+    "ClassFolders",
+    "ClassFoldersBuilder",
     "GroundingBuilder",
     "GroundingImages",
     "PretrainImageProcessor",

@@ -6,6 +6,7 @@ from lavis_tldr.tasks.pretraining import PretrainingTask
 from lavis_tldr.tasks.reduce import EncodeTask, ReduceTask, RefineTask, RepairTask, ScoreTask
 from lavis_tldr.tasks.retrieval_evaluation import RetrievalEvaluationTask
 from lavis_tldr.tasks.video_retrieval import VideoRetrievalTask
+from lavis_tldr.tasks.zero_shot import ZeroShotTask
 
 __all__ = [
     "CodebookCaptioningTask",
@@ -18,4 +19,5 @@ __all__ = [
     "RetrievalEvaluationTask",
     "ScoreTask",
     "VideoRetrievalTask",
+    "ZeroShotTask",
 ]

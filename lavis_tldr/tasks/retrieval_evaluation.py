@@ -3,12 +3,9 @@
 N images, M texts.
 """
 
-import json
 import logging
-from pathlib import Path
 
 import numpy as np
-from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 from lavis.tasks.base_task import BaseTask
 from torch import nn
@@ -18,6 +15,7 @@ from lavis_tldr.evaluation.reranking import candidates, reranked
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.vilt import ViltScorer
+from lavis_tldr.tasks.evaluation_results import write_results
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -136,10 +134,6 @@ class RetrievalEvaluationTask(BaseTask):
     def after_evaluation(self, val_result, split_name, epoch, **kwargs) -> dict[str, float]:
         """The figures; ranks go to ``result/retrieval_<split>_epoch<epoch>.json``, figures to ``evaluate.txt``."""
         figures = retrieval_figures(val_result)
-        if is_main_process():
-            ranks = {"image_to_text": val_result["txt"].tolist(), "text_to_image": val_result["img"].tolist()}
-            path = Path(registry.get_path("result_dir")) / f"retrieval_{split_name}_epoch{epoch}.json"
-            path.write_text(json.dumps({"ranks": ranks}), encoding="utf-8")
-            with open(Path(registry.get_path("output_dir")) / "evaluate.txt", "a", encoding="utf-8") as file:
-                file.write(json.dumps({split_name: figures}) + "\n")
+        ranks = {"image_to_text": val_result["txt"].tolist(), "text_to_image": val_result["img"].tolist()}
+        write_results("retrieval", split_name, epoch, {"ranks": ranks}, figures)
         return figures
