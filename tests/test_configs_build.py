@@ -58,10 +58,20 @@ def stand_in(tmp_path_factory):
     goldfinch = folder / "classes" / "n01531178"  # of ImageNet, -A and -R
     goldfinch.mkdir(parents=True)
     shutil.copy(folder / "images" / rows[0]["image"], goldfinch)
+    write_downstream_lists(folder, f"images/{rows[0]['image']}")
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
     return SimpleNamespace(
         folder=folder, source=source, dev=str(dev), vocabulary=folder / "vocab.txt", num_pairs=len(records)
     )
+
+
+def write_downstream_lists(folder: Path, image: str) -> None:
+    """A sentence of RefCOCO+, and a video of MSRVTT that can't be decoded."""
+    about = {"image": image, "sent_id": 1, "text": "a", "boxes": [[0, 0, 9, 9]], "target": 0}
+    (folder / "refcoco+_val.json").write_text(json.dumps([about]))
+    (folder / "msrvtt_test.json").write_text(json.dumps([{"video": "v.mp4", "caption": ["a"]}]))
+    (folder / "videos").mkdir()
+    (folder / "videos" / "v.mp4").write_bytes(b"")
 
 
 def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
@@ -95,15 +105,15 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
         if key in model:
             model[key] = None
     model.load_finetuned = False
-<<<<<<< ours
+<<<<<<< HEAD
     if "load_pretrained" in model or issubclass(registry.get_model_class(model.arch), BlipBase):  # stock's default
         model.load_pretrained = False
     if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
 =======
     if "load_pretrained" in model:
         model.load_pretrained = False
-    if "vocabulary" in model:
->>>>>>> theirs
+    if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
+>>>>>>> eval-d
         model.vocabulary = str(vocabulary)
     return model
 
@@ -118,6 +128,7 @@ def without_hub(patch: pytest.MonkeyPatch):
     """LAVIS's BLIP starts from DeiT's positions and a BERT that are not downloaded."""
     deit = {"model": {"pos_embed": torch.zeros(1, 197, 768)}}
     patch.setattr(torch.hub, "load_state_dict_from_url", lambda **kwargs: deit)
+    patch.setattr(BlipBase, "load_checkpoint_from_config", lambda self, cfg: None)  # stock can't but load one
     patch.setattr(BlipBase, "init_tokenizer", classmethod(lambda cls: BertTokens()))
     for encoder in (med.XBertEncoder, med.XBertLMHeadDecoder):
         patch.setattr(

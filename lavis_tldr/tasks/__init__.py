@@ -23,7 +23,7 @@ __all__ = [
     "RepairTask",
     "RetrievalEvaluationTask",
     "ScoreTask",
-    "VqaAccuracyTask",
     "VideoRetrievalTask",
+    "VqaAccuracyTask",
     "ZeroShotTask",
 ]

@@ -45,9 +45,9 @@ _NAMED = 10
 class VideoRetrievalTask(BaseTask):
     """Text to video: ``vid_r1``, ``vid_r5``, ``vid_r10`` in percent, and ``vid_mdr``, the median rank.
 
-    CLIP by the cosine of the frames' mean; BLIP likewise, the best ``k_test`` by match logit + cosine; ViLT by the match
-    logit of all pairs, or, where it has a contrastive head and ``k_test`` is given, as BLIP. A video that can't be read
-    is told of, and its texts have the last rank.
+    CLIP by the cosine of the frames' mean; BLIP likewise, the best ``k_test`` by match logit + cosine; ViLT by the
+    match logit of all pairs, or, where it has a contrastive head and ``k_test`` is given, as BLIP. A video that can't
+    be read is told of, and its texts have the last rank.
 
     Args:
         k_test, frames, per_pass: ``run.k_test``, ``run.video_frames``, ``run.pairs_per_pass``.

@@ -39,7 +39,7 @@ def test_no_rule_goes_over_the_end():
             for count in (1, 8, 12):
                 numbers = frame_numbers(length, count, rule)
                 assert len(numbers) == count
-                assert 0 <= numbers.min() and numbers.max() < length and (np.diff(numbers) >= 0).all()
+                assert numbers.min() >= 0 and numbers.max() < length and (np.diff(numbers) >= 0).all()
 
 
 @pytest.mark.parametrize("rule", RULES)

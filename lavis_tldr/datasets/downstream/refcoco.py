@@ -153,7 +153,7 @@ _REFER = "https://github.com/lichengunc/refer"
 REFCOCO_PLUS = DownstreamSet(
     name="refcoco+",
     title="RefCOCO+",
-    terms="expressions: Apache 2.0 (refer); images: COCO's, each under its Flickr licence",
+    terms="expressions: refer names no licence; images: COCO's, each under its Flickr licence",
     files=(
         NeededFile(REFS, "expressions (a pickle of Python 2; read without running anything)", _REFER),
         NeededFile(INSTANCES, "all objects of their images", _REFER),
