@@ -105,15 +105,9 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
         if key in model:
             model[key] = None
     model.load_finetuned = False
-<<<<<<< HEAD
     if "load_pretrained" in model or issubclass(registry.get_model_class(model.arch), BlipBase):  # stock's default
         model.load_pretrained = False
     if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
-=======
-    if "load_pretrained" in model:
-        model.load_pretrained = False
-    if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
->>>>>>> eval-d
         model.vocabulary = str(vocabulary)
     return model
 
