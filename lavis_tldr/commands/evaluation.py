@@ -26,6 +26,13 @@ def add_commands(commands) -> None:
         metavar="NAME=LIST,IMAGES",
         help="retrieval on a set of your own: a list in LAVIS's layout, and the folder of its images",
     )
+    parser.add_argument(
+        "--captions",
+        nargs="+",
+        default=[],
+        metavar="NAME=LIST,IMAGES",
+        help="captions of such a set, scored by its own",
+    )
     parser.add_argument("--data", metavar="ROOT", help="folder below which the sets lie (default: $TLDR_DATA, or data)")
     parser.add_argument("--out", default="evaluations", metavar="FOLDER", help="for results (default: evaluations)")
     parser.add_argument("--baseline", metavar="LABEL", help="whose rows the table compares the others with")
@@ -68,6 +75,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         suite=args.suite,
         names=args.evaluations,
         retrieval=args.retrieval,
+        captions=args.captions,
         data=args.data,
         out=args.out,
         baseline=args.baseline,
@@ -77,7 +85,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     if log.rank() == 0:
         print("\n".join(f"{outcome.status:8} {outcome.evaluation}: {outcome.told}" for outcome in outcomes))
-    wanted = {*args.evaluations, *(asked.partition("=")[0] for asked in args.retrieval)}
+    wanted = {*args.evaluations, *(asked.partition("=")[0] for asked in (*args.retrieval, *args.captions))}
     return int(any(o.status in FAULTY["asked for" if o.evaluation in wanted else "in a suite"] for o in outcomes))
 
 

@@ -10,8 +10,8 @@ from lavis_tldr.datasets.downstream.catalogue import data_root
 from lavis_tldr.suite.checkpoint import read_judged
 from lavis_tldr.suite.evaluate import FAILED, REFUSED, SKIPPED, Outcome, Work, evaluate_all
 from lavis_tldr.suite.evaluations import SUITES, Evaluation, choose
-from lavis_tldr.suite.own_sets import own_retrieval
-from lavis_tldr.suite.results import collect
+from lavis_tldr.suite.own_sets import own_evaluation
+from lavis_tldr.suite.results import FINE_TUNED, ZERO_SHOT, collect
 from lavis_tldr.suite.rows import build_rows
 from lavis_tldr.suite.run_configs import Wishes
 from lavis_tldr.suite.tables import write_tables
@@ -30,6 +30,7 @@ def evaluate(
     suite: str | None = None,
     names: Sequence[str] = (),
     retrieval: Sequence[str] = (),
+    captions: Sequence[str] = (),
     data: str | Path | None = None,
     out: str | Path = "evaluations",
     baseline: str | None = None,
@@ -44,9 +45,10 @@ def evaluate(
         label: Its name in tables; None: its folder's.
         seed: Of its training; None: as its config says.
         config: The run config that it was trained with; None: as the checkpoint tells.
-        suite: One of `evaluations.SUITES`; None: "paper", or nothing where ``names`` or ``retrieval`` say what.
+        suite: One of `evaluations.SUITES`; None: "paper", or nothing where the following say what.
         names: Evaluations.
-        retrieval: "NAME=LIST,IMAGES" of retrieval sets of one's own.
+        retrieval: "NAME=LIST,IMAGES" of sets of one's own (`own_sets`).
+        captions: The same, to write captions for.
         data: Data root; None: see `data_root`.
         out: Folder for results.
         baseline: Label whose rows the table compares the others with.
@@ -61,7 +63,9 @@ def evaluate(
         FileNotFoundError: If there is no such config.
         ValueError: If checkpoint, suite, an evaluation or an option is not what is expected.
     """
-    evaluations = _asked(suite, names, retrieval)
+    own = [own_evaluation("retrieval", asked) for asked in retrieval]
+    own += [own_evaluation("captions", asked) for asked in captions]
+    evaluations = [*_asked(suite, names, bool(own)), *own]
     wishes = Wishes(tuple(options), device)
     judged = read_judged(checkpoint, config)
     out = Path(out)
@@ -72,9 +76,10 @@ def evaluate(
         root=data_root(data),
         out=out,
         wishes=wishes,
-        protocol=protocol,
+        protocol=protocol or (FINE_TUNED if judged.architecture.finetuned else ZERO_SHOT),
     )
-    work.path("any")  # refuses a label before anything is done
+    _check_names(evaluations)
+    work.folder  # noqa: B018  (refuses a label before anything is done)
     outcomes = evaluate_all(work, evaluations)
     if log.rank() == 0 and (results := list(collect([out] if out.is_dir() else []))):
         known = {row.label for row in build_rows(results)}
@@ -82,9 +87,17 @@ def evaluate(
     return outcomes
 
 
-def _asked(suite: str | None, names: Sequence[str], retrieval: Sequence[str]) -> list[Evaluation]:
+def _asked(suite: str | None, names: Sequence[str], has_own: bool) -> list[Evaluation]:
     if suite is not None and suite not in SUITES:
         raise ValueError(f"there is no suite {suite!r}{closest(suite, SUITES)}.")
-    if suite is None and not names and not retrieval:
+    if suite is None and not names and not has_own:
         suite = "paper"
-    return [*choose(SUITES[suite] if suite else names), *map(own_retrieval, retrieval)]
+    return choose(SUITES[suite] if suite else names)
+
+
+def _check_names(evaluations: Sequence[Evaluation]) -> None:
+    names = [evaluation.name for evaluation in evaluations]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"the evaluation {twice[0]!r} is asked for twice: give each set of your own a name of its own."
+        )

@@ -20,11 +20,9 @@ from lavis_tldr.suite.checkpoint import JudgedCheckpoint
 from lavis_tldr.suite.conversions import convert_for
 from lavis_tldr.suite.evaluations import Evaluation, Split
 from lavis_tldr.suite.results import (
-    FINE_TUNED,
-    ZERO_SHOT,
     Result,
     read_result,
-    result_path,
+    result_folder,
     what_changed,
     write_result,
 )
@@ -65,7 +63,7 @@ class Work:
         root: Data root.
         out: Folder for results.
         wishes: The user's.
-        protocol: How the model came about; None: as its architecture says.
+        protocol: `results.ZERO_SHOT` or `FINE_TUNED`.
     """
 
     judged: JudgedCheckpoint
@@ -74,10 +72,12 @@ class Work:
     root: Path
     out: Path
     wishes: Wishes
-    protocol: str | None = None
+    protocol: str
 
-    def path(self, evaluation: str) -> Path:
-        return result_path(self.out, self.label, self.seed, evaluation)
+    @property
+    def folder(self) -> Path:
+        """Where results go."""
+        return result_folder(self.out, self.label, self.judged.arch, self.protocol, self.seed)
 
 
 def evaluate_all(work: Work, evaluations: Sequence[Evaluation]) -> list[Outcome]:
@@ -102,9 +102,9 @@ def _evaluate(work: Work, evaluation: Evaluation) -> Outcome:
     folder, splits, missing = _splits_at_hand(work.root, evaluation)
     if not splits:
         return Outcome(evaluation.name, SKIPPED, missing[0])
-    path = work.path(evaluation.name)
+    path = work.folder / f"{evaluation.name}.json"
     load = work.judged.architecture.skills[evaluation.skill]
-    weights = path.parent / "converted" / f"{load.arch}.pth" if load.converted else work.judged.path
+    weights = work.folder / "converted" / f"{load.arch}.pth" if load.converted else work.judged.path
     configs = [
         (part, run_config(evaluation, part, work.judged, folder, weights, work.wishes))
         for part in ([[split] for split in splits] if evaluation.apart else [splits])
@@ -114,8 +114,8 @@ def _evaluate(work: Work, evaluation: Evaluation) -> Outcome:
     changed = what_changed(before, work.judged.digest, settings) if before else []
     if before and not changed:
         return Outcome(evaluation.name, KEPT, in_words(before.figures, evaluation))
-    for line in changed:
-        logger.warning("%s is evaluated anew: %s", evaluation.name, line)
+    if changed:
+        logger.warning("%s is evaluated anew: %s", evaluation.name, "; ".join(changed))
     if load.converted:
         convert_for(work.judged, load.arch, weights)
     result = _measure(work, evaluation, configs, settings)
@@ -159,7 +159,7 @@ def _measure(work: Work, evaluation: Evaluation, configs: Sequence[tuple], setti
     started, figures, device = time.monotonic(), {}, ""
     for splits, config in configs:
         job = evaluation.name + (f"_{splits[0].title}" if evaluation.apart else "")
-        own = {"output_dir": str(work.path(evaluation.name).parent / "runs"), "job_id": job}
+        own = {"output_dir": str(work.folder / "runs"), "job_id": job}
         runner = run(OmegaConf.merge(config, {"run": own}), name=job)
         figures.update({split.title: _figures(evaluation, runner.tested.get(split.name)) for split in splits})
         device = str(runner.device)
@@ -170,7 +170,7 @@ def _measure(work: Work, evaluation: Evaluation, configs: Sequence[tuple], setti
         seed=work.seed,
         family=judged.architecture.family,
         arch=judged.arch,
-        protocol=work.protocol or (FINE_TUNED if judged.architecture.finetuned else ZERO_SHOT),
+        protocol=work.protocol,
         figures=figures,
         checkpoint=str(judged.path),
         digest=judged.digest,

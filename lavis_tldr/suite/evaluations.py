@@ -125,7 +125,7 @@ def _retrieval(name: str, title: str, tables: tuple[str, ...], set_name: str, sp
         splits=(split,),
         section=_source(split.needs[0]),
         figures=RETRIEVAL_FIGURES,
-        run={"k_test": k_test},
+        run_of={"BLIP": {"k_test": k_test}},
     )
 
 

@@ -1,43 +1,45 @@
-"""Evaluations on sets of the user's own."""
+"""Evaluations on sets of the user's own: images with captions, in LAVIS's layout."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from lavis_tldr.suite.evaluations import EVALUATIONS, MATCH, RETRIEVAL_FIGURES, Evaluation, Split
+from lavis_tldr.suite.evaluations import EVALUATIONS, Evaluation, Split
+
+# What can be measured on such a set, and which of the evaluations it is then like.
+_LIKE = {"retrieval": "coco_retrieval", "captions": "coco_caption"}
+KINDS = tuple(_LIKE)
 
 
-def own_retrieval(asked: str) -> Evaluation:
-    """Retrieval on a set of one's own.
+def own_evaluation(kind: str, asked: str) -> Evaluation:
+    """An evaluation on a set of one's own.
 
     Args:
-        asked: "NAME=LIST,IMAGES": a list in LAVIS's layout, [{"image", "caption": [...]}], and the folder that its
-            images lie in.
+        kind: One of `KINDS`.
+        asked: "NAME=LIST,IMAGES": a list of images, [{"image", "caption": [...]}], and the folder that they lie in.
 
     Raises:
         ValueError: If it is put otherwise, a file is missing, or the name is taken.
     """
-    name, equals, places = asked.partition("=")
-    annotations, comma, images = places.rpartition(",")
-    if not (name and equals and annotations and comma and images):
-        raise ValueError(
-            f"--retrieval takes NAME=LIST,IMAGES, found {asked!r}; such as photos=data/dev.json,data/images"
-        )
-    if name in EVALUATIONS or "/" in name or " " in name:
-        raise ValueError(f"--retrieval: the name {name!r} is taken, or no file's name: choose another.")
+    name, _, places = asked.partition("=")
+    annotations, _, images = places.rpartition(",")
+    if not (name and annotations and images):
+        raise ValueError(f"--{kind} takes NAME=LIST,IMAGES, found {asked!r}; such as photos=data/dev.json,data/images")
+    if name in EVALUATIONS or name != Path(name).name or " " in name:
+        raise ValueError(f"--{kind}: the name {name!r} is taken, or none of a file: choose another.")
     if not Path(annotations).is_file() or not Path(images).is_dir():
-        raise ValueError(f"--retrieval {name}: there is no list {annotations}, or no folder {images}.")
-    source = {"format": "lavis_json", "annotations": str(annotations), "image_root": str(images)}
-    return Evaluation(
-        name,
-        name,
-        (),
-        "",
-        "tldr_retrieval_eval",
-        "tldr_retrieval",
-        MATCH,
-        (Split("test", "test", (Path(annotations).name,)),),
-        lambda folder, split: {split.name: source},
-        RETRIEVAL_FIGURES,
+        raise ValueError(f"--{kind} {name}: there is no list {annotations}, or no folder {images}.")
+    source = {"annotations": annotations, "image_root": images}
+    if kind == "retrieval":
+        source["format"] = "lavis_json"
+    return replace(
+        EVALUATIONS[_LIKE[kind]],
+        name=name,
+        title=name,
+        tables=(),
+        set="",
+        splits=(Split("test", "test", (Path(annotations).name,)),),
+        section=lambda folder, split: {split.name: source},
         folder=Path(annotations).parent,
     )

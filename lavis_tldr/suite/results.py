@@ -1,4 +1,4 @@
-"""Results as files: one JSON a checkpoint and evaluation, OUT/LABEL/SEED/EVALUATION.json."""
+"""Results as files: one JSON a checkpoint and evaluation, OUT/LABEL/ARCH_PROTOCOL_SEED/EVALUATION.json."""
 
 from __future__ import annotations
 
@@ -57,17 +57,15 @@ class Result:
     kind: str = KIND
 
 
-def result_path(out: Path, label: str, seed: int | None, evaluation: str) -> Path:
-    """Where a result lies.
+def result_folder(out: Path, label: str, arch: str, protocol: str, seed: int | None) -> Path:
+    """Where the results of a checkpoint lie.
 
     Raises:
         ValueError: If the label can be no folder's name.
     """
     if not label or label.startswith(".") or "/" in label or "\\" in label:
-        raise ValueError(
-            f"--name {label!r} is to name a folder: give one without slashes and not beginning with a dot."
-        )
-    return out / label / ("seed" if seed is None else f"seed{seed}") / f"{evaluation}.json"
+        raise ValueError(f"--name {label!r} is to name a folder: give one without slashes and without a dot before it.")
+    return out / label / f"{arch}_{protocol}_seed{'' if seed is None else seed}"
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -105,7 +103,7 @@ def collect(folders: Iterable[str | Path]) -> Iterator[Result]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}: name what `lavis-tldr evaluate --out` wrote to.")
-        for path in sorted(folder.glob("**/seed*/*.json")):
+        for path in sorted(folder.glob("**/*_seed*/*.json")):
             result = read_result(path)
             if result is not None:
                 yield result
@@ -113,5 +111,6 @@ def collect(folders: Iterable[str | Path]) -> Iterator[Result]:
 
 def what_changed(before: Result, digest: str, settings: dict) -> list[str]:
     """Why a result does not stand: another checkpoint, or other settings; nothing where it does."""
-    changed = [] if before.digest == digest else [f"another checkpoint ({before.checkpoint} before)"]
-    return changed + changes(before.settings, normalise(settings))
+    if before.digest != digest:
+        return [f"another checkpoint ({before.checkpoint} before)"]
+    return changes(before.settings, normalise(settings))

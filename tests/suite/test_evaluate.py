@@ -39,7 +39,7 @@ def test_each_evaluation_is_done_refused_or_skipped_with_a_reason(toys, checkpoi
     # one of its two splits lacks a file
     assert told["toy_b"].startswith("val: accuracy 50.00") and f"({other} is missing" in told["toy_b"]
     assert "fuse" in told["toy_asking"]
-    result = read_result(tmp_path / "out" / "clip_whole" / "seed0" / "toy_a.json")
+    result = read_result(tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "toy_a.json")
     assert result.figures == {"test": {"acc": 50.0, "rank": 2.5, "chance": 10.0}}
     assert (result.family, result.arch, result.protocol, result.seed) == ("CLIP", "clip_pretrain", "zero-shot", 0)
     assert result.account["num_pairs"] == 100
@@ -49,11 +49,15 @@ def test_each_evaluation_is_done_refused_or_skipped_with_a_reason(toys, checkpoi
 
 def test_images_come_as_in_training(toys, checkpoint, tmp_path):
     run(checkpoint, tmp_path, names=["toy_a"])
-    settings = read_result(tmp_path / "out" / "clip_whole" / "seed0" / "toy_a.json").settings["test"]
+    settings = read_result(tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "toy_a.json").settings[
+        "test"
+    ]
     # of the training's size and colours, without its augmentation; the set's own eval is another size's
     assert settings["datasets"]["tldr_retrieval"]["vis_processor"]["eval"] == toys.PROCESSOR
     run(checkpoint, tmp_path, names=["toy_a"], options=["vis_processor.mean=[0.1,0.1,0.1]"])
-    settings = read_result(tmp_path / "out" / "clip_whole" / "seed0" / "toy_a.json").settings["test"]
+    settings = read_result(tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "toy_a.json").settings[
+        "test"
+    ]
     assert settings["datasets"]["tldr_retrieval"]["vis_processor"]["eval"]["mean"] == [0.1, 0.1, 0.1]
 
 
@@ -106,7 +110,7 @@ def test_a_result_without_its_figure_or_with_one_that_is_no_number_fails(toys, c
     toys.ToyScores.figures = figures
     (outcome,) = run(checkpoint, tmp_path, names=["toy_a"])
     assert outcome.status == "failed" and "toy_scores gave" in outcome.told
-    assert not (tmp_path / "out" / "clip_whole" / "seed0" / "toy_a.json").exists()
+    assert not (tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "toy_a.json").exists()
 
 
 def test_splits_that_are_runs_of_their_own(toys, checkpoint, tmp_path, monkeypatch):
@@ -124,7 +128,7 @@ def test_retrieval_on_a_set_of_ones_own_by_a_task_of_ours(toys, checkpoint, albu
     asked = {"retrieval": [f"photos={places}"], "options": ["run.task=tldr_pretrain", "run.num_workers=0"]}
     (outcome,) = run(checkpoint, tmp_path, **asked)
     assert outcome.status == "done", outcome.told
-    result = read_result(tmp_path / "out" / "clip_whole" / "seed0" / "photos.json")
+    result = read_result(tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "photos.json")
     assert 0 <= result.figures["test"]["txt_r1"] <= result.figures["test"]["txt_r5"] <= 100
 
 
@@ -136,6 +140,8 @@ def test_retrieval_on_a_set_of_ones_own_by_a_task_of_ours(toys, checkpoint, albu
         ({"retrieval": ["photos=list.json"]}, "NAME=LIST,IMAGES"),
         ({"retrieval": ["photos=list.json,images"]}, "no list list.json"),
         ({"retrieval": ["toy_a=list.json,images"]}, "is taken"),
+        ({"captions": ["toy_a=list.json,images"]}, "is taken"),
+        ({"names": ["toy_a", "toy_a"]}, "'toy_a' is asked for twice"),
         ({"options": ["k_test=3"]}, "SECTION.KEY=VALUE"),
         ({"options": ["run.k_test"]}, "SECTION.KEY=VALUE"),
         ({"label": "a/b"}, "without slashes"),

@@ -7,7 +7,7 @@ import pytest
 from lavis_tldr import cli
 from lavis_tldr.suite.evaluations import EVALUATIONS
 from lavis_tldr.suite.latex import escape, latex_table
-from lavis_tldr.suite.results import Result, result_path, write_result
+from lavis_tldr.suite.results import Result, result_folder, write_result
 from lavis_tldr.suite.rows import Column, build_rows
 from lavis_tldr.suite.tables import build_tables, read_paper, write_tables
 
@@ -133,8 +133,9 @@ def test_latex_escapes_and_spans_groups():
 
 def test_the_command(tmp_path, capsys):
     for label in ("full", "reduced"):
-        write_result(result_path(tmp_path / "out", label, 0, "imagenet"), result(label))
-    (tmp_path / "out" / "full" / "seed0" / "other.json").write_text("[1]")
+        folder = result_folder(tmp_path / "out", label, "clip_pretrain", "zero-shot", 0)
+        write_result(folder / "imagenet.json", result(label))
+    (tmp_path / "out" / "full" / "clip_pretrain_zero-shot_seed0" / "other.json").write_text("[1]")
     assert cli.main(["evaluations", str(tmp_path / "out"), "--baseline", "full"]) == 0
     assert "| CLIP | reduced | 100 | zero-shot | 10.0 (+0.0) |" in capsys.readouterr().out
     assert cli.main(["evaluations", str(tmp_path / "out"), "--to", str(tmp_path / "tables")]) == 0
@@ -143,7 +144,7 @@ def test_the_command(tmp_path, capsys):
     ]
     assert cli.main(["evaluations", str(tmp_path / "out"), "--baseline", "ful"]) == 2
     assert "did you mean 'full'" in capsys.readouterr().err
-    (tmp_path / "out" / "full" / "seed0" / "imagenet.json").write_text("{")
+    (tmp_path / "out" / "full" / "clip_pretrain_zero-shot_seed0" / "imagenet.json").write_text("{")
     assert cli.main(["evaluations", str(tmp_path / "out")]) == 2
     assert "is damaged" in capsys.readouterr().err
     assert cli.main(["evaluations", str(tmp_path / "tables")]) == 2
