@@ -154,7 +154,7 @@ _ALL = (
         "COCO retrieval",
         ("3",),
         "coco",
-        Split("test", "test", (_KARPATHY, _VAL2014)),
+        Split("test", "test", (f"annotations/{_KARPATHY}", _VAL2014)),
         k_test=256,  # as BLIP re-ranks
     ),
     _retrieval(
@@ -162,7 +162,7 @@ _ALL = (
         "Flickr30K retrieval",
         ("3", "8"),
         "flickr30k",
-        Split("test", "test", ("flickr30k_test.json", "images/flickr30k-images/*.jpg")),
+        Split("test", "test", ("annotations/flickr30k_test.json", "images/flickr30k-images/*.jpg")),
         k_test=128,
     ),
     Evaluation(
@@ -256,9 +256,9 @@ _ALL = (
             Figure("vid_mdr", "MdR", unit="", higher_is_better=False),
         ),
     ),
-    _zero_shot("imagenet", "ImageNet", "imagenet", Split("val", "val", ("val/*/*.JPEG",))),
-    _zero_shot("imagenet_a", "ImageNet-A", "imagenet-a", Split("test", "val", ("*/*.jpg",))),
-    _zero_shot("imagenet_r", "ImageNet-R", "imagenet-r", Split("test", "val", ("*/*.jpg",))),
+    _zero_shot("imagenet", "ImageNet", "imagenet", Split("val", "val", ("val/n*/*.JPEG",))),
+    _zero_shot("imagenet_a", "ImageNet-A", "imagenet-a", Split("test", "val", ("n*/*.jpg",))),
+    _zero_shot("imagenet_r", "ImageNet-R", "imagenet-r", Split("test", "val", ("n*/*.jpg",))),
 )
 EVALUATIONS: dict[str, Evaluation] = {evaluation.name: evaluation for evaluation in _ALL}
 SUITES = {"paper": tuple(EVALUATIONS)}
