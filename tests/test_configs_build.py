@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from drawn_questions import ANSWERS, nlvr_rows, vqa_rows, write_list
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.models import med
@@ -55,16 +56,29 @@ def stand_in(tmp_path_factory):
     records = [{"image": row["image"], "key": str(n), "caption": captions[n]} for n, row in enumerate(rows)]
     (folder / "annotations.json").write_text(json.dumps(records))
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
+    stock_rows = [{**record, "image_id": n} for n, record in enumerate(records)]
+    write_list(folder / "retrieval_train.json", stock_rows)
+    write_list(folder / "retrieval_eval.json", [{**row, "caption": [row["caption"]]} for row in stock_rows])
+    write_list(folder / "tldr_vqa.json", vqa_rows())
+    write_list(folder / "tldr_nlvr.json", nlvr_rows())
+    write_list(folder / "answers.json", ANSWERS)
     return SimpleNamespace(folder=folder, source=source, vocabulary=folder / "vocab.txt", num_pairs=len(records))
 
 
 def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
     """The config with what is on a user's disk replaced, and all else as it is."""
     config = OmegaConf.create(OmegaConf.to_container(config))
-    for dataset in config.datasets.values():
+    for name, dataset in config.datasets.items():
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
+            elif isinstance(dataset.get(key), DictConfig) and "annotations" in dataset[key]:
+                dataset[key] = {"annotations": f"{stand_in.folder}/{name}.json", "image_root": str(stand_in.folder)}
+        for split, places in dataset.get("build_info", {}).get("annotations", {}).items():
+            kind = "train" if split == "train" else "eval"
+            places.update(dict.fromkeys(("url", "storage"), f"{stand_in.folder}/retrieval_{kind}.json"))
+        if dataset.get("answer_list"):
+            dataset.answer_list = f"{stand_in.folder}/answers.json"
         if "path" in dataset:
             dataset.path = str(stand_in.folder)
         for key in ("only", "also"):  # of the same stand-in, whose keys may be in one source alone
@@ -72,6 +86,8 @@ def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
     config.run.update(output_dir=str(output), device="auto")
     if config.model.get("finetuned"):
         config.model.finetuned = str(stand_in.vocabulary)  # a file that is there
+    if config.model.get("answer_list"):
+        config.model.answer_list = f"{stand_in.folder}/answers.json"
     if "similarity_weights" in config.run:
         config.run.similarity_weights = str(stand_in.folder)
     return config
@@ -83,8 +99,8 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
     for key in ("vit_weights", "text_weights", "pretrained", "finetuned"):
         if key in model:
             model[key] = None
-    model.load_finetuned = False
-    if "vocabulary" in model:
+    model.load_finetuned = model.load_pretrained = False
+    if "vocabulary" in model or model.arch.startswith("vilt_"):
         model.vocabulary = str(vocabulary)
     return model
 
@@ -96,9 +112,10 @@ class BertTokens(NoTokenizer):
 
 @contextmanager
 def without_hub(patch: pytest.MonkeyPatch):
-    """LAVIS's BLIP starts from DeiT's positions and a BERT that are not downloaded."""
+    """LAVIS's BLIP starts from DeiT's positions and a BERT, or from a checkpoint, that are not downloaded."""
     deit = {"model": {"pos_embed": torch.zeros(1, 197, 768)}}
     patch.setattr(torch.hub, "load_state_dict_from_url", lambda **kwargs: deit)
+    patch.setattr(BaseModel, "load_checkpoint_from_config", lambda self, cfg, **options: None)
     patch.setattr(BlipBase, "init_tokenizer", classmethod(lambda cls: BertTokens()))
     for encoder in (med.XBertEncoder, med.XBertLMHeadDecoder):
         patch.setattr(
