@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from drawn_questions import ANSWERS, nlvr_rows, vqa_rows, write_list
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.models import med
@@ -60,6 +61,12 @@ def stand_in(tmp_path_factory):
     shutil.copy(folder / "images" / rows[0]["image"], goldfinch)
     write_downstream_lists(folder, f"images/{rows[0]['image']}")
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
+    stock_rows = [{**record, "image_id": n} for n, record in enumerate(records)]
+    write_list(folder / "retrieval_train.json", stock_rows)
+    write_list(folder / "retrieval_eval.json", [{**row, "caption": [row["caption"]]} for row in stock_rows])
+    write_list(folder / "tldr_vqa.json", vqa_rows())
+    write_list(folder / "tldr_nlvr.json", nlvr_rows())
+    write_list(folder / "answers.json", ANSWERS)
     return SimpleNamespace(
         folder=folder, source=source, dev=str(dev), vocabulary=folder / "vocab.txt", num_pairs=len(records)
     )
@@ -77,13 +84,20 @@ def write_downstream_lists(folder: Path, image: str) -> None:
 def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
     """The config with what is on a user's disk replaced, and all else as it is."""
     config = OmegaConf.create(OmegaConf.to_container(config))
-    for dataset in config.datasets.values():
+    for name, dataset in config.datasets.items():
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
             elif isinstance(dataset.get(key), DictConfig) and "annotations" in dataset[key]:  # one of LAVIS's lists
-                annotations = stand_in.source["annotations"] if key == "train" else stand_in.dev
-                dataset[key].update(annotations=annotations, image_root=stand_in.source["image_root"])
+                captions = stand_in.source["annotations"] if key == "train" else stand_in.dev
+                own = f"{stand_in.folder}/{name}.json"
+                images = stand_in.source["image_root"] if name == "tldr_captioning" else str(stand_in.folder)
+                dataset[key].update(annotations=captions if name == "tldr_captioning" else own, image_root=images)
+        for split, places in dataset.get("build_info", {}).get("annotations", {}).items():
+            kind = "train" if split == "train" else "eval"
+            places.update(dict.fromkeys(("url", "storage"), f"{stand_in.folder}/retrieval_{kind}.json"))
+        if dataset.get("answer_list"):
+            dataset.answer_list = f"{stand_in.folder}/answers.json"
         if "path" in dataset:
             dataset.path = str(stand_in.folder)
         if "root" in dataset:
@@ -93,6 +107,8 @@ def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
     config.run.update(output_dir=str(output), device="auto")
     if config.model.get("finetuned"):
         config.model.finetuned = str(stand_in.vocabulary)  # a file that is there
+    if config.model.get("answer_list"):
+        config.model.answer_list = f"{stand_in.folder}/answers.json"
     if "similarity_weights" in config.run:
         config.run.similarity_weights = str(stand_in.folder)
     return config
@@ -104,9 +120,7 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
     for key in ("vit_weights", "text_weights", "pretrained", "finetuned"):
         if key in model:
             model[key] = None
-    model.load_finetuned = False
-    if "load_pretrained" in model or issubclass(registry.get_model_class(model.arch), BlipBase):  # stock's default
-        model.load_pretrained = False
+    model.load_finetuned = model.load_pretrained = False
     if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
         model.vocabulary = str(vocabulary)
     return model
@@ -119,10 +133,10 @@ class BertTokens(NoTokenizer):
 
 @contextmanager
 def without_hub(patch: pytest.MonkeyPatch):
-    """LAVIS's BLIP starts from DeiT's positions and a BERT that are not downloaded."""
+    """LAVIS's BLIP starts from DeiT's positions and a BERT, or from a checkpoint, that are not downloaded."""
     deit = {"model": {"pos_embed": torch.zeros(1, 197, 768)}}
     patch.setattr(torch.hub, "load_state_dict_from_url", lambda **kwargs: deit)
-    patch.setattr(BlipBase, "load_checkpoint_from_config", lambda self, cfg: None)  # stock can't but load one
+    patch.setattr(BaseModel, "load_checkpoint_from_config", lambda self, cfg, **options: None)
     patch.setattr(BlipBase, "init_tokenizer", classmethod(lambda cls: BertTokens()))
     for encoder in (med.XBertEncoder, med.XBertLMHeadDecoder):
         patch.setattr(
