@@ -135,12 +135,15 @@ class VideoRetrievalTask(BaseTask):
         errors: dict[int, str] = {}
         loader = own_share(data_loader, scorer.device.type == "cuda")
         for batch in progress(loader, "reading videos", "video"):
-            errors.update(batch["errors"])
-            for number in batch["index"]:  # of a single video
-                samples = {"image": batch["image"].to(scorer.device)}
-                read = scorer.read_images(samples) if keep else None
+            for sample in batch["samples"]:
+                number = sample["index"]
+                if "error" in sample:
+                    errors[number] = sample["error"]
+                    continue
+                frames = {"image": sample["image"].to(scorer.device)}
+                read = scorer.read_images(frames) if keep else None
                 if scorer.embeds:
-                    embeddings[number] = embed_videos(scorer, samples, read, count)[0].cpu().numpy()
+                    embeddings[number] = embed_videos(scorer, frames, read, count)[0].cpu().numpy()
                 if keep:
                     tokens[number] = read.to("cpu", torch.float16)
         found = from_all_ranks((embeddings, errors))
