@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.downstream.refcoco import SPLITS, annotation_file
+from lavis_tldr.datasets.sample_lists import as_list
 from lavis_tldr.sources import decode_image
 from lavis_tldr.user_errors import closest
 
@@ -151,7 +152,7 @@ class GroundingImages(Dataset):
         self.images, self.root, self.split = images, root, split
         self.vis_processor, self.crop_padding = vis_processor, crop_padding
         self.whole = False
-        self.collater = _as_list
+        self.collater = as_list
         if missing := [image.image for image in images if not (root / image.image).is_file()]:
             raise ValueError(
                 f"{len(missing):,} of {len(images):,} images of tldr_grounding are not there (first: "
@@ -170,10 +171,6 @@ class GroundingImages(Dataset):
         seen = [image] if self.whole else [crop(image, box, self.crop_padding) for box in about.candidates]
         pixels = torch.stack([self.vis_processor(part) for part in seen])  # (K, 3, H, W)
         return {"index": index, "image": pixels, "size": (image.height, image.width)}
-
-
-def _as_list(samples: list[dict]) -> dict:
-    return {"samples": samples}
 
 
 @registry.register_builder("tldr_grounding")

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from lavis_tldr.config_keys import check_dataset_keys
 from lavis_tldr.datasets.downstream.msrvtt import read_captions
+from lavis_tldr.datasets.sample_lists import as_list
 from lavis_tldr.datasets.video_frames import frame_numbers, read_frames
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_video_retrieval.yaml"
@@ -24,8 +25,7 @@ class VideoRetrieval(Dataset):
     """Videos in the order of the list.
 
     A sample is ``{"index": int, "image": (F, 3, H, W)}``, a video's frames; of a video that can't be read
-    ``{"index": int, "error": str}`` instead. A batch of B videos, of which R can be read, is ``{"index": list of R,
-    "image": (R F, 3, H, W), "errors": {index: why}}``; ``image`` is missing where R is 0.
+    ``{"index": int, "error": str}`` instead. A batch is ``{"samples": [sample, ...]}``.
 
     Attributes:
         video: File name of each video.
@@ -57,7 +57,7 @@ class VideoRetrieval(Dataset):
         frame_numbers(frames, frames, frame_rule)
         self.folder, self.frames, self.frame_rule = folder, frames, frame_rule
         self.vis_processor = vis_processor
-        self.collater = _join
+        self.collater = as_list
         self.video = list(captions)
         self.text = [text_processor(caption) for own in captions.values() for caption in own]
         self.txt2video = [number for number, own in enumerate(captions.values()) for _ in own]
@@ -76,13 +76,6 @@ class VideoRetrieval(Dataset):
         except ValueError as error:
             return {"index": index, "error": str(error)}
         return {"index": index, "image": torch.stack([self.vis_processor(frame) for frame in frames])}
-
-
-def _join(samples: list[dict]) -> dict:
-    readable = [sample for sample in samples if "image" in sample]
-    errors = {sample["index"]: sample["error"] for sample in samples if "error" in sample}
-    batch = {"index": [sample["index"] for sample in readable], "errors": errors}
-    return {**batch, "image": torch.cat([sample["image"] for sample in readable])} if readable else batch
 
 
 @registry.register_builder("tldr_video_retrieval")

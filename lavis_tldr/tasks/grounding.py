@@ -7,10 +7,8 @@ Keys under ``run``:
     pairs_per_pass: 64       crops encoded, and pairs of a crop and a sentence matched, at once
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +18,13 @@ from torch import Tensor
 
 from lavis_tldr.datasets.tldr_grounding import GroundedImage, GroundingImages
 from lavis_tldr.evaluation import grounding
-from lavis_tldr.files import open_whole
 from lavis_tldr.models.collectives import from_all_ranks, rank
 from lavis_tldr.models.scorers import scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.blip import BlipScorer
 from lavis_tldr.models.scorers.crops import score_crops
 from lavis_tldr.models.scorers.gradcam import gradcam_layer, heat_maps, no_cross_attention
 from lavis_tldr.progress import progress
+from lavis_tldr.tasks.evaluation_results import write_results
 from lavis_tldr.tasks.own_share import own_share
 from lavis_tldr.user_errors import closest
 
@@ -99,7 +97,7 @@ class GroundingTask(BaseTask):
         scorer, dataset, rows = scorer_of(model), self._dataset, []
         layer = gradcam_layer(scorer, self.layer) if self.way == "gradcam" else None
         loader = own_share(data_loader, scorer.device.type == "cuda")
-        for batch in progress(loader, f"grounding, {dataset.split}", "batch"):
+        for batch in progress(loader, f"grounding, {dataset.split}", "image"):
             for sample in batch["samples"]:
                 about = dataset.images[sample["index"]]
                 texts = [sentence.text for sentence in about.sentences]
@@ -121,7 +119,7 @@ class GroundingTask(BaseTask):
         return torch.stack(scores)
 
     def after_evaluation(self, val_result: list[dict], split_name: str, epoch, **kwargs) -> dict[str, float]:
-        """Figures of all processes' sentences, the same on each; the first writes ``result/grounding_SPLIT.json``.
+        """Figures of all processes' sentences, the same on each; `predictions` go to a file in ``result/``.
 
         Raises:
             ValueError: If a sentence was not scored.
@@ -131,15 +129,11 @@ class GroundingTask(BaseTask):
         if missing := [number for number in expected if number not in gathered]:
             raise ValueError(f"{len(missing)} sentences of {self._dataset.split} got no score (first: {missing[0]}).")
         rows = [gathered[number] for number in expected]
+        found = figures(rows, self._dataset.images)
+        write_results("grounding", self._dataset.split, epoch, rows, found)
         if rank() == 0:
-            self._write(rows)
             self._tell_without_proposals()
-        return figures(rows, self._dataset.images)
-
-    def _write(self, rows: list[dict]) -> None:
-        path = Path(registry.get_path("result_dir")) / f"grounding_{self._dataset.split}.json"
-        with open_whole(path) as file:
-            file.write(json.dumps(rows).encode())
+        return found
 
     def _tell_without_proposals(self) -> None:
         images = self._dataset.images

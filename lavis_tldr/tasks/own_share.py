@@ -6,9 +6,9 @@ from lavis_tldr.runners.loaders import eval_loader
 
 
 def own_share(data_loader: DataLoader, cuda: bool) -> DataLoader:
-    """A loader of what falls to this process, each sample once among all.
+    """A loader of what falls to this process, each sample once among all; one a batch, for a sample is many images.
 
-    Whether a runner shares a set out, and pads the shares, is another's setting.
+    Whether a runner shares a set out, and pads the shares, is another's setting, and so is its ``batch_size_eval``.
 
     Args:
         data_loader: The runner's, of a set with a ``collater``.
@@ -16,7 +16,7 @@ def own_share(data_loader: DataLoader, cuda: bool) -> DataLoader:
     """
     return eval_loader(
         data_loader.dataset,
-        batch_size=data_loader.batch_size,
+        batch_size=1,
         num_workers=data_loader.num_workers,
         collate_fn=data_loader.dataset.collater,
         cuda=cuda,

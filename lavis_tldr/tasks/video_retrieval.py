@@ -30,6 +30,7 @@ from lavis_tldr.models.scorers import ImageTextScorer, ReadImages, scorer_class_
 from lavis_tldr.models.scorers.videos import WAYS, embed_videos, match_video
 from lavis_tldr.models.scorers.vilt import ViltScorer
 from lavis_tldr.progress import progress
+from lavis_tldr.tasks.evaluation_results import write_results
 from lavis_tldr.tasks.own_share import own_share
 from lavis_tldr.tasks.scored_sets import embed_texts
 from lavis_tldr.user_errors import closest
@@ -133,20 +134,18 @@ class VideoRetrievalTask(BaseTask):
         tokens: dict[int, ReadImages] = {}
         errors: dict[int, str] = {}
         loader = own_share(data_loader, scorer.device.type == "cuda")
-        for batch in progress(loader, "reading videos", "batch"):
-            errors.update(batch["errors"])
-            if not batch["index"]:
-                continue
-            samples = {"image": batch["image"].to(scorer.device)}
-            read = scorer.read_images(samples) if keep else None
-            if scorer.embeds:
-                of_videos = embed_videos(scorer, samples, read, count).cpu().numpy()
-                embeddings.update(zip(batch["index"], of_videos, strict=True))
-            if keep:
-                host = read.to("cpu", torch.float16)
-                for place, number in enumerate(batch["index"]):
-                    own = host[place * count : (place + 1) * count]
-                    tokens[number] = ReadImages(own.tokens.clone(), None if own.mask is None else own.mask.clone())
+        for batch in progress(loader, "reading videos", "video"):
+            for sample in batch["samples"]:
+                number = sample["index"]
+                if "error" in sample:
+                    errors[number] = sample["error"]
+                    continue
+                frames = {"image": sample["image"].to(scorer.device)}
+                read = scorer.read_images(frames) if keep else None
+                if scorer.embeds:
+                    embeddings[number] = embed_videos(scorer, frames, read, count)[0].cpu().numpy()
+                if keep:
+                    tokens[number] = read.to("cpu", torch.float16)
         found = from_all_ranks((embeddings, errors))
         all_embeddings = {number: value for part, _ in found for number, value in part.items()}
         return all_embeddings, tokens, {number: why for _, part in found for number, why in part.items()}
@@ -171,7 +170,7 @@ class VideoRetrievalTask(BaseTask):
         dtype = next(scorer.model.parameters()).dtype
         columns = [column for column, number in enumerate(readable) if number in tokens]
         found = {}
-        for column in progress(columns, "reading videos with texts", "video"):
+        for column in progress(columns, "matching videos", "video"):
             rows = wanted[:, column].nonzero()[0]
             if len(rows):
                 video = tokens[readable[column]].to(scorer.device, dtype)
@@ -186,18 +185,17 @@ class VideoRetrievalTask(BaseTask):
         return logits
 
     def after_evaluation(self, val_result: dict[str, Any], split_name: str, epoch, **kwargs) -> dict[str, float]:
-        """The figures; the first process writes ``result/video_retrieval.json`` and tells of unreadable videos, which
-        are listed in ``unreadable_videos.json`` of the run's folder."""
+        """The figures; ranks go to ``result/video_retrieval_<split>_epoch<epoch>.json``, and videos that can't be read
+        are told of and listed in ``unreadable_videos.json`` of the run's folder."""
         ranks, unreadable = val_result["ranks"], val_result["unreadable"]
-        if rank() == 0:
-            folder = Path(registry.get_path("output_dir"))
-            with open_whole(Path(registry.get_path("result_dir")) / "video_retrieval.json") as file:
-                file.write(json.dumps({"ranks": ranks.tolist()}).encode())
-            if unreadable:
-                with open_whole(folder / "unreadable_videos.json") as file:
-                    file.write(json.dumps(unreadable, indent=1, ensure_ascii=False).encode())
-                _tell_unreadable(unreadable, folder / "unreadable_videos.json")
-        return {**figures(ranks), "texts": len(ranks), "videos_unreadable": len(unreadable)}
+        found = {**figures(ranks), "texts": len(ranks), "videos_unreadable": len(unreadable)}
+        write_results("video_retrieval", split_name, epoch, {"ranks": ranks.tolist()}, found)
+        if unreadable and rank() == 0:
+            path = Path(registry.get_path("output_dir")) / "unreadable_videos.json"
+            with open_whole(path) as file:
+                file.write(json.dumps(unreadable, indent=1, ensure_ascii=False).encode())
+            _tell_unreadable(unreadable, path)
+        return found
 
 
 def ranks_of(scores: np.ndarray, readable: list[int], txt2video: list[int], num_videos: int) -> np.ndarray:

@@ -62,7 +62,8 @@ def build(folder, **changes):
 def evaluate(dataset, scorer, patch, tmp_path, indices=None):
     """This process's rows, and the task that made them."""
     patch.setattr(grounding, "scorer_of", lambda model: scorer)
-    patch.setitem(registry.mapping["paths"], "result_dir", str(tmp_path))
+    for name in ("output_dir", "result_dir"):
+        patch.setitem(registry.mapping["paths"], name, str(tmp_path))
     task = GroundingTask(per_pass=2)
     task.before_evaluation(scorer.model, dataset)
     patch.setattr(grounding, "own_share", lambda loader, cuda: loader)
@@ -82,7 +83,7 @@ def test_boxes_by_crops(refcoco, monkeypatch, tmp_path, caplog, matches):
     assert (found["sentences"], found["images"], found["images_without_proposals"]) == (4, 2, 1)
     assert "1 of 2 images have no proposal (first: b.png); their 1 sentences count as wrong" in caplog.text
     assert scorer.num_encoded == 3 + 3 + 1  # each candidate once, for all sentences
-    written = json.loads((tmp_path / "grounding_testA.json").read_text())
+    written = json.loads((tmp_path / "grounding_testA_epoch0.json").read_text())
     assert [row["sent_id"] for row in written] == [100, 101, 103, 102]
     assert written[1] == {"sent_id": 101, "chosen": 1, "right": True, "box": [20, 0, 30, 9], "right_detected": False}
     assert written[3]["box"] is None
@@ -208,7 +209,7 @@ def test_each_architecture_from_a_config(refcoco, name, way):
     runner = run(refcoco, MODELS[name](refcoco), grounding=way)
     found = runner.tested["test"]
     assert found["acc"] in {0, 25, 50, 75, 100}
-    assert len(json.loads((runner.output_dir / "result" / "grounding_testA.json").read_text())) == 4
+    assert len(json.loads((runner.output_dir / "result" / "grounding_testA_epoch0.json").read_text())) == 4
 
 
 @pytest.mark.parametrize("name", ["clip", "vilt"])

@@ -97,7 +97,7 @@ def test_a_model_that_sees_grey_finds_every_video(msrvtt, monkeypatch, embeds, m
     per_pair = 1 if frames == "joined" else 8
     num_pairs = {0: 0, 2: 10, None: 25 if matches else 0}[k_test]
     assert len(scorer.pairs) == num_pairs * per_pair
-    assert json.loads((msrvtt / "video_retrieval.json").read_text()) == {"ranks": [1] * 5}
+    assert json.loads((msrvtt / "video_retrieval_test_epoch0.json").read_text()) == {"ranks": [1] * 5}
 
 
 def test_a_right_video_that_is_no_candidate_is_not_found(msrvtt, monkeypatch):
@@ -255,7 +255,7 @@ def test_each_architecture_from_a_config(msrvtt, arch, keys):
     runner = run(msrvtt, model, **keys)
     found = runner.tested["test"]
     assert found["vid_r5"] == 100 and 1 <= found["vid_mdr"] <= 5
-    ranks = json.loads((runner.output_dir / "result" / "video_retrieval.json").read_text())["ranks"]
+    ranks = json.loads((runner.output_dir / "result" / "video_retrieval_test_epoch0.json").read_text())["ranks"]
     assert len(ranks) == 5
 
 
