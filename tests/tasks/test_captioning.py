@@ -11,11 +11,14 @@ from lavis.tasks.captioning import CaptionTask, coco_caption_eval
 from omegaconf import OmegaConf
 from PIL import Image
 from threaded_ranks import ThreadedRanks
+from tiny_blip import build_tiny_pretraining, register_tiny
 
 from lavis_tldr import train
 from lavis_tldr.environment.offline import character_vocabulary
 from lavis_tldr.models.blip.caption import BlipCaptionTLDR
-from lavis_tldr.models.blip.captioner import BeamSearch
+from lavis_tldr.models.blip.captioner import BeamSearch, captioner_of
+from lavis_tldr.models.conversion.outcome import Wishes
+from lavis_tldr.models.conversion.targets import convert
 from lavis_tldr.tasks import captioning
 from lavis_tldr.tasks.captioning import CaptioningTask
 
@@ -92,6 +95,22 @@ def test_captions_are_written_as_coco_takes_them_and_scored(tree, arch):
     assert all(set(row) == {"image_id", "caption"} and isinstance(row["caption"], str) for row in results)
     assert set(scores) == {"cider", "bleu4", "agg_metrics"}
     assert scores["agg_metrics"] == scores["cider"] + scores["bleu4"]
+
+
+def test_converted_for_stock_a_pretraining_says_the_same_in_stocks_task(tree, monkeypatch):
+    register_tiny(tree, monkeypatch)
+    pretrained = build_tiny_pretraining()
+    torch.save(
+        convert({"model": pretrained.state_dict()}, "blip_caption", Wishes(model_type="tiny")).content, tree / "x"
+    )
+    model = {"arch": "blip_caption", "load_finetuned": False, "load_pretrained": True, "pretrained": str(tree / "x")}
+    runner = train.run_config(config(tree, model, num_beams=2))
+    ours = [row["caption"] for row in results_of(runner)]
+    images = torch.stack([sample["image"] for sample in runner.datasets["test"]])
+    of_stock = CaptionTask(2, 24, 5, True).valid_step(runner.model, {"image": images, "image_id": list(COLOURS)})
+    # Stock cuts one letter more where a caption's first piece goes on from the prompt's last.
+    assert all(row["caption"].strip() in (a, a[1:].strip()) for a, row in zip(ours, of_stock, strict=True))
+    assert captioner_of(pretrained).generate({"image": images}, BeamSearch(2, 24, 5)) == ours
 
 
 class Says:
