@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from lavis_tldr.models.collectives import from_all_ranks, share
 from lavis_tldr.models.scorers import ImageTextScorer, ReadImages
@@ -115,7 +116,7 @@ def _share_of_images(
         data_loader.dataset,
         batch_size=data_loader.batch_size,
         num_workers=data_loader.num_workers,
-        collate_fn=getattr(data_loader.dataset, "collater", None),
+        collate_fn=getattr(data_loader.dataset, "collater", None) or default_collate,
         cuda=scorer.device.type == "cuda",
         split=True,
     )

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lavis_tldr.datasets.downstream.coco import COCO
 from lavis_tldr.datasets.downstream.coco_caption import COCO_CAPTION
+from lavis_tldr.datasets.downstream.flickr30k import FLICKR30K
+from lavis_tldr.datasets.downstream.imagenet import IMAGENET, IMAGENET_A, IMAGENET_R
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 from lavis_tldr.datasets.downstream.msrvtt import MSRVTT
 from lavis_tldr.datasets.downstream.nlvr2 import NLVR2
@@ -23,7 +26,10 @@ ROOT_VARIABLE = "TLDR_DATA"
 _SAMPLE = "-sample"  # of a set's folder that holds a part of it: imagenet-sample counts as imagenet
 
 
-_ALL: tuple[DownstreamSet, ...] = (VQA, NLVR2, COCO_CAPTION, NOCAPS, REFCOCO_PLUS, MSRVTT)
+_ALL: tuple[DownstreamSet, ...] = (
+    *(COCO, FLICKR30K, VQA, NLVR2, REFCOCO_PLUS, COCO_CAPTION, NOCAPS, MSRVTT),
+    *(IMAGENET, IMAGENET_A, IMAGENET_R),
+)
 SETS: dict[str, DownstreamSet] = {found.name: found for found in _ALL}
 
 
