@@ -7,6 +7,7 @@ import pytest
 import torch
 from drawn_questions import drawn_nlvr, fine_tuning, nlvr_rows
 from lavis.common.registry import registry
+from lavis.tasks.multimodal_classification import MultimodalClassificationTask
 from omegaconf import OmegaConf
 from threaded_ranks import ThreadedRanks
 from tiny_blip import NO_DROPOUT, register_tiny, write_converted
@@ -130,6 +131,13 @@ def test_one_rank_and_two_tell_the_same(evaluated, monkeypatch):
         return task.after_evaluation(tell(task, dataset, [[0, 2, 0], [1, 3, 1]][rank]), "val")
 
     assert ranks.run(work) == [alone, alone]
+
+
+def test_accuracy_is_lavis_own_in_percent(evaluated):
+    task, dataset = evaluated()
+    told = tell(task, dataset, range(4))
+    stock = MultimodalClassificationTask().after_evaluation(told, "val", 0)["acc"]
+    assert stock == 0.75 and task.after_evaluation(told, "val")["acc"] == 100 * stock
 
 
 def test_without_identifiers_there_is_no_consistency(evaluated, caplog):
