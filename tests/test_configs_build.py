@@ -5,12 +5,14 @@ Models have their real sizes, and no values (torch's meta device), so that BERT-
 
 import io
 import json
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from drawn_questions import ANSWERS, nlvr_rows, vqa_rows, write_list
 from lavis.common.config import Config
 from lavis.common.registry import registry
 from lavis.models import med
@@ -46,7 +48,7 @@ def stand_in(tmp_path_factory):
     from lavis_tldr.scenes import draw_clean_set
 
     folder = tmp_path_factory.mktemp("stand_in")
-    clean, _ = draw_clean_set(folder, num_samples=24, dev_share=0.3, image_size=32)
+    clean, dev = draw_clean_set(folder, num_samples=24, dev_share=0.3, image_size=32)
     rows = json.loads(clean.read_text())
     captions = [
         caption for row in rows for caption in ([row["caption"]] if isinstance(row["caption"], str) else row["caption"])
@@ -54,24 +56,59 @@ def stand_in(tmp_path_factory):
     (folder / "vocab.txt").write_text("\n".join(train_vocabulary(captions, 300)) + "\n")
     records = [{"image": row["image"], "key": str(n), "caption": captions[n]} for n, row in enumerate(rows)]
     (folder / "annotations.json").write_text(json.dumps(records))
+    goldfinch = folder / "classes" / "n01531178"  # of ImageNet, -A and -R
+    goldfinch.mkdir(parents=True)
+    shutil.copy(folder / "images" / rows[0]["image"], goldfinch)
+    write_downstream_lists(folder, f"images/{rows[0]['image']}")
     source = {"format": "lavis_json", "annotations": str(clean), "image_root": str(folder / "images")}
-    return SimpleNamespace(folder=folder, source=source, vocabulary=folder / "vocab.txt", num_pairs=len(records))
+    stock_rows = [{**record, "image_id": n} for n, record in enumerate(records)]
+    write_list(folder / "retrieval_train.json", stock_rows)
+    write_list(folder / "retrieval_eval.json", [{**row, "caption": [row["caption"]]} for row in stock_rows])
+    write_list(folder / "tldr_vqa.json", vqa_rows())
+    write_list(folder / "tldr_nlvr.json", nlvr_rows())
+    write_list(folder / "answers.json", ANSWERS)
+    return SimpleNamespace(
+        folder=folder, source=source, dev=str(dev), vocabulary=folder / "vocab.txt", num_pairs=len(records)
+    )
+
+
+def write_downstream_lists(folder: Path, image: str) -> None:
+    """A sentence of RefCOCO+, and a video of MSRVTT that can't be decoded."""
+    about = {"image": image, "sent_id": 1, "text": "a", "boxes": [[0, 0, 9, 9]], "target": 0}
+    (folder / "refcoco+_val.json").write_text(json.dumps([about]))
+    (folder / "msrvtt_test.json").write_text(json.dumps([{"video": "v.mp4", "caption": ["a"]}]))
+    (folder / "videos").mkdir()
+    (folder / "videos" / "v.mp4").write_bytes(b"")
 
 
 def with_stand_ins(config: DictConfig, stand_in, output: Path) -> DictConfig:
     """The config with what is on a user's disk replaced, and all else as it is."""
     config = OmegaConf.create(OmegaConf.to_container(config))
-    for dataset in config.datasets.values():
+    for name, dataset in config.datasets.items():
         for key in ("source", "train", "val", "test"):
             if isinstance(dataset.get(key), DictConfig) and "format" in dataset[key]:
                 dataset[key] = stand_in.source
+            elif isinstance(dataset.get(key), DictConfig) and "annotations" in dataset[key]:  # one of LAVIS's lists
+                captions = stand_in.source["annotations"] if key == "train" else stand_in.dev
+                own = f"{stand_in.folder}/{name}.json"
+                images = stand_in.source["image_root"] if name == "tldr_captioning" else str(stand_in.folder)
+                dataset[key].update(annotations=captions if name == "tldr_captioning" else own, image_root=images)
+        for split, places in dataset.get("build_info", {}).get("annotations", {}).items():
+            kind = "train" if split == "train" else "eval"
+            places.update(dict.fromkeys(("url", "storage"), f"{stand_in.folder}/retrieval_{kind}.json"))
+        if dataset.get("answer_list"):
+            dataset.answer_list = f"{stand_in.folder}/answers.json"
         if "path" in dataset:
             dataset.path = str(stand_in.folder)
+        if "root" in dataset:
+            dataset.root = str(stand_in.folder / "classes")
         for key in ("only", "also"):  # of the same stand-in, whose keys may be in one source alone
             dataset.pop(key, None)
     config.run.update(output_dir=str(output), device="auto")
     if config.model.get("finetuned"):
         config.model.finetuned = str(stand_in.vocabulary)  # a file that is there
+    if config.model.get("answer_list"):
+        config.model.answer_list = f"{stand_in.folder}/answers.json"
     if "similarity_weights" in config.run:
         config.run.similarity_weights = str(stand_in.folder)
     return config
@@ -83,8 +120,8 @@ def without_weights(model: DictConfig, vocabulary: Path) -> DictConfig:
     for key in ("vit_weights", "text_weights", "pretrained", "finetuned"):
         if key in model:
             model[key] = None
-    model.load_finetuned = False
-    if "vocabulary" in model:
+    model.load_finetuned = model.load_pretrained = False
+    if "vocabulary" in model or model.arch.startswith("vilt_"):  # heads of ViLT have its sizes' defaults elsewhere
         model.vocabulary = str(vocabulary)
     return model
 
@@ -96,9 +133,10 @@ class BertTokens(NoTokenizer):
 
 @contextmanager
 def without_hub(patch: pytest.MonkeyPatch):
-    """LAVIS's BLIP starts from DeiT's positions and a BERT that are not downloaded."""
+    """LAVIS's BLIP starts from DeiT's positions and a BERT, or from a checkpoint, that are not downloaded."""
     deit = {"model": {"pos_embed": torch.zeros(1, 197, 768)}}
     patch.setattr(torch.hub, "load_state_dict_from_url", lambda **kwargs: deit)
+    patch.setattr(BaseModel, "load_checkpoint_from_config", lambda self, cfg, **options: None)
     patch.setattr(BlipBase, "init_tokenizer", classmethod(lambda cls: BertTokens()))
     for encoder in (med.XBertEncoder, med.XBertLMHeadDecoder):
         patch.setattr(

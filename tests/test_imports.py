@@ -21,7 +21,7 @@ TIERS = (
     {"exports", "scoring", "models", "datasets", "evaluation", "scenes", "keep_list", "config_keys"},
     {"stages"},
     {"tasks", "runners", "report"},
-    {"advice", "ablation", "api", "commands", "train", "cli", "launch", "__main__"},
+    {"advice", "ablation", "suite", "api", "commands", "train", "cli", "launch", "__main__"},
 )
 TIER_OF = {room: number for number, rooms in enumerate(TIERS) for room in rooms}
 # Beside the tiers: what every module may use, and what uses none of them.

@@ -9,11 +9,25 @@ from lavis_tldr.commands import (
     advice,
     checkpoints,
     costs,
+    downstream_data,
     drawn_sets,
     environment,
+    evaluation,
     reduced_sets,
     reports,
     training,
 )
 
-GROUPS = (training, checkpoints, reports, reduced_sets, ablations, advice, costs, drawn_sets, environment)
+GROUPS = (
+    training,
+    evaluation,
+    downstream_data,
+    checkpoints,
+    reports,
+    reduced_sets,
+    ablations,
+    advice,
+    costs,
+    drawn_sets,
+    environment,
+)

@@ -1,5 +1,5 @@
-"""Learning rate schedules counted in steps over the whole training: ``linear_warmup_cosine_steps``, and
-``linear_warmup_decay_steps``, which falls by a factor so many times.
+"""Learning rate schedules counted in steps over the whole training: ``linear_warmup_cosine_steps``,
+``linear_warmup_linear_steps``, and ``linear_warmup_decay_steps``, which falls by a factor so many times.
 
 LAVIS's own schedules warm up within the first epoch alone and then change once an epoch. On a reduced set,
 whose epochs are short, the warm-up is cut off and the rate jumps; and a full and a reduced set trained for
@@ -53,6 +53,10 @@ class _BySteps(ABC):
             return self.warmup_start_lr + (self.init_lr - self.warmup_start_lr) * step / self.warmup_steps
         return self._rate_after_warmup(step)
 
+    def _share_after_warmup(self, step: int) -> float:
+        """How much of what follows the warm-up is over, in [0, 1]."""
+        return min((step - self.warmup_steps) / max(self.all_steps - self.warmup_steps, 1), 1.0)
+
     @abstractmethod
     def _rate_after_warmup(self, step: int) -> float: ...
 
@@ -75,8 +79,18 @@ class LinearWarmupCosineSteps(_BySteps):
     name = "linear_warmup_cosine_steps"
 
     def _rate_after_warmup(self, step: int) -> float:
-        share = min((step - self.warmup_steps) / max(self.all_steps - self.warmup_steps, 1), 1.0)
-        return self.min_lr + (self.init_lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+        cosine = math.cos(math.pi * self._share_after_warmup(step))
+        return self.min_lr + (self.init_lr - self.min_lr) * 0.5 * (1 + cosine)
+
+
+@registry.register_lr_scheduler("linear_warmup_linear_steps")
+class LinearWarmupLinearSteps(_BySteps):
+    """After the warm-up in a straight line to ``min_lr``, as ViLT is fine-tuned."""
+
+    name = "linear_warmup_linear_steps"
+
+    def _rate_after_warmup(self, step: int) -> float:
+        return self.init_lr + (self.min_lr - self.init_lr) * self._share_after_warmup(step)
 
 
 @registry.register_lr_scheduler("linear_warmup_decay_steps")

@@ -227,7 +227,9 @@ class RunnerTLDR(RecordingMixin, CheckpointMixin, RunnerBase):
                 if self._is_past_patience(epoch):
                     break
         self.tested = self.evaluate(
-            cur_epoch="best" if self.valid_splits else self.max_epoch - 1, skip_reload=self.evaluate_only
+            # A run that only evaluates has no epochs; LAVIS's evaluate.py calls them "best", too.
+            cur_epoch="best" if self.valid_splits or self.evaluate_only else self.max_epoch - 1,
+            skip_reload=self.evaluate_only,
         )
         for split, metrics in self.tested.items():
             logger.info("%s: %s", split, _in_words(metrics))

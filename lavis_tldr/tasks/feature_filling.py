@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lavis.common.dist_utils import is_main_process
 
@@ -49,6 +49,27 @@ def fill_feature_cache(
             _encode_missing(model.to(device).eval(), dataset, cache, num_workers)
         barrier()
         dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
+
+
+def fill_caches_of(model, datasets: Mapping[str, Mapping[str, Any]], run) -> None:
+    """Features that a run's sets want cached, computed by the image tower of its model.
+
+    Args:
+        model: With a frozen ``visual_encoder``, if a set has a ``feature_cache_folder``.
+        datasets: By name and split.
+        run: The ``run`` section.
+
+    Raises:
+        ValueError: If the model has no image tower, or as `fill_feature_cache`.
+    """
+    cached = [part for splits in datasets.values() for part in splits.values()]
+    cached = [part for part in cached if getattr(part, "feature_cache_folder", None)]
+    if not cached:
+        return
+    encoder = getattr(model, "visual_encoder", None)
+    if encoder is None:
+        raise ValueError(f"feature_cache: {type(model).__name__} has no image tower of its own; leave it out.")
+    fill_feature_cache(FrozenEncoder(encoder), cached, str(run.device), int(run.get("num_workers", 0)))
 
 
 def _check_keys(datasets: list[CachesFeatures]) -> None:

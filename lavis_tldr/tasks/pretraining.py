@@ -6,11 +6,9 @@ from typing import Any
 
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
-from omegaconf import OmegaConf
 
-from lavis_tldr.environment.processor import emulates_bfloat16
-from lavis_tldr.models.frozen_encoder import FrozenEncoder
-from lavis_tldr.tasks.feature_filling import fill_feature_cache
+from lavis_tldr.tasks.feature_filling import fill_caches_of
+from lavis_tldr.tasks.run_defaults import fill_run_defaults
 
 DEFAULTS = Path(__file__).parent.parent / "configs" / "pretrain_run.yaml"
 
@@ -30,13 +28,7 @@ class PretrainingTask(RetrievalTask):
 
     @classmethod
     def setup_task(cls, cfg) -> "PretrainingTask":
-        run, defaults = cfg.run_cfg, OmegaConf.load(DEFAULTS).run
-        if "batch_size_train" in run:  # says how large a batch is by itself
-            del defaults["global_batch_size"]
-        if str(run.get("device")) == "cpu" and emulates_bfloat16():
-            defaults.bf16 = False
-        for key, value in defaults.items():
-            run.setdefault(key, value)
+        fill_run_defaults(cfg.run_cfg, DEFAULTS)
         return super().setup_task(cfg)
 
     def build_datasets(self, cfg) -> dict[str, dict]:
@@ -50,14 +42,7 @@ class PretrainingTask(RetrievalTask):
             ValueError: If a set asks for a feature_cache and the model has no frozen ``visual_encoder``.
         """
         model = super().build_model(cfg)
-        cached = [part for splits in self._datasets.values() for part in splits.values()]
-        cached = [part for part in cached if getattr(part, "feature_cache_folder", None)]
-        if cached:
-            encoder = getattr(model, "visual_encoder", None)
-            if encoder is None:
-                raise ValueError(f"feature_cache: {type(model).__name__} has no image tower of its own; leave it out.")
-            run = cfg.run_cfg
-            fill_feature_cache(FrozenEncoder(encoder), cached, str(run.device), int(run.get("num_workers", 0)))
+        fill_caches_of(model, self._datasets, cfg.run_cfg)
         return model.cpu()  # the runner moves it, and wraps it for its processes
 
     def train_figures(self, model, samples: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,8 +15,10 @@ from omegaconf import OmegaConf
 from transformers import BertTokenizer
 
 from lavis_tldr.environment.offline import character_vocabulary
+from lavis_tldr.models.conversion.outcome import Wishes
+from lavis_tldr.models.conversion.targets import convert
 
-IMAGE_SIZE, PATCH_SIZE, QUEUE_SIZE, _VISION_WIDTH = 32, 8, 12, 24
+IMAGE_SIZE, PATCH_SIZE, QUEUE_SIZE, TEXT_WIDTH, _VISION_WIDTH = 32, 8, 12, 16, 24
 _ARCHS = [
     "blip_caption",
     "blip_classification",
@@ -26,26 +28,30 @@ _ARCHS = [
     "blip_retrieval",
     "blip_vqa",
 ]
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # learns by heart several times as fast
 _VOCABULARY = character_vocabulary()
 _BERT = {
-    "hidden_size": 16,
+    "hidden_size": TEXT_WIDTH,
     "intermediate_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "max_position_embeddings": 64,
     "vocab_size": len(_VOCABULARY) + 2,
-    "encoder_width": _VISION_WIDTH,
     "add_cross_attention": True,
     "add_type_embeddings": False,
     "pad_token_id": 0,
 }
 
 
-def register_tiny(folder: Path, patch, num_layers: int = 2) -> None:
-    """Let LAVIS know the type; ``patch`` is a MonkeyPatch. LAVIS has no image encoder below a ViT-B: this is one."""
+def register_tiny(folder: Path, patch, num_layers: int = 2, vision_width: int = _VISION_WIDTH, **bert) -> None:
+    """Let LAVIS know the type; ``patch`` is a MonkeyPatch. LAVIS has no image encoder below a ViT-B: this is one.
+
+    For blip_vqa ``vision_width`` must be `TEXT_WIDTH`: its decoder reads a question where others read an image.
+    ``bert`` replaces sizes and dropouts of the text towers.
+    """
     vocabulary, med, config = folder / "vocab.txt", folder / "med.json", folder / "blip_tiny.yaml"
     vocabulary.write_text("\n".join(_VOCABULARY) + "\n")
-    med.write_text(json.dumps({**_BERT, "num_hidden_layers": num_layers}))
+    med.write_text(json.dumps({**_BERT, "num_hidden_layers": num_layers, "encoder_width": vision_width, **bert}))
     sizes = {"image_size": IMAGE_SIZE, "embed_dim": 12, "queue_size": QUEUE_SIZE}
     model = {**sizes, "med_config_path": str(med), "prompt": "a picture of "}
     vis = {"eval": {"name": "blip_image_eval", "image_size": IMAGE_SIZE}}
@@ -54,9 +60,9 @@ def register_tiny(folder: Path, patch, num_layers: int = 2) -> None:
 
     def tiny_encoder(cfg):
         encoder = VisionTransformerEncoder(
-            img_size=cfg.image_size, patch_size=PATCH_SIZE, embed_dim=_VISION_WIDTH, depth=2, num_heads=2
+            img_size=cfg.image_size, patch_size=PATCH_SIZE, embed_dim=vision_width, depth=2, num_heads=2
         )
-        encoder.vision_width = _VISION_WIDTH
+        encoder.vision_width = vision_width
         return encoder
 
     patch.setattr(VisionTransformerEncoder, "from_config", tiny_encoder)
@@ -94,3 +100,11 @@ def write_tiny(path: Path, seed: int = 0) -> BlipITM:
     model = build_tiny(seed)
     torch.save({"model": {**model.state_dict(), "image_queue": torch.zeros(3)}}, path)
     return model
+
+
+def write_converted(folder: Path, arch: str, seed: int = 0) -> dict:
+    """Convert a tiny pretraining for a stock model; the ``model`` section that starts from it."""
+    path = folder / f"{arch}.pth"
+    checkpoint = {"model": build_tiny_pretraining(seed).state_dict()}
+    torch.save(convert(checkpoint, arch, Wishes(model_type="tiny")).content, path)
+    return {"arch": arch, "model_type": "tiny", "load_finetuned": False, "pretrained": str(path)}

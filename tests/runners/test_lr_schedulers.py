@@ -3,13 +3,13 @@ import torch
 from lavis.common.registry import registry
 from toy_slope import make_runner
 
-from lavis_tldr.runners.lr_schedulers import LinearWarmupCosineSteps
+from lavis_tldr.runners.lr_schedulers import LinearWarmupCosineSteps, LinearWarmupLinearSteps
 
 
-def schedule(**changes):
+def schedule(kind=LinearWarmupCosineSteps, **changes):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     settings = {"max_epoch": 4, "min_lr": 0.0, "init_lr": 0.8, "warmup_start_lr": 0.2, "warmup_steps": 3}
-    scheduler = LinearWarmupCosineSteps(optimizer=optimizer, decay_rate=None, **{**settings, **changes})
+    scheduler = kind(optimizer=optimizer, decay_rate=None, **{**settings, **changes})
     scheduler.iters_per_epoch = 2
     return scheduler
 
@@ -28,6 +28,12 @@ def test_rates_by_hand():
     cosines = [1.0, 0.809017, 0.309017, -0.309017, -0.809017]
     expected = [0.2, 0.4, 0.6, *(0.4 * (1 + cosine) for cosine in cosines)]
     assert rates(schedule()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_linear_rates_by_hand():
+    """Warm-up over three steps, then five from 0.8 to 0: a fifth less each, and 0 when they are over."""
+    expected = [0.2, 0.4, 0.6, 0.8, 0.64, 0.48, 0.32, 0.16]
+    assert rates(schedule(LinearWarmupLinearSteps)) == pytest.approx(expected)
 
 
 def test_without_warmup_it_starts_at_the_full_rate():

@@ -141,7 +141,7 @@ def test_what_a_config_leaves_out_is_as_in_the_paper():
     ("device", "emulated", "expected"), [("cpu", True, False), ("cpu", False, True), ("cuda", True, True)]
 )
 def test_bfloat16_is_the_default_where_it_is_not_emulated(monkeypatch, device, emulated, expected):
-    monkeypatch.setattr("lavis_tldr.tasks.pretraining.emulates_bfloat16", lambda: emulated)
+    monkeypatch.setattr("lavis_tldr.tasks.run_defaults.emulates_bfloat16", lambda: emulated)
     run = OmegaConf.create({"task": "tldr_pretrain", "device": device})
     PretrainingTask.setup_task(SimpleNamespace(run_cfg=run))
     assert run.bf16 is expected

@@ -18,15 +18,25 @@ def read_config(cfg) -> dict:
     Raises:
         ValueError: If a key is unknown or a value out of range.
     """
-    cfg = OmegaConf.to_container(cfg, resolve=True)
-    known = set(OmegaConf.load(CONFIGS / "blip_pretrain_tldr_base.yaml").model) | _OTHER_KEYS
-    for key in cfg:
-        if key not in known:
-            raise ValueError(f"unknown key model.{key}{closest(key, known)}.")
+    cfg = read_known_keys(cfg, "blip_pretrain_tldr")
     if cfg["queue_size"] < 1:
         raise ValueError(f"model.queue_size is {cfg['queue_size']}; expected at least a batch of all processes.")
     if not 0 <= cfg["momentum"] < 1:
         raise ValueError(f"model.momentum is {cfg['momentum']}; expected a share in [0, 1).")
+    return cfg
+
+
+def read_known_keys(cfg, arch: str) -> dict:
+    """Values of a ``model`` section whose keys are those of the packaged defaults of ``arch``.
+
+    Raises:
+        ValueError: If a key is unknown.
+    """
+    cfg = OmegaConf.to_container(cfg, resolve=True)
+    known = set(OmegaConf.load(CONFIGS / f"{arch}_base.yaml").model) | _OTHER_KEYS
+    for key in cfg:
+        if key not in known:
+            raise ValueError(f"unknown key model.{key}{closest(key, known)}.")
     return cfg
 
 
