@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from evaluation_sets import Album, album_loader
 from lavis.common.registry import registry
+from lavis.datasets.datasets.retrieval_datasets import RetrievalEvalDataset
 from lavis.models.albef_models import compute_sim_matrix
 from lavis.models.clip_models.model import CLIP
+from lavis.processors.blip_processors import BlipCaptionProcessor, BlipImageEvalProcessor
 from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
 from tiny_blip import build_tiny, register_tiny
@@ -172,3 +174,18 @@ def test_stock_clip_scores_its_share_as_if_it_were_the_set(folder):
     np.testing.assert_allclose(of_images[1], every[2], atol=1e-5)
     with pytest.raises(IndexError):  # images 5 to 8, which texts belong to, have no column
         RetrievalTask._report_metrics(of_images, of_texts, album.txt2img, album.img2txt)
+
+
+def test_sets_of_lavis_are_scored_too(folder, encoded):
+    """``coco_retrieval`` and ``flickr30k`` build this one."""
+    rows = [{"image": f"{n}.jpg", "caption": ["a kite", f"{n} dogs"][: 1 + n % 2]} for n in range(3)]
+    for n in range(3):
+        (folder / f"{n}.jpg").write_bytes(encoded((80 * n, 9, 99), size=(32, 32)))
+    (folder / "test.json").write_text(json.dumps(rows))
+    processors = BlipImageEvalProcessor(image_size=32), BlipCaptionProcessor()
+    album = RetrievalEvalDataset(*processors, str(folder), [str(folder / "test.json")])
+    loader = DataLoader(album, batch_size=2, collate_fn=album.collater)
+    task = RetrievalEvaluationTask(k_test=128)
+    with torch.no_grad():
+        ranks = task.evaluation(build_tiny(), loader)
+    assert (len(ranks["txt"]), len(ranks["img"])) == (3, 4)
