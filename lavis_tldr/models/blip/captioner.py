@@ -3,7 +3,8 @@
 Shapes: B images, b beams, T tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,16 +81,17 @@ class BlipCaptioner:
                 f"the prompt {self.prompt!r} takes {prompt.shape[1]} of max_len {search.max_length} tokens: raise it."
             )
         images = self._for_beams(images, search.num_beams)
-        tokens = self.text_decoder.generate(
-            input_ids=prompt,
-            encoder_hidden_states=images,
-            encoder_attention_mask=torch.ones(images.shape[:-1], dtype=torch.long, device=images.device),
-            do_sample=False,
-            eos_token_id=self.tokenizer.sep_token_id,
-            pad_token_id=self.tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([_RefuseNaN()]),
-            **asdict(search),
-        )  # (B, T)
+        with _past_kept(self.text_decoder):
+            tokens = self.text_decoder.generate(
+                input_ids=prompt,
+                encoder_hidden_states=images,
+                encoder_attention_mask=torch.ones(images.shape[:-1], dtype=torch.long, device=images.device),
+                do_sample=False,
+                eos_token_id=self.tokenizer.sep_token_id,
+                pad_token_id=self.tokenizer.pad_token_id,
+                logits_processor=LogitsProcessorList([_RefuseNaN()]),
+                **asdict(search),
+            )  # (B, T)
         # Cut off as text: a word may go on from the prompt's last one.
         start = len(self._text(prompt[0]))
         return [self._text(row)[start:].strip() for row in tokens]
@@ -110,6 +112,25 @@ class BlipCaptioner:
         # By id: a fast tokenizer made from a vocabulary alone does not skip [SEP] and [PAD] when asked to.
         special = self.tokenizer.all_special_ids
         return self.tokenizer.decode([token for token in tokens.tolist() if token not in special])
+
+
+@contextmanager
+def _past_kept(decoder: XBertLMHeadDecoder) -> Iterator[None]:
+    """Each step reads its new token alone.
+
+    LAVIS's decoder knows the keys and values of earlier tokens by a name that transformers has given up, and so reads
+    all tokens anew at each step, and gives each a score for every word.
+    """
+    prepare = decoder.prepare_inputs_for_generation
+
+    def prepare_newest(input_ids: Tensor, past_key_values=None, **model_kwargs) -> dict:  # a name that is looked for
+        return prepare(input_ids, past=past_key_values, **model_kwargs)
+
+    decoder.prepare_inputs_for_generation = prepare_newest
+    try:
+        yield
+    finally:
+        del decoder.prepare_inputs_for_generation
 
 
 class _RefuseNaN(LogitsProcessor):
