@@ -25,7 +25,7 @@ from lavis_tldr.datasets.tldr_video_retrieval import VideoRetrieval
 from lavis_tldr.evaluation.ranks import best_ranks, hit_rate, median_rank
 from lavis_tldr.evaluation.reranking import candidates, reranked
 from lavis_tldr.files import open_whole
-from lavis_tldr.models.collectives import from_all_ranks, from_rank_zero, rank
+from lavis_tldr.models.collectives import from_all_ranks, rank
 from lavis_tldr.models.scorers import ImageTextScorer, ReadImages, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.videos import WAYS, embed_videos, match_video
 from lavis_tldr.models.scorers.vilt import ViltScorer
@@ -119,8 +119,7 @@ class VideoRetrievalTask(BaseTask):
             if num_read:
                 scores = np.stack([reranked(c, k, row[k]) for c, k, row in zip(cosines, chosen, scores, strict=True)])
         unreadable = {dataset.video[number]: why for number, why in sorted(errors.items())}
-        ranks = from_rank_zero(lambda: ranks_of(scores, readable, dataset.txt2video, len(dataset)))
-        return {"ranks": ranks, "unreadable": unreadable}
+        return {"ranks": ranks_of(scores, readable, dataset.txt2video, len(dataset)), "unreadable": unreadable}
 
     def _encode(
         self, scorer: ImageTextScorer, data_loader, keep: bool
