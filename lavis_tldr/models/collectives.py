@@ -38,11 +38,28 @@ def share(items: Sequence) -> Sequence:
 
 
 def from_rank_zero(make: Callable[[], Any]) -> Any:
-    """What rank 0 makes, on every rank; the others make nothing."""
+    """What rank 0 makes, on every rank; the others make nothing.
+
+    Raises:
+        Exception: What rank 0 raises; on the others, which would wait for it for ever, a ValueError (or RuntimeError,
+            where it was none) that says so.
+    """
     if _alone():
         return make()
-    box = [make() if dist.get_rank() == 0 else None]
+    made, fault = None, None
+    if dist.get_rank() == 0:
+        try:
+            made = make()
+        except Exception as error:
+            fault = error
+    # The error itself may hold what can't be sent.
+    box = [made, fault and (isinstance(fault, ValueError), str(fault))]
     dist.broadcast_object_list(box, src=0)
+    if fault is not None:
+        raise fault
+    if box[1] is not None:
+        of_user, message = box[1]
+        raise (ValueError if of_user else RuntimeError)(f"process 0 stopped: {message}")
     return box[0]
 
 
