@@ -9,24 +9,21 @@ datasets:
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
-from torch.utils.data import Dataset, default_collate
 
 from lavis_tldr.config_keys import check_dataset_keys
+from lavis_tldr.datasets.cached_images import CachedImages
 from lavis_tldr.datasets.captioning_lists import CaptionedImage, EvaluationList, read_evaluation, read_training
-from lavis_tldr.datasets.feature_cache import FeatureCache
-from lavis_tldr.sources import ImageLocation, decode_image, read_image_bytes
+from lavis_tldr.sources import ImageLocation
 from lavis_tldr.user_errors import closest
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_captioning.yaml"
 _SPLIT_KEYS = ("annotations", "image_root", "ground_truth")
 
 
-class ListedImages(Dataset):
+class ListedImages(CachedImages):
     """Images of a list, or their cached features: ``{"image": (3, H, W)}`` or ``{"image_features": (1 + L, D)}``.
 
     Args:
@@ -36,42 +33,22 @@ class ListedImages(Dataset):
     """
 
     def __init__(self, images: Sequence[str], root: Path, vis_processor: Callable):
+        super().__init__(vis_processor)
         self.images, self.root = images, root
-        self.vis_processor = vis_processor
-        self.collater = default_collate
-        self.features: FeatureCache | None = None
-        self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
     def __len__(self) -> int:
         return len(self.images)
 
     def image_places(self) -> Iterator[tuple[str, ImageLocation]]:
         """Key and place of each image; the key is its whole path, as splits may have roots of their own."""
-        return ((self._key(index), self._place(index)) for index in range(len(self)))
+        return map(self._place, range(len(self)))
 
-    def use_features(self, features: FeatureCache) -> None:
-        """Give cached features instead of images.
-
-        Raises:
-            ValueError: If an image has none.
-        """
-        if missing := features.missing(key for key, _ in self.image_places()):
-            raise ValueError(f"{len(missing)} images can't be read (first: {missing[0]}): restore them.")
-        self.features = features
-
-    def _key(self, index: int) -> str:
-        return str(self.root / self.images[index])
-
-    def _place(self, index: int) -> ImageLocation:
-        return ImageLocation(self._key(index))
+    def _place(self, index: int) -> tuple[str, ImageLocation]:
+        path = str(self.root / self.images[index])
+        return path, ImageLocation(path)
 
     def __getitem__(self, index: int) -> dict:
-        if self.features is not None:
-            return {"image_features": torch.from_numpy(self.features[self._key(index)].astype(np.float32))}
-        try:
-            return {"image": self.vis_processor(decode_image(read_image_bytes(self._place(index))))}
-        except (OSError, ValueError) as error:
-            raise ValueError(f"the image {self._key(index)} can't be read: {error}. Restore it.") from error
+        return self.look_at(*self._place(index))
 
 
 class CaptionsToLearn(ListedImages):

@@ -8,23 +8,20 @@ datasets:
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
-from torch.utils.data import Dataset, default_collate
 
 from lavis_tldr.config_keys import check_dataset_keys
+from lavis_tldr.datasets.cached_images import CachedImages
 from lavis_tldr.datasets.caption_pairs import read_items
-from lavis_tldr.datasets.feature_cache import FeatureCache
 from lavis_tldr.datasets.pair_index import PairIndex
-from lavis_tldr.sources import ImageLocation, decode_image, read_image_bytes
+from lavis_tldr.sources import ImageLocation
 
 _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_retrieval.yaml"
 
 
-class RetrievalImages(Dataset):
+class RetrievalImages(CachedImages):
     """Images in order of their keys; a sample is ``{"image": (3, H, W), "index": int}``.
 
     Where features were computed before (`use_features`), ``"image_features"``, (1 + L, D) float32, [CLS] first, stands
@@ -43,7 +40,7 @@ class RetrievalImages(Dataset):
     """
 
     def __init__(self, items: PairIndex, vis_processor: Callable, text_processor: Callable):
-        self.vis_processor = vis_processor
+        super().__init__(vis_processor)
         self._places = [place for _, place, _ in items]
         self.image = [key for key, _, _ in items]
         self.text: list[str] = []
@@ -54,9 +51,6 @@ class RetrievalImages(Dataset):
             self.text += [text_processor(caption) for caption in captions]
             self.img2txt[number] = list(range(first, len(self.text)))
             self.txt2img.update(dict.fromkeys(self.img2txt[number], number))
-        self.collater = default_collate
-        self.features: FeatureCache | None = None
-        self.feature_cache_folder: str | None = None  # set by the builder; read by who has an encoder
 
     def __len__(self) -> int:
         return len(self.image)
@@ -65,27 +59,8 @@ class RetrievalImages(Dataset):
         """Key and place of each image."""
         return zip(self.image, self._places, strict=True)
 
-    def use_features(self, features: FeatureCache) -> None:
-        """Give cached features instead of images.
-
-        Raises:
-            ValueError: If an image has none: what is measured must not depend on what could be read.
-        """
-        if missing := features.missing(self.image):
-            raise ValueError(
-                f"{len(missing)} images of tldr_retrieval can't be read (first: {missing[0]}): restore them."
-            )
-        self.features = features
-
     def __getitem__(self, index: int) -> dict:
-        key = self.image[index]
-        if self.features is not None:
-            return {"image_features": torch.from_numpy(self.features[key].astype(np.float32)), "index": index}
-        try:
-            image = decode_image(read_image_bytes(self._places[index]))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"image {key} of tldr_retrieval can't be read: {error}. Restore it.") from error
-        return {"image": self.vis_processor(image), "index": index}
+        return {**self.look_at(self.image[index], self._places[index]), "index": index}
 
 
 @registry.register_builder("tldr_retrieval")

@@ -7,17 +7,17 @@ datasets:
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lavis.common.registry import registry
 from lavis.datasets.builders.base_dataset_builder import BaseDatasetBuilder
 from omegaconf import OmegaConf
-from torch.utils.data import Dataset, default_collate
 
 from lavis_tldr.config_keys import check_dataset_keys
+from lavis_tldr.datasets.cached_images import CachedImages
 from lavis_tldr.datasets.imagenet_classes import ImagenetClasses, all_wnids, classes_of
-from lavis_tldr.sources import decode_image
+from lavis_tldr.sources import ImageLocation
 from lavis_tldr.sources.images import FILE_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -26,11 +26,13 @@ _CONFIG = Path(__file__).parent.parent / "configs" / "datasets" / "tldr_zero_sho
 _SUFFIXES = {*FILE_SUFFIXES, ".jpeg"}
 
 
-class ClassFolders(Dataset):
+class ClassFolders(CachedImages):
     """Images in order of class and name; a sample is ``{"image": (3, H, W), "label": int, "index": int}``.
 
     The label is the class's number among ImageNet's 1,000, whatever folders there are. (LAVIS's ``imagenet`` counts the
     folders that it finds, which is the same for all 1,000 alone.)
+
+    With cached features ``"image_features"``, (1 + L, D), stands in the image's place.
 
     Attributes:
         classes: Of the set, with or without a folder.
@@ -48,10 +50,10 @@ class ClassFolders(Dataset):
 
     def __init__(self, root: Path, classes: ImagenetClasses, vis_processor: Callable):
         self.root = root / "val" if (root / "val").is_dir() else root
-        self.classes, self.vis_processor = classes, vis_processor
+        super().__init__(vis_processor)
+        self.classes = classes
         self.images: list[str] = []
         self.labels: list[int] = []
-        self.collater = default_collate
         number_of = dict(zip(classes.wnids, classes.numbers, strict=True))
         folders = _class_folders(self.root)
         if strange := [folder.name for folder in folders if folder.name not in number_of]:
@@ -81,13 +83,15 @@ class ClassFolders(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
+    def image_places(self) -> Iterator[tuple[str, ImageLocation]]:
+        """Key and place of each image; the key is its path from the root."""
+        return map(self._place, self.images)
+
+    def _place(self, image: str) -> tuple[str, ImageLocation]:
+        return image, ImageLocation(str(self.root / image))
+
     def __getitem__(self, index: int) -> dict:
-        path = self.root / self.images[index]
-        try:
-            image = decode_image(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"image {path} can't be read: {error}. Restore it.") from error
-        return {"image": self.vis_processor(image), "label": self.labels[index], "index": index}
+        return {**self.look_at(*self._place(self.images[index])), "label": self.labels[index], "index": index}
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -114,4 +118,6 @@ class ClassFoldersBuilder(BaseDatasetBuilder):
             raise ValueError("datasets.tldr_zero_shot.root is missing: name the folder of the images.")
         self.build_processors()
         root = Path(self.config.root).expanduser()
-        return {"val": ClassFolders(root, classes, self.vis_processors["eval"])}
+        images = ClassFolders(root, classes, self.vis_processors["eval"])
+        images.feature_cache_folder = self.config.feature_cache
+        return {"val": images}

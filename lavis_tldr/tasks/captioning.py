@@ -15,7 +15,7 @@ from lavis_tldr.evaluation.coco_captions import coco_scores
 from lavis_tldr.files import write_whole
 from lavis_tldr.models.blip.captioner import BeamSearch, captioner_of, check_writes_captions
 from lavis_tldr.models.collectives import from_all_ranks
-from lavis_tldr.tasks.feature_filling import fill_caches_of
+from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _EXAMPLES = 4
 
 
 @registry.register_task("tldr_captioning")
-class CaptioningTask(CaptionTask):
+class CaptioningTask(FillsFeatureCaches, CaptionTask):
     """As LAVIS's ``captioning``, for any BLIP, any number of processes and sets without a server.
 
     Trains by the model's own loss. Evaluates on ``tldr_captioning``: ``cider`` and ``bleu4``, both times 100, for sets
@@ -43,7 +43,6 @@ class CaptioningTask(CaptionTask):
     def __init__(self, search: BeamSearch, *, prompt: str | None, evaluate: bool, report_metric: bool):
         super().__init__(search.num_beams, search.max_length, search.min_length, evaluate, report_metric)
         self.search, self.prompt = search, prompt
-        self._datasets: dict[str, dict] = {}
         self._evaluated: ImagesToCaption | None = None
 
     @classmethod
@@ -70,10 +69,6 @@ class CaptioningTask(CaptionTask):
             report_metric=bool(run.get("report_metric", True)),
         )
 
-    def build_datasets(self, cfg) -> dict[str, dict]:
-        self._datasets = super().build_datasets(cfg)
-        return self._datasets
-
     def build_model(self, cfg):
         """The model; features that sets want cached are computed on the way, by its image tower.
 
@@ -88,8 +83,7 @@ class CaptioningTask(CaptionTask):
                     f"captions to train on are like {train_set.text(0)!r}, but model.prompt is {model.prompt!r}, whose "
                     "tokens get no loss: let datasets.tldr_captioning.text_processor.train.prompt be the same."
                 )
-        fill_caches_of(model, self._datasets, cfg.run_cfg)
-        return model.cpu()  # the runner moves it, and wraps it for its processes
+        return self.fill_caches(model, cfg.run_cfg)
 
     # Evaluation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from lavis.common.dist_utils import is_main_process
@@ -51,25 +52,33 @@ def fill_feature_cache(
         dataset.use_features(FeatureCache(dataset.feature_cache_folder, fingerprint))
 
 
-def fill_caches_of(model, datasets: Mapping[str, Mapping[str, Any]], run) -> None:
-    """Features that a run's sets want cached, computed by the image tower of its model.
+class FillsFeatureCaches:
+    """Of a LAVIS task whose sets may have a ``feature_cache``: it is filled by the model's image tower."""
 
-    Args:
-        model: With a frozen ``visual_encoder``, if a set has a ``feature_cache_folder``.
-        datasets: By name and split.
-        run: The ``run`` section.
+    _datasets: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
-    Raises:
-        ValueError: If the model has no image tower, or as `fill_feature_cache`.
-    """
-    cached = [part for splits in datasets.values() for part in splits.values()]
-    cached = [part for part in cached if getattr(part, "feature_cache_folder", None)]
-    if not cached:
-        return
-    encoder = getattr(model, "visual_encoder", None)
-    if encoder is None:
-        raise ValueError(f"feature_cache: {type(model).__name__} has no image tower of its own; leave it out.")
-    fill_feature_cache(FrozenEncoder(encoder), cached, str(run.device), int(run.get("num_workers", 0)))
+    def build_datasets(self, cfg) -> dict[str, dict]:
+        self._datasets = super().build_datasets(cfg)
+        return self._datasets
+
+    def fill_caches(self, model, run):
+        """The model, on the CPU (the runner moves it, and wraps it for its processes), once its sets have features.
+
+        Args:
+            model: With a frozen ``visual_encoder``, if a set has a ``feature_cache_folder``.
+            run: The ``run`` section.
+
+        Raises:
+            ValueError: If the model has no image tower, or as `fill_feature_cache`.
+        """
+        cached = [part for splits in self._datasets.values() for part in splits.values()]
+        cached = [part for part in cached if getattr(part, "feature_cache_folder", None)]
+        if cached:
+            encoder = getattr(model, "visual_encoder", None)
+            if encoder is None:
+                raise ValueError(f"feature_cache: {type(model).__name__} has no image tower of its own; leave it out.")
+            fill_feature_cache(FrozenEncoder(encoder), cached, str(run.device), int(run.get("num_workers", 0)))
+        return model.cpu()
 
 
 def _check_keys(datasets: list[CachesFeatures]) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
 
-from lavis_tldr.tasks.feature_filling import fill_caches_of
+from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
 from lavis_tldr.tasks.run_defaults import fill_run_defaults
 
 DEFAULTS = Path(__file__).parent.parent / "configs" / "pretrain_run.yaml"
 
 
 @registry.register_task("tldr_pretrain")
-class PretrainingTask(RetrievalTask):
+class PretrainingTask(FillsFeatureCaches, RetrievalTask):
     """As LAVIS's ``image_text_pretrain``; besides, logs all that the loss is made of, and validates by retrieval.
 
     A split "val" or "test" of a retrieval set is evaluated zero-shot by the model's ``compute_sim_matrix``
@@ -22,18 +22,10 @@ class PretrainingTask(RetrievalTask):
     What a run config leaves out under ``run`` is as the packaged ``pretrain_run.yaml`` says.
     """
 
-    def __init__(self, cfg):
-        super().__init__(cfg)
-        self._datasets: dict[str, dict] = {}
-
     @classmethod
     def setup_task(cls, cfg) -> "PretrainingTask":
         fill_run_defaults(cfg.run_cfg, DEFAULTS)
         return super().setup_task(cfg)
-
-    def build_datasets(self, cfg) -> dict[str, dict]:
-        self._datasets = super().build_datasets(cfg)
-        return self._datasets
 
     def build_model(self, cfg):
         """The model; features that sets want cached are computed on the way, by its image tower.
@@ -42,8 +34,7 @@ class PretrainingTask(RetrievalTask):
             ValueError: If a set asks for a feature_cache and the model has no frozen ``visual_encoder``.
         """
         model = super().build_model(cfg)
-        fill_caches_of(model, self._datasets, cfg.run_cfg)
-        return model.cpu()  # the runner moves it, and wraps it for its processes
+        return self.fill_caches(model, cfg.run_cfg)
 
     def train_figures(self, model, samples: Mapping[str, Any]) -> Mapping[str, Any]:
         """The model's output: ``loss``, and what else is 0-dim in it is logged (``loss_itc``, ``loss_itm``, ...)."""

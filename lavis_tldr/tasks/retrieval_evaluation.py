@@ -16,6 +16,7 @@ from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.vilt import ViltScorer
 from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _K_TEST = 256  # BLIP's on COCO; on Flickr30k it takes 128
 
 
 @registry.register_task("tldr_retrieval_eval")
-class RetrievalEvaluationTask(BaseTask):
+class RetrievalEvaluationTask(FillsFeatureCaches, BaseTask):
     """Scores a retrieval set (``tldr_retrieval``, or LAVIS's own: ``coco_retrieval``, ``flickr30k``).
 
     The figures are those of LAVIS's task ``retrieval``, in percent (`retrieval_figures`); ties count as lost, and what
@@ -71,7 +72,7 @@ class RetrievalEvaluationTask(BaseTask):
     def build_model(self, cfg) -> nn.Module:
         model = super().build_model(cfg)
         self.way_of(scorer_of(model))  # refuses now what it would refuse after an hour
-        return model
+        return self.fill_caches(model, cfg.run_cfg)
 
     def way_of(self, scorer: ImageTextScorer) -> str:
         """How a model's scores are made: cosine, rerank or pairs.

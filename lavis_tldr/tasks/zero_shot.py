@@ -15,6 +15,7 @@ from lavis_tldr.evaluation.zero_shot import classifier_logits, prompt_classifier
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Classified(NamedTuple):
 
 
 @registry.register_task("tldr_zero_shot")
-class ZeroShotTask(BaseTask):
+class ZeroShotTask(FillsFeatureCaches, BaseTask):
     """Classifies ``tldr_zero_shot`` by prompts with the classes' names.
 
     Args:
@@ -75,7 +76,7 @@ class ZeroShotTask(BaseTask):
     def build_model(self, cfg) -> nn.Module:
         model = super().build_model(cfg)
         self.way_of(scorer_of(model))
-        return model
+        return self.fill_caches(model, cfg.run_cfg)
 
     def way_of(self, scorer: ImageTextScorer) -> str:
         """How images are classified: cosine or pairs.

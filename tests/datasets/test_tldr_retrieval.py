@@ -48,7 +48,7 @@ def test_an_image_that_is_not_there_ends_the_evaluation(album, tmp_path):
         build(source)
     (tmp_path / "gone.jpg").write_bytes(b"rotten")
     dataset = build(source)["val"]
-    with pytest.raises(ValueError, match=r"image gone.jpg .* can't be read.*Restore"):
+    with pytest.raises(ValueError, match=r"image gone.jpg can't be read.*Restore"):
         dataset[0]
 
 
@@ -62,7 +62,7 @@ def test_features_must_be_of_all_images(album):
     dataset.use_features(features)
     assert dataset[1]["image_features"].tolist() == [[1.0] * 3] * 2
     del features[dataset.image[-1]]
-    with pytest.raises(ValueError, match="1 images of tldr_retrieval can't be read"):
+    with pytest.raises(ValueError, match="1 images can't be read"):
         build(album.source)["val"].use_features(features)
 
 

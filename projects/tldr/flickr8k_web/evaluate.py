@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from pretrain import OUT, RUNS, STEPS, trials
+from pretrain import OUT, RUNS, STEPS, seen_as, trials
 
 from lavis_tldr.suite.command import evaluate
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 DATA = Path("runs/data")
 _PHOTOS = f"photos={DATA}/flickr8k-clean/dev.json,{DATA}/flickr8k-clean"
 # Matching learns nothing in trainings so short; seven prompts a class take a tenth of the time of eighty.
-OPTIONS = ("run.score_by=cosine", "run.templates=openai7")
+WAY = {"retrieval": ("run.score_by=cosine",), "zero_shot": ("run.score_by=cosine", "run.templates=openai7")}
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,15 @@ def evaluate_all(archs: list[str], seeds: int) -> None:
             logger.warning("%s is not trained yet: run pretrain.py", trial.job)
             continue
         common = {"label": trial.arm, "seed": trial.seed, "data": DATA, "out": RUNS / "evaluations"}
-        evaluate(checkpoint, names=["imagenet"], retrieval=[_PHOTOS], options=OPTIONS, **common)
+        features = seen_as(trial.arch)["feature_cache"]
+
+        def options(kind: str, folder: str = features) -> list[str]:
+            return [*WAY.get(kind, ()), f"datasets.tldr_{kind}.feature_cache={folder}"]
+
+        evaluate(checkpoint, retrieval=[_PHOTOS], options=options("retrieval"), **common)
+        evaluate(checkpoint, names=["imagenet"], options=options("zero_shot"), **common)
         if trial.arch == "blip":
-            evaluate(checkpoint, captions=[_PHOTOS], **common)
+            evaluate(checkpoint, captions=[_PHOTOS], options=options("captioning"), **common)
 
 
 def main() -> None:
