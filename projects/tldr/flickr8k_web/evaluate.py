@@ -10,12 +10,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from pretrain import OUT, RUNS, STEPS, seen_as, trials
+from pretrain import OUT, RUNS, SETS, STEPS, seen_as, trials
 
 from lavis_tldr.suite.command import evaluate
+from lavis_tldr.suite.results import collect
+from lavis_tldr.suite.tables import write_tables
 
 HERE = Path(__file__).parent
-DATA = Path("runs/data")
+DATA, EVALUATIONS = Path("runs/data"), RUNS / "evaluations"
 _PHOTOS = f"photos={DATA}/flickr8k-clean/dev.json,{DATA}/flickr8k-clean"
 # Matching learns nothing in trainings so short; seven prompts a class take a tenth of the time of eighty.
 WAY = {"retrieval": ("run.score_by=cosine",), "zero_shot": ("run.score_by=cosine", "run.templates=openai7")}
@@ -31,7 +33,7 @@ def evaluate_all(archs: list[str], seeds: int) -> None:
         if not trial.result.is_file():
             logger.warning("%s is not trained yet: run pretrain.py", trial.job)
             continue
-        common = {"label": trial.arm, "seed": trial.seed, "data": DATA, "out": RUNS / "evaluations"}
+        common = {"label": trial.arm, "seed": trial.seed, "data": DATA, "out": EVALUATIONS}
         features = seen_as(trial.arch)["feature_cache"]
 
         def options(kind: str, folder: str = features) -> list[str]:
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     evaluate_all(args.arch, args.seeds)
+    write_tables(list(collect([EVALUATIONS])), HERE / "results", SETS[0])
 
 
 if __name__ == "__main__":
