@@ -1,8 +1,6 @@
 """The LAVIS task of captioning images, trained and evaluated, scored without Java or a network."""
 
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from lavis.common.dist_utils import is_main_process
@@ -12,10 +10,10 @@ from lavis.tasks.captioning import CaptionTask
 
 from lavis_tldr.datasets.tldr_captioning import CaptionsToLearn, ImagesToCaption
 from lavis_tldr.evaluation.coco_captions import coco_scores
-from lavis_tldr.files import write_whole
 from lavis_tldr.models.blip.captioner import BeamSearch, captioner_of, check_writes_captions
-from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.feature_filling import fill_caches_of
+from lavis_tldr.tasks.gathering import gather_by_key
 
 logger = logging.getLogger(__name__)
 
@@ -108,14 +106,11 @@ class CaptioningTask(CaptionTask):
 
     def after_evaluation(self, val_result: list[dict], split_name: str, epoch, **kwargs) -> dict[str, Any]:
         """Figures of a split; the same on each process, of which each brings the captions that fell to it."""
-        # By index: where processes got a sample twice (LAVIS's own samplers pad), it counts once.
-        captions = {row["index"]: row["caption"] for rows in from_all_ranks(val_result) for row in rows}
         listed = self._evaluated.listed
-        results = [{"image_id": listed.ids[index], "caption": captions[index]} for index in sorted(captions)]
+        rows = gather_by_key(val_result, "index")
+        results = [{"image_id": listed.ids[row["index"]], "caption": row["caption"]} for row in rows]
+        path = write_predictions(f"{split_name}_epoch{epoch}", results)
         if is_main_process():
-            path = Path(registry.get_path("result_dir")) / f"{split_name}_epoch{epoch}.json"
-            with write_whole(path) as temporary:
-                temporary.write_text(json.dumps(results), encoding="utf-8")
             logger.info("%s: %d captions in %s", split_name, len(results), path)
             for result in results[:_EXAMPLES]:
                 logger.debug("  %s: %s", result["image_id"], result["caption"])
@@ -124,4 +119,6 @@ class CaptioningTask(CaptionTask):
                 logger.warning("%s has no references: its captions are written, not scored.", split_name)
             return {"agg_metrics": 0.0}
         scores = coco_scores(results, listed.references, listed.domains)
-        return {**scores, "agg_metrics": scores["cider"] + scores["bleu4"]}
+        figures = {**scores, "agg_metrics": scores["cider"] + scores["bleu4"]}
+        tell_figures(split_name, figures)
+        return figures

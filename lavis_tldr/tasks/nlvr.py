@@ -9,8 +9,9 @@ from lavis_tldr.datasets.tldr_nlvr import NlvrEvaluation
 from lavis_tldr.evaluation.nlvr_metrics import nlvr_metrics
 from lavis_tldr.evaluation.predictions import check_ids
 from lavis_tldr.tasks.abilities import require_model
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.finite_outputs import finite_outputs
-from lavis_tldr.tasks.predictions import gather_by_key, tell_figures, write_predictions
+from lavis_tldr.tasks.gathering import gather_by_key
 from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class NlvrTask(MultimodalClassificationTask):
             ValueError: If an example of the set was left out.
         """
         told = gather_by_key(val_result, self.inst_id_key)
-        write_predictions(told, f"{split_name}_nlvr_result")
+        write_predictions(f"{split_name}_nlvr_result", told)
         examples = [(row[self.inst_id_key], row["label"]) for row in self._dataset.annotation]
         check_ids((row[self.inst_id_key] for row in told), (name for name, _ in examples), "identifier")
         if "identifier" in self._dataset.annotation[0]:

@@ -15,7 +15,7 @@ from lavis_tldr.evaluation.reranking import candidates, reranked
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.vilt import ViltScorer
-from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -135,5 +135,6 @@ class RetrievalEvaluationTask(BaseTask):
         """The figures; ranks go to ``result/retrieval_<split>_epoch<epoch>.json``, figures to ``evaluate.txt``."""
         figures = retrieval_figures(val_result)
         ranks = {"image_to_text": val_result["txt"].tolist(), "text_to_image": val_result["img"].tolist()}
-        write_results("retrieval", split_name, epoch, {"ranks": ranks}, figures)
+        write_predictions(f"retrieval_{split_name}_epoch{epoch}", {"ranks": ranks})
+        tell_figures(split_name, figures)
         return figures

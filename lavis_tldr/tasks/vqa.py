@@ -9,8 +9,9 @@ from lavis_tldr.datasets.tldr_vqa import VqaEvaluation
 from lavis_tldr.evaluation.predictions import check_ids
 from lavis_tldr.evaluation.vqa_accuracy import vqa_accuracy
 from lavis_tldr.tasks.abilities import require_model
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.finite_outputs import finite_outputs
-from lavis_tldr.tasks.predictions import gather_by_key, tell_figures, write_predictions
+from lavis_tldr.tasks.gathering import gather_by_key
 from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class VqaAccuracyTask(VQATask):
             ValueError: If a question of the set has no answer.
         """
         answers = gather_by_key(val_result, "question_id")
-        path = write_predictions(answers, f"{split_name}_vqa_result")
+        path = write_predictions(f"{split_name}_vqa_result", answers)
         questions = self._dataset.human_answers
         if questions is None:
             wanted = (row["question_id"] for row in self._dataset.annotation)

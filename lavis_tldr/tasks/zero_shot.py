@@ -14,7 +14,7 @@ from torch import nn
 from lavis_tldr.evaluation.zero_shot import classifier_logits, prompt_classifier, prompts_of, zero_shot_figures
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
-from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ class ZeroShotTask(BaseTask):
 
     def after_evaluation(self, val_result: Classified, split_name, epoch, **kwargs) -> dict[str, float]:
         """The figures; predictions go to ``result/zero_shot_<split>_epoch<epoch>.json``."""
-        write_results("zero_shot", split_name, epoch, val_result._asdict(), val_result.figures)
+        write_predictions(f"zero_shot_{split_name}_epoch{epoch}", val_result._asdict())
+        tell_figures(split_name, val_result.figures)
         return val_result.figures
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lavis_tldr import train
 from lavis_tldr.datasets.tldr_vqa import VqaEvaluation
 from lavis_tldr.models.wordpiece_training import train_vocabulary
-from lavis_tldr.tasks import predictions
+from lavis_tldr.tasks import gathering
 from lavis_tldr.tasks.vqa import VqaAccuracyTask
 
 PERFECT = {"acc": 100, "acc_yes/no": 100, "acc_other": 100, "agg_metrics": 100}
@@ -160,7 +160,7 @@ def test_one_rank_and_two_tell_the_same(evaluated, monkeypatch):
     alone = task.after_evaluation(answer(evaluated, task, range(8)), "val")
     assert alone == {"acc": 37.5, "acc_other": 75, "acc_yes/no": 0, "agg_metrics": 37.5}
     ranks = ThreadedRanks(2)
-    ranks.stand_in(monkeypatch, predictions)
+    ranks.stand_in(monkeypatch, gathering)
     shares = [range(0, 8, 2), [1, 3, 5, 7, 0]]
 
     def work(rank: int):
