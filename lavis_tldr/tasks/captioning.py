@@ -14,6 +14,7 @@ from lavis_tldr.models.blip.captioner import BeamSearch, captioner_of, check_wri
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.feature_filling import fill_caches_of
 from lavis_tldr.tasks.gathering import gather_by_key
+from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class CaptioningTask(CaptionTask):
     with domains also ``cider_DOMAIN``, ``bleu4_DOMAIN``, ``images_DOMAIN``; ``agg_metrics`` is ``cider + bleu4``.
     The captions are written below the run's ``result`` as COCO's and NoCaps's servers take them. Keys under ``run``:
     ``num_beams`` 3, ``max_len`` 20 and ``min_len`` 5 (tokens, the prompt's included), ``repetition_penalty`` 1.0,
-    ``prompt`` (the model's own), ``report_metric`` True.
+    ``prompt`` (the model's own), ``report_metric`` True; what else is left out is as the packaged ``finetune_run.yaml``
+    says.
 
     Args:
         search: How captions are searched for.
@@ -37,6 +39,8 @@ class CaptioningTask(CaptionTask):
         evaluate: As LAVIS has it.
         report_metric: False: only write captions.
     """
+
+    RUN_DEFAULTS = FINETUNING
 
     def __init__(self, search: BeamSearch, *, prompt: str | None, evaluate: bool, report_metric: bool):
         super().__init__(search.num_beams, search.max_length, search.min_length, evaluate, report_metric)
@@ -49,6 +53,7 @@ class CaptioningTask(CaptionTask):
         """Raises ValueError if the model can't do what is asked, before any data is read."""
         run, model_class = cfg.run_cfg, registry.get_model_class(cfg.model_cfg.arch)
         check_writes_captions(model_class)
+        fill_run_defaults(run, cls.RUN_DEFAULTS)
         trains = bool(run.get("train_splits")) and not run.get("evaluate", False)
         if trains and not issubclass(model_class, BlipCaption):
             raise ValueError(

@@ -22,7 +22,7 @@ def merge_ranks(found: Mapping[K, V]) -> dict[K, V]:
 
 
 def gather_by_key(rows: Iterable[Mapping[str, Any]], key: str) -> list[Mapping[str, Any]]:
-    """The rows of all ranks, on each of them, in order of what they hold under ``key``; once where it is there twice."""
+    """The rows of all ranks, on each of them, in order of what they hold under ``key``, and one of each."""
     own: dict = {}
     for row in rows:
         own.setdefault(row[key], row)

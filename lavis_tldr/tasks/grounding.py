@@ -27,6 +27,7 @@ from lavis_tldr.progress import progress
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.gathering import gather_by_key
 from lavis_tldr.tasks.own_share import own_share
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.user_errors import closest
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class GroundingTask(BaseTask):
         per_pass: ``run.pairs_per_pass``.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, way: str = "crop", layer: int | None = None, per_pass: int = 64):
         super().__init__()
         self.way, self.layer, self.per_pass = way, layer, per_pass
@@ -59,6 +62,7 @@ class GroundingTask(BaseTask):
         Raises:
             ValueError: If the model can't do it, or a setting is none that there is.
         """
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         way, layer, per_pass = (
             run.get("grounding", "crop"),

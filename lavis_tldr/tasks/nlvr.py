@@ -26,6 +26,8 @@ class NlvrTask(MultimodalClassificationTask):
     same on any number of ranks. What a run config leaves out under ``run`` is as the packaged ``finetune_run.yaml``.
     """
 
+    RUN_DEFAULTS = FINETUNING
+
     def __init__(self):
         super().__init__()
         self._dataset: NlvrEvaluation | None = None
@@ -38,7 +40,7 @@ class NlvrTask(MultimodalClassificationTask):
             ValueError: If its model can't read two images with a sentence.
         """
         require_model(cfg, NAME, _ABLE, "tell whether a sentence holds of two images")
-        fill_run_defaults(cfg.run_cfg, FINETUNING)
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         return cls()
 
     def before_evaluation(self, model, dataset, **kwargs) -> None:

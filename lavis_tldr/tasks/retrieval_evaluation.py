@@ -16,6 +16,7 @@ from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.vilt import ViltScorer
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class RetrievalEvaluationTask(BaseTask):
         pairs_per_pass: Pairs read at once.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, score_by: str = "auto", k_test: int | None = None, pairs_per_pass: int = 256):
         super().__init__()
         if score_by not in _WAYS:
@@ -60,6 +63,7 @@ class RetrievalEvaluationTask(BaseTask):
             ValueError: If the model can't do it, or an option is out of range.
         """
         scorer_class_of(registry.get_model_class(cfg.model_cfg.arch))
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         k_test = run.get("k_test")
         return cls(
@@ -70,7 +74,9 @@ class RetrievalEvaluationTask(BaseTask):
 
     def build_model(self, cfg) -> nn.Module:
         model = super().build_model(cfg)
-        self.way_of(scorer_of(model))  # refuses now what it would refuse after an hour
+        way = self.way_of(scorer_of(model))  # refuses now what it would refuse after an hour
+        if self.score_by == "auto" and self.k_test and way != "rerank":
+            logger.warning("run.k_test is %d, but this model does not both embed and match: no re-ranking", self.k_test)
         return model
 
     def way_of(self, scorer: ImageTextScorer) -> str:
@@ -89,8 +95,6 @@ class RetrievalEvaluationTask(BaseTask):
                 can = ", ".join(way for way in able if able[way])
                 raise ValueError(f"run.score_by is {self.score_by!r}; this model can be scored by {can}, or auto.")
             return self.score_by
-        if self.k_test and not able["rerank"]:
-            logger.warning("run.k_test is %d, but this model does not both embed and match: no re-ranking", self.k_test)
         if isinstance(scorer, ViltScorer):
             return "rerank" if able["rerank"] and self.k_test else "pairs"
         return "rerank" if able["rerank"] and self.k_test != 0 else "cosine"

@@ -33,6 +33,7 @@ from lavis_tldr.progress import progress
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.gathering import merge_ranks
 from lavis_tldr.tasks.own_share import own_share
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.tasks.scored_sets import embed_texts
 from lavis_tldr.user_errors import closest
 
@@ -55,6 +56,8 @@ class VideoRetrievalTask(BaseTask):
         k_test, frames, per_pass: ``run.k_test``, ``run.video_frames``, ``run.pairs_per_pass``.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, k_test: int | None = None, frames: str = "joined", per_pass: int = 32):
         super().__init__()
         if frames not in WAYS:
@@ -70,6 +73,7 @@ class VideoRetrievalTask(BaseTask):
         Raises:
             ValueError: If the model can't do it, or a setting is none that there is.
         """
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         if run.get("train_splits"):
             raise ValueError("tldr_video_retrieval trains nothing: set run.train_splits: [] and run.evaluate: True.")

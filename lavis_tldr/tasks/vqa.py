@@ -31,6 +31,8 @@ class VqaAccuracyTask(VQATask):
     the packaged ``finetune_run.yaml`` says.
     """
 
+    RUN_DEFAULTS = FINETUNING
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._dataset: VqaEvaluation | None = None
@@ -48,7 +50,7 @@ class VqaAccuracyTask(VQATask):
         if method not in _METHODS[arch]:
             told = " or ".join(_METHODS[arch])
             raise ValueError(f"run.inference_method is {method!r}; {arch} answers by {told}: set it so.")
-        fill_run_defaults(cfg.run_cfg, FINETUNING)
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         task = super().setup_task(cfg)
         task._brings_answers = arch == "vilt_vqa"
         return task

@@ -15,6 +15,7 @@ from lavis_tldr.evaluation.zero_shot import classifier_logits, prompt_classifier
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class ZeroShotTask(BaseTask):
         pairs_per_pass: Pairs read at once.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, templates: str | None = None, score_by: str = "auto", pairs_per_pass: int = 256):
         super().__init__()
         if templates is not None:
@@ -69,6 +72,7 @@ class ZeroShotTask(BaseTask):
             ValueError: If the model can't do it, or an option is out of range.
         """
         scorer_class_of(registry.get_model_class(cfg.model_cfg.arch))
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         return cls(run.get("templates"), str(run.get("score_by", "auto")), int(run.get("pairs_per_pass", 256)))
 

@@ -210,7 +210,7 @@ def test_each_architecture_from_a_config(refcoco, name, way):
     runner = run(refcoco, MODELS[name](refcoco), grounding=way)
     found = runner.tested["test"]
     assert found["acc"] in {0, 25, 50, 75, 100}
-    assert len(json.loads((runner.output_dir / "result" / "grounding_testA_epoch0.json").read_text())) == 4
+    assert len(json.loads((runner.output_dir / "result" / "grounding_testA_epochbest.json").read_text())) == 4
 
 
 @pytest.mark.parametrize("name", ["clip", "vilt"])

@@ -255,7 +255,7 @@ def test_each_architecture_from_a_config(msrvtt, arch, keys):
     runner = run(msrvtt, model, **keys)
     found = runner.tested["test"]
     assert found["vid_r5"] == 100 and 1 <= found["vid_mdr"] <= 5
-    ranks = json.loads((runner.output_dir / "result" / "video_retrieval_test_epoch0.json").read_text())["ranks"]
+    ranks = json.loads((runner.output_dir / "result" / "video_retrieval_test_epochbest.json").read_text())["ranks"]
     assert len(ranks) == 5
 
 
