@@ -8,6 +8,7 @@ from lavis.tasks.multimodal_classification import MultimodalClassificationTask
 from lavis_tldr.datasets.tldr_nlvr import NlvrEvaluation
 from lavis_tldr.evaluation.nlvr_metrics import nlvr_metrics
 from lavis_tldr.evaluation.predictions import check_ids
+from lavis_tldr.skills import COMPARE
 from lavis_tldr.tasks.abilities import require_model
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.finite_outputs import finite_outputs
@@ -17,7 +18,6 @@ from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 logger = logging.getLogger(__name__)
 
 NAME = "tldr_nlvr"
-_ABLE = {"blip": "blip_nlvr", "vilt": "vilt_nlvr"}
 
 
 @registry.register_task(NAME)
@@ -39,7 +39,7 @@ class NlvrTask(MultimodalClassificationTask):
         Raises:
             ValueError: If its model can't read two images with a sentence.
         """
-        require_model(cfg, NAME, _ABLE, "tell whether a sentence holds of two images")
+        require_model(cfg, NAME, COMPARE)
         fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         return cls()
 

@@ -8,6 +8,7 @@ from lavis.tasks.vqa import VQATask
 from lavis_tldr.datasets.tldr_vqa import VqaEvaluation
 from lavis_tldr.evaluation.predictions import check_ids
 from lavis_tldr.evaluation.vqa_accuracy import vqa_accuracy
+from lavis_tldr.skills import ANSWER
 from lavis_tldr.tasks.abilities import require_model
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.finite_outputs import finite_outputs
@@ -17,7 +18,6 @@ from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 logger = logging.getLogger(__name__)
 
 NAME = "tldr_vqa"
-_ABLE = {"blip": "blip_vqa", "vilt": "vilt_vqa"}
 _METHODS = {"blip_vqa": ("rank", "generate"), "vilt_vqa": ("rank",)}
 
 
@@ -45,7 +45,7 @@ class VqaAccuracyTask(VQATask):
         Raises:
             ValueError: If its model can't answer questions, or not by the method asked for.
         """
-        arch = require_model(cfg, NAME, _ABLE, "answer questions about images")
+        arch = require_model(cfg, NAME, ANSWER)
         method = cfg.run_cfg.get("inference_method", "rank")
         if method not in _METHODS[arch]:
             told = " or ".join(_METHODS[arch])

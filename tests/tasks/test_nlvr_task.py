@@ -50,7 +50,7 @@ def test_learns_a_drawn_set(tmp_path, monkeypatch, arch):
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("clip_pretrain", "CLIP reads images and texts apart .*arch: blip_nlvr or vilt_nlvr"),
+        ("clip_pretrain", "CLIP embeds each image alone.*arch: blip_nlvr or vilt_nlvr"),
         ("blip_pretrain_tldr", "no head .*arch: blip_nlvr; .*convert SOURCE TARGET --for blip_nlvr"),
         ("vilt_vqa", "no head .*arch: vilt_nlvr; .*model.load_pretrained: True"),
     ],
