@@ -197,6 +197,8 @@ def check_names(config) -> None:
     """
     from lavis.common.registry import registry
 
+    from lavis_tldr.tasks.run_defaults import start_defaults
+
     run = config.run
     wrong = []
 
@@ -207,7 +209,7 @@ def check_names(config) -> None:
 
     task = registry.get_task_class(run.get("task"))
     look_up("run.task", run.get("task"), task, registry.list_tasks())
-    runner_name = run.get("runner", "runner_base")
+    runner_name = run.get("runner", start_defaults(run).get("runner", "runner_base"))
     runner = registry.get_runner_class(runner_name)
     look_up("run.runner", runner_name, runner, registry.list_runners())
     arch = config.model.get("arch")
@@ -230,12 +232,17 @@ def check_names(config) -> None:
 def choose_device(run) -> None:
     """Settle ``run.device`` ("auto": CUDA if there is any) and, without CUDA, a runner that can do without.
 
+    Where the config names none, the task's packaged defaults count, if it has any.
+
     Raises:
         ValueError: If CUDA is asked for and not there, or a stock runner for a CPU.
     """
     import torch
 
-    asked = str(run.get("device", "cuda"))
+    from lavis_tldr.tasks.run_defaults import start_defaults
+
+    defaults = start_defaults(run)
+    asked = str(run.get("device", defaults.get("device", "cuda")))
     run.device = asked if asked != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if asked == "auto" and run.device == "cpu" and torch.version.cuda and (driver := driver_version()):
         logger.warning(
@@ -250,7 +257,7 @@ def choose_device(run) -> None:
             "where there is any) or to cpu; `lavis-tldr doctor` says what torch sees."
         )
     on_cpu = run.device == "cpu"
-    stated = run.get("runner")
+    stated = run.get("runner", defaults.get("runner"))
     if on_cpu and stated in CUDA_RUNNERS:
         if asked != "auto":
             raise ValueError(f"run.runner {stated!r} needs CUDA. On a CPU use run.runner: runner_cpu.")

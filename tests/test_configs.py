@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 import lavis_tldr
 from lavis_tldr.api import explain
 from lavis_tldr.report.explanation_text import explanation_lines
-from lavis_tldr.tasks.pretraining import DEFAULTS as PRETRAIN_DEFAULTS
 from lavis_tldr.tasks.reduce import ReduceTask
+from lavis_tldr.tasks.run_defaults import PRETRAINING
 from lavis_tldr.train import check_names, load_user_config
 
 lavis_tldr.register()
@@ -83,7 +83,7 @@ def test_a_reduction_is_explained_and_sets_nothing_in_vain(path):
 def test_queue_holds_whole_batches(path):
     config = load_user_config(path)
     if "queue_size" in config.model:
-        default = OmegaConf.load(PRETRAIN_DEFAULTS).run.global_batch_size
+        default = OmegaConf.load(PRETRAINING).run.global_batch_size
         batch = config.run.get("batch_size_train", config.run.get("global_batch_size", default))
         assert config.model.queue_size % batch == 0
 

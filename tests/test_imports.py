@@ -16,7 +16,7 @@ from lavis_tldr import registration
 PACKAGE = Path(lavis_tldr.__file__).parent
 # Each tier may use those before it. Names without a folder are files on top of the rooms.
 TIERS = (
-    {"files", "log", "progress", "user_errors"},
+    {"files", "log", "progress", "skills", "user_errors"},
     {"codebook", "sources", "runs", "reduction"},
     {"exports", "scoring", "models", "datasets", "evaluation", "scenes", "keep_list", "config_keys"},
     {"stages"},

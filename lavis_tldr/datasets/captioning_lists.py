@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lavis_tldr.datasets.downstream.coco_truth import read_ground_truth
-from lavis_tldr.datasets.downstream.karpathy import read_json
+from lavis_tldr.datasets.downstream.json_files import read_json
 
 _NUMBERED = re.compile(r"(?:.*_)?(\d+)")  # COCO_val2014_000000000073
 _IDS = ("image_id", "img_id")  # COCO's name, NoCaps's

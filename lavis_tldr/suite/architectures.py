@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lavis_tldr.suite.evaluations import ANSWER, COMPARE, DESCRIBE, EVALUATIONS, MATCH, Evaluation
+from lavis_tldr.skills import AFTER_FINE_TUNING, ANSWER, COMPARE, DESCRIBE, FAMILIES, IMPOSSIBLE, MATCH
+from lavis_tldr.suite.evaluations import EVALUATIONS, Evaluation
 from lavis_tldr.user_errors import closest
-
-FAMILIES = ("CLIP", "ViLT", "BLIP")
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "blip_caption_tldr": Architecture("BLIP", _itself("blip_caption_tldr", DESCRIBE)),
     "blip_vqa": Architecture("BLIP", _itself("blip_vqa", ANSWER)),
     "blip_nlvr": Architecture("BLIP", _itself("blip_nlvr", COMPARE)),
-}
-
-# What no model of a family can do, however it is trained.
-IMPOSSIBLE = {
-    ("CLIP", ANSWER): "CLIP reads image and question apart: it has no layers that fuse them, and nothing that answers",
-    ("CLIP", COMPARE): "CLIP embeds each image alone: it has no layers that read two images and a sentence together",
-    ("CLIP", DESCRIBE): "CLIP has no text decoder",
-    ("ViLT", DESCRIBE): "ViLT fills in masked words and has no autoregressive decoder",
-}
-
-# What a pretraining can do once it is fine-tuned as another model.
-AFTER_FINE_TUNING = {
-    ("ViLT", ANSWER): "vilt_vqa",
-    ("ViLT", COMPARE): "vilt_nlvr",
-    ("BLIP", ANSWER): "blip_vqa",
-    ("BLIP", COMPARE): "blip_nlvr",
 }
 
 

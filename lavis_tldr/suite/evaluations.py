@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lavis_tldr.skills import ANSWER, COMPARE, DESCRIBE, MATCH
 from lavis_tldr.user_errors import closest
-
-# What a model must be able to do; `architectures` tells who can.
-MATCH, ANSWER, COMPARE, DESCRIBE = "match", "answer", "compare", "describe"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Evaluation:
         set: Name of the `DownstreamSet`.
         task: LAVIS's name of the task.
         dataset: LAVIS's name of the dataset.
-        skill: What the model must be able to do.
+        skill: What the model must be able to do; `architectures` tells who can.
         splits: What is measured on. Those whose files are missing are left out.
         section: The dataset's config: given the set's folder and a split.
         figures: What is reported of each split; a result may lack some (domains of NoCaps).

@@ -1,8 +1,6 @@
 """The LAVIS task of captioning images, trained and evaluated, scored without Java or a network."""
 
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from lavis.common.dist_utils import is_main_process
@@ -12,10 +10,11 @@ from lavis.tasks.captioning import CaptionTask
 
 from lavis_tldr.datasets.tldr_captioning import CaptionsToLearn, ImagesToCaption
 from lavis_tldr.evaluation.coco_captions import coco_scores
-from lavis_tldr.files import write_whole
 from lavis_tldr.models.blip.captioner import BeamSearch, captioner_of, check_writes_captions
-from lavis_tldr.models.collectives import from_all_ranks
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
+from lavis_tldr.tasks.gathering import gather_by_key
+from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,8 @@ class CaptioningTask(FillsFeatureCaches, CaptionTask):
     with domains also ``cider_DOMAIN``, ``bleu4_DOMAIN``, ``images_DOMAIN``; ``agg_metrics`` is ``cider + bleu4``.
     The captions are written below the run's ``result`` as COCO's and NoCaps's servers take them. Keys under ``run``:
     ``num_beams`` 3, ``max_len`` 20 and ``min_len`` 5 (tokens, the prompt's included), ``repetition_penalty`` 1.0,
-    ``prompt`` (the model's own), ``report_metric`` True.
+    ``prompt`` (the model's own), ``report_metric`` True; what else is left out is as the packaged ``finetune_run.yaml``
+    says.
 
     Args:
         search: How captions are searched for.
@@ -39,6 +39,8 @@ class CaptioningTask(FillsFeatureCaches, CaptionTask):
         evaluate: As LAVIS has it.
         report_metric: False: only write captions.
     """
+
+    RUN_DEFAULTS = FINETUNING
 
     def __init__(self, search: BeamSearch, *, prompt: str | None, evaluate: bool, report_metric: bool):
         super().__init__(search.num_beams, search.max_length, search.min_length, evaluate, report_metric)
@@ -50,6 +52,7 @@ class CaptioningTask(FillsFeatureCaches, CaptionTask):
         """Raises ValueError if the model can't do what is asked, before any data is read."""
         run, model_class = cfg.run_cfg, registry.get_model_class(cfg.model_cfg.arch)
         check_writes_captions(model_class)
+        fill_run_defaults(run, cls.RUN_DEFAULTS)
         trains = bool(run.get("train_splits")) and not run.get("evaluate", False)
         if trains and not issubclass(model_class, BlipCaption):
             raise ValueError(
@@ -102,14 +105,11 @@ class CaptioningTask(FillsFeatureCaches, CaptionTask):
 
     def after_evaluation(self, val_result: list[dict], split_name: str, epoch, **kwargs) -> dict[str, Any]:
         """Figures of a split; the same on each process, of which each brings the captions that fell to it."""
-        # By index: where processes got a sample twice (LAVIS's own samplers pad), it counts once.
-        captions = {row["index"]: row["caption"] for rows in from_all_ranks(val_result) for row in rows}
         listed = self._evaluated.listed
-        results = [{"image_id": listed.ids[index], "caption": captions[index]} for index in sorted(captions)]
+        rows = gather_by_key(val_result, "index")
+        results = [{"image_id": listed.ids[row["index"]], "caption": row["caption"]} for row in rows]
+        path = write_predictions(f"{split_name}_epoch{epoch}", results)
         if is_main_process():
-            path = Path(registry.get_path("result_dir")) / f"{split_name}_epoch{epoch}.json"
-            with write_whole(path) as temporary:
-                temporary.write_text(json.dumps(results), encoding="utf-8")
             logger.info("%s: %d captions in %s", split_name, len(results), path)
             for result in results[:_EXAMPLES]:
                 logger.debug("  %s: %s", result["image_id"], result["caption"])
@@ -118,4 +118,6 @@ class CaptioningTask(FillsFeatureCaches, CaptionTask):
                 logger.warning("%s has no references: its captions are written, not scored.", split_name)
             return {"agg_metrics": 0.0}
         scores = coco_scores(results, listed.references, listed.domains)
-        return {**scores, "agg_metrics": scores["cider"] + scores["bleu4"]}
+        figures = {**scores, "agg_metrics": scores["cider"] + scores["bleu4"]}
+        tell_figures(split_name, figures)
+        return figures

@@ -1,4 +1,4 @@
-"""What evaluation tasks leave in a run's folder."""
+"""What evaluation tasks leave in a run's folder, where LAVIS's tasks leave it. The first process alone writes."""
 
 import json
 from collections.abc import Mapping
@@ -8,22 +8,25 @@ from typing import Any
 from lavis.common.dist_utils import is_main_process
 from lavis.common.registry import registry
 
+from lavis_tldr.files import open_whole
 
-def write_results(name: str, split: str, epoch: int | str, content: Any, figures: Mapping[str, float]) -> None:
-    """Write ``result/<name>_<split>_epoch<epoch>.json``, and append the figures to ``evaluate.txt`` as LAVIS does.
 
-    On the first process alone; others do nothing.
+def write_predictions(name: str, content: Any) -> Path:
+    """Write ``result/<name>.json``, whole; every process is given its path.
 
     Args:
-        name: Of the evaluation.
-        split: Of the set.
-        epoch: As a runner hands it over.
-        content: Predictions, as JSON has them.
-        figures: The evaluation's.
+        name: Of the file.
+        content: As JSON has it.
     """
-    if not is_main_process():
-        return
-    path = Path(registry.get_path("result_dir")) / f"{name}_{split}_epoch{epoch}.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    with open(Path(registry.get_path("output_dir")) / "evaluate.txt", "a", encoding="utf-8") as file:
-        file.write(json.dumps({split: dict(figures)}) + "\n")
+    path = Path(registry.get_path("result_dir")) / f"{name}.json"
+    if is_main_process():
+        with open_whole(path) as file:
+            file.write(json.dumps(content).encode())
+    return path
+
+
+def tell_figures(split: str, figures: Mapping[str, float]) -> None:
+    """Add a line with a split's figures to ``evaluate.txt``."""
+    if is_main_process():
+        with open(Path(registry.get_path("output_dir")) / "evaluate.txt", "a", encoding="utf-8") as file:
+            file.write(json.dumps({split: dict(figures)}) + "\n")

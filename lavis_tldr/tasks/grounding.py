@@ -18,14 +18,16 @@ from torch import Tensor
 
 from lavis_tldr.datasets.tldr_grounding import GroundedImage, GroundingImages
 from lavis_tldr.evaluation import grounding
-from lavis_tldr.models.collectives import from_all_ranks, rank
+from lavis_tldr.models.collectives import rank
 from lavis_tldr.models.scorers import scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.blip import BlipScorer
 from lavis_tldr.models.scorers.crops import score_crops
 from lavis_tldr.models.scorers.gradcam import gradcam_layer, heat_maps, no_cross_attention
 from lavis_tldr.progress import progress
-from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
+from lavis_tldr.tasks.gathering import gather_by_key
 from lavis_tldr.tasks.own_share import own_share
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.user_errors import closest
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class GroundingTask(BaseTask):
         per_pass: ``run.pairs_per_pass``.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, way: str = "crop", layer: int | None = None, per_pass: int = 64):
         super().__init__()
         self.way, self.layer, self.per_pass = way, layer, per_pass
@@ -58,6 +62,7 @@ class GroundingTask(BaseTask):
         Raises:
             ValueError: If the model can't do it, or a setting is none that there is.
         """
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         way, layer, per_pass = (
             run.get("grounding", "crop"),
@@ -124,13 +129,14 @@ class GroundingTask(BaseTask):
         Raises:
             ValueError: If a sentence was not scored.
         """
-        gathered = {row["sent_id"]: row for rows in from_all_ranks(val_result) for row in rows}
+        gathered = {row["sent_id"]: row for row in gather_by_key(val_result, "sent_id")}
         expected = [sentence.sent_id for image in self._dataset.images for sentence in image.sentences]
         if missing := [number for number in expected if number not in gathered]:
             raise ValueError(f"{len(missing)} sentences of {self._dataset.split} got no score (first: {missing[0]}).")
         rows = [gathered[number] for number in expected]
         found = figures(rows, self._dataset.images)
-        write_results("grounding", self._dataset.split, epoch, rows, found)
+        write_predictions(f"grounding_{self._dataset.split}_epoch{epoch}", rows)
+        tell_figures(self._dataset.split, found)
         if rank() == 0:
             self._tell_without_proposals()
         return found

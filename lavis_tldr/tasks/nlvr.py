@@ -8,15 +8,16 @@ from lavis.tasks.multimodal_classification import MultimodalClassificationTask
 from lavis_tldr.datasets.tldr_nlvr import NlvrEvaluation
 from lavis_tldr.evaluation.nlvr_metrics import nlvr_metrics
 from lavis_tldr.evaluation.predictions import check_ids
+from lavis_tldr.skills import COMPARE
 from lavis_tldr.tasks.abilities import require_model
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.finite_outputs import finite_outputs
-from lavis_tldr.tasks.predictions import gather_by_key, tell_figures, write_predictions
+from lavis_tldr.tasks.gathering import gather_by_key
 from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
 
 NAME = "tldr_nlvr"
-_ABLE = {"blip": "blip_nlvr", "vilt": "vilt_nlvr"}
 
 
 @registry.register_task(NAME)
@@ -24,6 +25,8 @@ class NlvrTask(MultimodalClassificationTask):
     """As LAVIS's ``multimodal_classification`` on ``nlvr``; tells consistency beside accuracy, both in percent, and the
     same on any number of ranks. What a run config leaves out under ``run`` is as the packaged ``finetune_run.yaml``.
     """
+
+    RUN_DEFAULTS = FINETUNING
 
     def __init__(self):
         super().__init__()
@@ -36,8 +39,8 @@ class NlvrTask(MultimodalClassificationTask):
         Raises:
             ValueError: If its model can't read two images with a sentence.
         """
-        require_model(cfg, NAME, _ABLE, "tell whether a sentence holds of two images")
-        fill_run_defaults(cfg.run_cfg, FINETUNING)
+        require_model(cfg, NAME, COMPARE)
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         return cls()
 
     def before_evaluation(self, model, dataset, **kwargs) -> None:
@@ -65,7 +68,7 @@ class NlvrTask(MultimodalClassificationTask):
             ValueError: If an example of the set was left out.
         """
         told = gather_by_key(val_result, self.inst_id_key)
-        write_predictions(told, f"{split_name}_nlvr_result")
+        write_predictions(f"{split_name}_nlvr_result", told)
         examples = [(row[self.inst_id_key], row["label"]) for row in self._dataset.annotation]
         check_ids((row[self.inst_id_key] for row in told), (name for name, _ in examples), "identifier")
         if "identifier" in self._dataset.annotation[0]:

@@ -1,16 +1,13 @@
 """The LAVIS task of pretraining on image-text pairs, with the parts of the loss told apart."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lavis.common.registry import registry
 from lavis.tasks.retrieval import RetrievalTask
 
 from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
-from lavis_tldr.tasks.run_defaults import fill_run_defaults
-
-DEFAULTS = Path(__file__).parent.parent / "configs" / "pretrain_run.yaml"
+from lavis_tldr.tasks.run_defaults import PRETRAINING, fill_run_defaults
 
 
 @registry.register_task("tldr_pretrain")
@@ -22,9 +19,11 @@ class PretrainingTask(FillsFeatureCaches, RetrievalTask):
     What a run config leaves out under ``run`` is as the packaged ``pretrain_run.yaml`` says.
     """
 
+    RUN_DEFAULTS = PRETRAINING
+
     @classmethod
     def setup_task(cls, cfg) -> "PretrainingTask":
-        fill_run_defaults(cfg.run_cfg, DEFAULTS)
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         return super().setup_task(cfg)
 
     def build_model(self, cfg):

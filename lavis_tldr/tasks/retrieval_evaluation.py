@@ -15,8 +15,9 @@ from lavis_tldr.evaluation.reranking import candidates, reranked
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.vilt import ViltScorer
-from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class RetrievalEvaluationTask(FillsFeatureCaches, BaseTask):
         pairs_per_pass: Pairs read at once.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, score_by: str = "auto", k_test: int | None = None, pairs_per_pass: int = 256):
         super().__init__()
         if score_by not in _WAYS:
@@ -61,6 +64,7 @@ class RetrievalEvaluationTask(FillsFeatureCaches, BaseTask):
             ValueError: If the model can't do it, or an option is out of range.
         """
         scorer_class_of(registry.get_model_class(cfg.model_cfg.arch))
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         k_test = run.get("k_test")
         return cls(
@@ -71,7 +75,9 @@ class RetrievalEvaluationTask(FillsFeatureCaches, BaseTask):
 
     def build_model(self, cfg) -> nn.Module:
         model = super().build_model(cfg)
-        self.way_of(scorer_of(model))  # refuses now what it would refuse after an hour
+        way = self.way_of(scorer_of(model))  # refuses now what it would refuse after an hour
+        if self.score_by == "auto" and self.k_test and way != "rerank":
+            logger.warning("run.k_test is %d, but this model does not both embed and match: no re-ranking", self.k_test)
         return self.fill_caches(model, cfg.run_cfg)
 
     def way_of(self, scorer: ImageTextScorer) -> str:
@@ -90,8 +96,6 @@ class RetrievalEvaluationTask(FillsFeatureCaches, BaseTask):
                 can = ", ".join(way for way in able if able[way])
                 raise ValueError(f"run.score_by is {self.score_by!r}; this model can be scored by {can}, or auto.")
             return self.score_by
-        if self.k_test and not able["rerank"]:
-            logger.warning("run.k_test is %d, but this model does not both embed and match: no re-ranking", self.k_test)
         if isinstance(scorer, ViltScorer):
             return "rerank" if able["rerank"] and self.k_test else "pairs"
         return "rerank" if able["rerank"] and self.k_test != 0 else "cosine"
@@ -136,5 +140,6 @@ class RetrievalEvaluationTask(FillsFeatureCaches, BaseTask):
         """The figures; ranks go to ``result/retrieval_<split>_epoch<epoch>.json``, figures to ``evaluate.txt``."""
         figures = retrieval_figures(val_result)
         ranks = {"image_to_text": val_result["txt"].tolist(), "text_to_image": val_result["img"].tolist()}
-        write_results("retrieval", split_name, epoch, {"ranks": ranks}, figures)
+        write_predictions(f"retrieval_{split_name}_epoch{epoch}", {"ranks": ranks})
+        tell_figures(split_name, figures)
         return figures

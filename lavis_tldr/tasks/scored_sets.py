@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from lavis_tldr.models.collectives import from_all_ranks, share
+from lavis_tldr.models.collectives import share
 from lavis_tldr.models.scorers import ImageTextScorer, ReadImages
 from lavis_tldr.progress import progress
 from lavis_tldr.runners.loaders import eval_loader
+from lavis_tldr.tasks.gathering import merge_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def embed_texts(scorer: ImageTextScorer, texts: Sequence[str]) -> np.ndarray:
         block.start: scorer.embed_texts(list(texts[block])).cpu().numpy()
         for block in progress(share(blocks), "embedding texts", "block")
     }
-    return _finite(np.concatenate(_in_order(from_all_ranks(found))), "texts")
+    return _finite(np.concatenate(list(merge_ranks(found).values())), "texts")
 
 
 def embed_images(scorer: ImageTextScorer, data_loader) -> np.ndarray:
@@ -49,7 +50,7 @@ def embed_images(scorer: ImageTextScorer, data_loader) -> np.ndarray:
     found = {}
     for numbers, samples in _share_of_images(scorer, data_loader, "embedding images"):
         found.update(zip(numbers, scorer.embed_images(samples).cpu().numpy(), strict=True))
-    return _finite(np.stack(_in_order(from_all_ranks(found))), "images")
+    return _finite(np.stack(list(merge_ranks(found).values())), "images")
 
 
 def match_logits(
@@ -80,7 +81,7 @@ def match_logits(
         logits = scorer.match_pairs(images, names).cpu().numpy()
         for number, place, logit in zip(block, places, logits, strict=True):
             found[number][place] = logit
-    all_found = {number: own for part in from_all_ranks(found) for number, own in part.items()}
+    all_found = merge_ranks(found)
     matrix = np.full((len(wanted), len(texts)), np.nan, np.float32)
     for number, own in enumerate(wanted):
         matrix[number, own] = _finite(all_found[number], f"matches of image {number}")
@@ -124,12 +125,6 @@ def _share_of_images(
     batches = progress(loader, what, "batch") if what else loader
     for place, samples in enumerate(batches):
         yield numbers[place * size : (place + 1) * size], samples
-
-
-def _in_order(parts: Sequence[Mapping[int, np.ndarray]]) -> list[np.ndarray]:
-    """What all processes found, by place."""
-    found = {place: value for part in parts for place, value in part.items()}
-    return [found[place] for place in sorted(found)]
 
 
 def _finite(scores: np.ndarray, what: str) -> np.ndarray:

@@ -25,13 +25,15 @@ from lavis_tldr.datasets.tldr_video_retrieval import VideoRetrieval
 from lavis_tldr.evaluation.ranks import best_ranks, hit_rate, median_rank
 from lavis_tldr.evaluation.reranking import candidates, reranked
 from lavis_tldr.files import open_whole
-from lavis_tldr.models.collectives import from_all_ranks, rank
+from lavis_tldr.models.collectives import rank
 from lavis_tldr.models.scorers import ImageTextScorer, ReadImages, scorer_class_of, scorer_of
 from lavis_tldr.models.scorers.videos import WAYS, embed_videos, match_video
 from lavis_tldr.models.scorers.vilt import ViltScorer
 from lavis_tldr.progress import progress
-from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
+from lavis_tldr.tasks.gathering import merge_ranks
 from lavis_tldr.tasks.own_share import own_share
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.tasks.scored_sets import embed_texts
 from lavis_tldr.user_errors import closest
 
@@ -54,6 +56,8 @@ class VideoRetrievalTask(BaseTask):
         k_test, frames, per_pass: ``run.k_test``, ``run.video_frames``, ``run.pairs_per_pass``.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, k_test: int | None = None, frames: str = "joined", per_pass: int = 32):
         super().__init__()
         if frames not in WAYS:
@@ -69,6 +73,7 @@ class VideoRetrievalTask(BaseTask):
         Raises:
             ValueError: If the model can't do it, or a setting is none that there is.
         """
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         if run.get("train_splits"):
             raise ValueError("tldr_video_retrieval trains nothing: set run.train_splits: [] and run.evaluate: True.")
@@ -145,9 +150,7 @@ class VideoRetrievalTask(BaseTask):
                     embeddings[number] = embed_videos(scorer, frames, read, count)[0].cpu().numpy()
                 if keep:
                     tokens[number] = read.to("cpu", torch.float16)
-        found = from_all_ranks((embeddings, errors))
-        all_embeddings = {number: value for part, _ in found for number, value in part.items()}
-        return all_embeddings, tokens, {number: why for _, part in found for number, why in part.items()}
+        return merge_ranks(embeddings), tokens, merge_ranks(errors)
 
     def _logits(
         self,
@@ -176,11 +179,10 @@ class VideoRetrievalTask(BaseTask):
                 texts = [dataset.text[row] for row in rows]
                 found[column] = match_video(scorer, video, texts, self.frames, self.per_pass).cpu().numpy()
         logits = np.zeros(wanted.shape, np.float32)
-        for part in from_all_ranks(found):
-            for column, values in part.items():
-                if not np.isfinite(values).all():
-                    raise ValueError(f"a match logit of {dataset.video[readable[column]]} is no finite number.")
-                logits[wanted[:, column], column] = values
+        for column, values in merge_ranks(found).items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"a match logit of {dataset.video[readable[column]]} is no finite number.")
+            logits[wanted[:, column], column] = values
         return logits
 
     def after_evaluation(self, val_result: dict[str, Any], split_name: str, epoch, **kwargs) -> dict[str, float]:
@@ -188,7 +190,8 @@ class VideoRetrievalTask(BaseTask):
         are told of and listed in ``unreadable_videos.json`` of the run's folder."""
         ranks, unreadable = val_result["ranks"], val_result["unreadable"]
         found = {**figures(ranks), "texts": len(ranks), "videos_unreadable": len(unreadable)}
-        write_results("video_retrieval", split_name, epoch, {"ranks": ranks.tolist()}, found)
+        write_predictions(f"video_retrieval_{split_name}_epoch{epoch}", {"ranks": ranks.tolist()})
+        tell_figures(split_name, found)
         if unreadable and rank() == 0:
             path = Path(registry.get_path("output_dir")) / "unreadable_videos.json"
             with open_whole(path) as file:

@@ -8,15 +8,16 @@ from lavis.tasks.vqa import VQATask
 from lavis_tldr.datasets.tldr_vqa import VqaEvaluation
 from lavis_tldr.evaluation.predictions import check_ids
 from lavis_tldr.evaluation.vqa_accuracy import vqa_accuracy
+from lavis_tldr.skills import ANSWER
 from lavis_tldr.tasks.abilities import require_model
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.finite_outputs import finite_outputs
-from lavis_tldr.tasks.predictions import gather_by_key, tell_figures, write_predictions
+from lavis_tldr.tasks.gathering import gather_by_key
 from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
 
 NAME = "tldr_vqa"
-_ABLE = {"blip": "blip_vqa", "vilt": "vilt_vqa"}
 _METHODS = {"blip_vqa": ("rank", "generate"), "vilt_vqa": ("rank",)}
 
 
@@ -30,6 +31,8 @@ class VqaAccuracyTask(VQATask):
     the packaged ``finetune_run.yaml`` says.
     """
 
+    RUN_DEFAULTS = FINETUNING
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._dataset: VqaEvaluation | None = None
@@ -42,12 +45,12 @@ class VqaAccuracyTask(VQATask):
         Raises:
             ValueError: If its model can't answer questions, or not by the method asked for.
         """
-        arch = require_model(cfg, NAME, _ABLE, "answer questions about images")
+        arch = require_model(cfg, NAME, ANSWER)
         method = cfg.run_cfg.get("inference_method", "rank")
         if method not in _METHODS[arch]:
             told = " or ".join(_METHODS[arch])
             raise ValueError(f"run.inference_method is {method!r}; {arch} answers by {told}: set it so.")
-        fill_run_defaults(cfg.run_cfg, FINETUNING)
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         task = super().setup_task(cfg)
         task._brings_answers = arch == "vilt_vqa"
         return task
@@ -87,7 +90,7 @@ class VqaAccuracyTask(VQATask):
             ValueError: If a question of the set has no answer.
         """
         answers = gather_by_key(val_result, "question_id")
-        path = write_predictions(answers, f"{split_name}_vqa_result")
+        path = write_predictions(f"{split_name}_vqa_result", answers)
         questions = self._dataset.human_answers
         if questions is None:
             wanted = (row["question_id"] for row in self._dataset.annotation)

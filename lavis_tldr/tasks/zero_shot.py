@@ -14,8 +14,9 @@ from torch import nn
 from lavis_tldr.evaluation.zero_shot import classifier_logits, prompt_classifier, prompts_of, zero_shot_figures
 from lavis_tldr.models.collectives import from_rank_zero
 from lavis_tldr.models.scorers import ImageTextScorer, scorer_class_of, scorer_of
-from lavis_tldr.tasks.evaluation_results import write_results
+from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
 from lavis_tldr.tasks.feature_filling import FillsFeatureCaches
+from lavis_tldr.tasks.run_defaults import EVALUATION, fill_run_defaults
 from lavis_tldr.tasks.scored_sets import embed_images, embed_texts, match_logits
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class ZeroShotTask(FillsFeatureCaches, BaseTask):
         pairs_per_pass: Pairs read at once.
     """
 
+    RUN_DEFAULTS = EVALUATION
+
     def __init__(self, templates: str | None = None, score_by: str = "auto", pairs_per_pass: int = 256):
         super().__init__()
         if templates is not None:
@@ -70,6 +73,7 @@ class ZeroShotTask(FillsFeatureCaches, BaseTask):
             ValueError: If the model can't do it, or an option is out of range.
         """
         scorer_class_of(registry.get_model_class(cfg.model_cfg.arch))
+        fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         run = cfg.run_cfg
         return cls(run.get("templates"), str(run.get("score_by", "auto")), int(run.get("pairs_per_pass", 256)))
 
@@ -121,7 +125,8 @@ class ZeroShotTask(FillsFeatureCaches, BaseTask):
 
     def after_evaluation(self, val_result: Classified, split_name, epoch, **kwargs) -> dict[str, float]:
         """The figures; predictions go to ``result/zero_shot_<split>_epoch<epoch>.json``."""
-        write_results("zero_shot", split_name, epoch, val_result._asdict(), val_result.figures)
+        write_predictions(f"zero_shot_{split_name}_epoch{epoch}", val_result._asdict())
+        tell_figures(split_name, val_result.figures)
         return val_result.figures
 
 

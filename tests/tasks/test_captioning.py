@@ -19,7 +19,7 @@ from lavis_tldr.models.blip.caption import BlipCaptionTLDR
 from lavis_tldr.models.blip.captioner import BeamSearch, captioner_of
 from lavis_tldr.models.conversion.outcome import Wishes
 from lavis_tldr.models.conversion.targets import convert
-from lavis_tldr.tasks import captioning
+from lavis_tldr.tasks import captioning, gathering
 from lavis_tldr.tasks.captioning import CaptioningTask
 
 COLOURS = {11: "red", 12: "green", 13: "blue", 14: "white", 15: "black"}
@@ -95,6 +95,7 @@ def test_captions_are_written_as_coco_takes_them_and_scored(tree, arch):
     assert all(set(row) == {"image_id", "caption"} and isinstance(row["caption"], str) for row in results)
     assert set(scores) == {"cider", "bleu4", "agg_metrics"}
     assert scores["agg_metrics"] == scores["cider"] + scores["bleu4"]
+    assert json.loads((runner.output_dir / "evaluate.txt").read_text()) == {"test": scores}
 
 
 def test_converted_for_stock_a_pretraining_says_the_same_in_stocks_task(tree, monkeypatch):
@@ -224,7 +225,7 @@ def test_two_ranks_write_and_score_what_one_does(tree, monkeypatch):
 
     def evaluate(rows: list[list[int]]) -> list[dict]:
         ranks = ThreadedRanks(len(rows))
-        ranks.stand_in(monkeypatch, captioning)
+        ranks.stand_in(monkeypatch, gathering)
 
         def work(rank: int) -> dict:
             task = CaptioningTask(BeamSearch(), prompt=None, evaluate=True, report_metric=True)

@@ -16,7 +16,7 @@ from lavis_tldr import train
 from lavis_tldr.datasets.tldr_grounding import GroundingBuilder, crop
 from lavis_tldr.models.scorers import scorer_of
 from lavis_tldr.models.scorers.gradcam import gradcam_layer, heat_maps
-from lavis_tldr.tasks import grounding
+from lavis_tldr.tasks import gathering, grounding
 from lavis_tldr.tasks.grounding import GroundingTask
 
 # Two images: their boxes with the grey inside, and proposals.
@@ -94,9 +94,10 @@ def test_the_same_on_two_ranks_as_on_one(refcoco, monkeypatch, tmp_path):
     task, rows = evaluate(dataset, GreyScorer(), monkeypatch, tmp_path)
     alone = task.after_evaluation(val_result=rows, split_name="test", epoch=0)
     parts = [evaluate(dataset, GreyScorer(), monkeypatch, tmp_path, part)[1] for part in ([0, 1], [1, 0])]  # padded
-    monkeypatch.setattr(grounding, "from_all_ranks", lambda rows: parts)
+    found = [{row["sent_id"]: row for row in rows} for rows in parts]
+    monkeypatch.setattr(gathering, "from_all_ranks", lambda rows: found)
     assert task.after_evaluation(val_result=parts[0], split_name="test", epoch=0) == alone
-    monkeypatch.setattr(grounding, "from_all_ranks", lambda rows: [parts[0][-1:]])
+    monkeypatch.setattr(gathering, "from_all_ranks", lambda rows: [{parts[0][-1]["sent_id"]: parts[0][-1]}])
     with pytest.raises(ValueError, match="3 sentences of testA got no score"):
         task.after_evaluation(val_result=[], split_name="test", epoch=0)
 
@@ -209,7 +210,7 @@ def test_each_architecture_from_a_config(refcoco, name, way):
     runner = run(refcoco, MODELS[name](refcoco), grounding=way)
     found = runner.tested["test"]
     assert found["acc"] in {0, 25, 50, 75, 100}
-    assert len(json.loads((runner.output_dir / "result" / "grounding_testA_epoch0.json").read_text())) == 4
+    assert len(json.loads((runner.output_dir / "result" / "grounding_testA_epochbest.json").read_text())) == 4
 
 
 @pytest.mark.parametrize("name", ["clip", "vilt"])

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from lavis_tldr import train
 from lavis_tldr.datasets.tldr_nlvr import NlvrEvaluation
 from lavis_tldr.models.wordpiece_training import train_vocabulary
-from lavis_tldr.tasks import predictions
+from lavis_tldr.tasks import gathering
 from lavis_tldr.tasks.nlvr import NlvrTask
 
 PERFECT = {"acc": 100, "consistency": 100, "agg_metrics": 100}
@@ -50,7 +50,7 @@ def test_learns_a_drawn_set(tmp_path, monkeypatch, arch):
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("clip_pretrain", "CLIP reads images and texts apart .*arch: blip_nlvr or vilt_nlvr"),
+        ("clip_pretrain", "CLIP embeds each image alone.*arch: blip_nlvr or vilt_nlvr"),
         ("blip_pretrain_tldr", "no head .*arch: blip_nlvr; .*convert SOURCE TARGET --for blip_nlvr"),
         ("vilt_vqa", "no head .*arch: vilt_nlvr; .*model.load_pretrained: True"),
     ],
@@ -124,7 +124,7 @@ def test_one_rank_and_two_tell_the_same(evaluated, monkeypatch):
     alone = task.after_evaluation(tell(task, dataset, range(4)), "val")
     assert alone == {"acc": 75, "consistency": 50, "agg_metrics": 75}
     ranks = ThreadedRanks(2)
-    ranks.stand_in(monkeypatch, predictions)
+    ranks.stand_in(monkeypatch, gathering)
 
     def work(rank: int):
         task, dataset = evaluated()

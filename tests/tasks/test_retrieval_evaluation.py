@@ -14,6 +14,7 @@ from lavis.datasets.datasets.retrieval_datasets import RetrievalEvalDataset
 from lavis.models.albef_models import compute_sim_matrix
 from lavis.models.clip_models.model import CLIP
 from lavis.processors.blip_processors import BlipCaptionProcessor, BlipImageEvalProcessor
+from lavis.tasks.base_task import BaseTask
 from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
 from tiny_blip import build_tiny, register_tiny
@@ -113,9 +114,11 @@ def test_ways_by_architecture(folder):
             RetrievalEvaluationTask(way).way_of(scorer)
 
 
-def test_k_test_without_both_is_told(folder, caplog):
-    RetrievalEvaluationTask(k_test=9).way_of(scorer_of(clips.stock_clip()))
-    assert "run.k_test is 9" in caplog.text
+def test_k_test_without_both_is_told_once(caplog, monkeypatch):
+    monkeypatch.setattr(BaseTask, "build_model", lambda self, cfg: clips.stock_clip())
+    task = RetrievalEvaluationTask(k_test=9)
+    assert task.way_of(scorer_of(task.build_model(None))) == "cosine"
+    assert caplog.text.count("run.k_test is 9") == 1
 
 
 @pytest.mark.parametrize(

@@ -147,14 +147,14 @@ def test_a_score_that_is_no_number_is_an_error(msrvtt, monkeypatch):
 def test_the_same_on_two_ranks_as_on_one(msrvtt, monkeypatch):
     from threaded_ranks import ThreadedRanks
 
-    from lavis_tldr.tasks import scored_sets
+    from lavis_tldr.tasks import gathering, scored_sets
 
     write(msrvtt, {name: [f"grey {level + 15}", f"grey {level + 30}"] for name, level in LEVELS.items()})
     (msrvtt / "videos" / "video1.mp4").unlink()
     alone, _ = evaluate(msrvtt, GreyScorer(), monkeypatch, VideoRetrievalTask(k_test=3))
     assert alone["ranks"].tolist() == [1, 1, 5, 5, 1, 2, 1, 2, 1, 1]  # grey 170 and 220 are nearer to the next video
     ranks = ThreadedRanks(2)
-    for module in (video_retrieval, scored_sets):
+    for module in (gathering, scored_sets):
         ranks.stand_in(monkeypatch, module)
     dataset, scorers = build(msrvtt), [GreyScorer(), GreyScorer()]
 
@@ -255,7 +255,7 @@ def test_each_architecture_from_a_config(msrvtt, arch, keys):
     runner = run(msrvtt, model, **keys)
     found = runner.tested["test"]
     assert found["vid_r5"] == 100 and 1 <= found["vid_mdr"] <= 5
-    ranks = json.loads((runner.output_dir / "result" / "video_retrieval_test_epoch0.json").read_text())["ranks"]
+    ranks = json.loads((runner.output_dir / "result" / "video_retrieval_test_epochbest.json").read_text())["ranks"]
     assert len(ranks) == 5
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lavis_tldr import train
 from lavis_tldr.datasets.tldr_vqa import VqaEvaluation
 from lavis_tldr.models.wordpiece_training import train_vocabulary
-from lavis_tldr.tasks import predictions
+from lavis_tldr.tasks import gathering
 from lavis_tldr.tasks.vqa import VqaAccuracyTask
 
 PERFECT = {"acc": 100, "acc_yes/no": 100, "acc_other": 100, "agg_metrics": 100}
@@ -74,8 +74,8 @@ def test_vilt_learns_a_drawn_set_and_answers_for_evalai(tmp_path):
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("clip_pretrain", "CLIP reads images and texts apart .* can't answer questions .*arch: blip_vqa or vilt_vqa"),
-        ("clip", "the task tldr_vqa can't use clip: CLIP reads images and texts apart"),
+        ("clip_pretrain", "CLIP reads image and question apart.* nothing that answers.*arch: blip_vqa or vilt_vqa"),
+        ("clip", "the task tldr_vqa can't use clip: CLIP reads image and question apart"),
         ("blip_pretrain_tldr", r"no head .*arch: blip_vqa; .*`lavis-tldr convert SOURCE TARGET --for blip_vqa`"),
         ("vilt_pretrain", "no head .*arch: vilt_vqa; .* model.load_pretrained: True"),
         ("codebook_captioner", "no head .* Use model.arch: blip_vqa or vilt_vqa"),
@@ -160,7 +160,7 @@ def test_one_rank_and_two_tell_the_same(evaluated, monkeypatch):
     alone = task.after_evaluation(answer(evaluated, task, range(8)), "val")
     assert alone == {"acc": 37.5, "acc_other": 75, "acc_yes/no": 0, "agg_metrics": 37.5}
     ranks = ThreadedRanks(2)
-    ranks.stand_in(monkeypatch, predictions)
+    ranks.stand_in(monkeypatch, gathering)
     shares = [range(0, 8, 2), [1, 3, 5, 7, 0]]
 
     def work(rank: int):

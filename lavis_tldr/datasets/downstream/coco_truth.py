@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lavis_tldr.datasets.downstream.karpathy import read_json
+from lavis_tldr.datasets.downstream.json_files import read_json
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,18 @@
 
 from pathlib import Path
 
-from lavis_tldr.datasets.downstream.coco import KARPATHY
-from lavis_tldr.datasets.downstream.karpathy_retrieval import convert_karpathy
+from lavis_tldr.datasets.downstream.karpathy import ARCHIVE, KarpathySet
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 
 IMAGES = "https://shannon.cs.illinois.edu/DenotationGraph/"
 _LISTS = {split: f"annotations/flickr30k_{split}.json" for split in ("train", "val", "test")}
 _PUBLISHED = {"train": 29_000, "val": 1_014, "test": 1_000}
+SPLIT = KarpathySet("flickr30k", path_of=lambda row: f"flickr30k-images/{row['filename']}", id_of=int)
 
 
 def convert(folder: Path) -> list[str]:
-    """See `convert_karpathy`."""
-    return convert_karpathy(
-        folder,
-        "flickr30k",
-        _LISTS,
-        _PUBLISHED,
-        path_of=lambda image: f"flickr30k-images/{image['filename']}",
-        id_of=lambda image: image["imgid"],
-    )
+    """See `KarpathySet.convert`."""
+    return SPLIT.convert(folder, _LISTS, _PUBLISHED)
 
 
 FLICKR30K = DownstreamSet(
@@ -28,10 +21,10 @@ FLICKR30K = DownstreamSet(
     title="Flickr30k retrieval 1K (Karpathy)",
     terms="for research and education, on a form; images under the terms of Flickr",
     files=(
-        NeededFile("dataset_flickr30k.json", "Karpathy's split and captions", KARPATHY),
+        NeededFile(SPLIT.file, "Karpathy's split and captions", ARCHIVE),
         NeededFile("images/flickr30k-images/*.jpg", "31,783 images", IMAGES),
         *(
-            NeededFile(path, f"captions of {split}, as LAVIS reads them", KARPATHY, True)
+            NeededFile(path, f"captions of {split}, as LAVIS reads them", ARCHIVE, True)
             for split, path in _LISTS.items()
         ),
     ),

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from lavis_tldr.datasets.downstream.json_files import write_json
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
-from lavis_tldr.files import open_whole
 
 OFFICIAL = ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.jsonl")
 MADE = "msrvtt_test.json"
@@ -84,9 +84,7 @@ def convert(folder: Path) -> list[str]:
     """
     path = next((folder / name for name in OFFICIAL if (folder / name).is_file()), folder / OFFICIAL[0])
     found = read_captions(path)
-    with open_whole(folder / MADE) as file:
-        rows = [{"video": video, "caption": captions} for video, captions in found.items()]
-        file.write(json.dumps(rows, ensure_ascii=False).encode())
+    write_json(folder / MADE, [{"video": video, "caption": captions} for video, captions in found.items()])
     return [f"{MADE}: {len(found):,} videos, {sum(map(len, found.values())):,} captions, from {path.name}"]
 
 

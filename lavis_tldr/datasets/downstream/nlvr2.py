@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from lavis_tldr.datasets.annotation_lists import TEXT, Field, check_row, check_unique
-from lavis_tldr.datasets.downstream.karpathy import write_list
+from lavis_tldr.datasets.downstream.json_files import write_json
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 
 # LAVIS's name of a split, and the official one. LAVIS's own "test" is the dev file.
@@ -42,7 +42,7 @@ def convert(folder: Path) -> list[str]:
             told.append(f"nlvr_{split}.json: not made, {official_file(official)} not there.")
             continue
         rows = [list_row(example) for example in read_lines(path, official)]
-        write_list(folder / f"nlvr_{split}.json", rows)
+        write_json(folder / f"nlvr_{split}.json", rows)
         true = sum(row["label"] == "True" for row in rows)
         told.append(f"nlvr_{split}.json: {len(rows):,} examples of {official}, {true / len(rows):.1%} true.")
     if all("not made" in line for line in told):

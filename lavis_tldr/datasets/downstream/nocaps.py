@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from lavis_tldr.datasets.downstream.coco_truth import read_ground_truth
-from lavis_tldr.datasets.downstream.karpathy import write_list
+from lavis_tldr.datasets.downstream.json_files import write_json
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 
 _CAPTIONS = "nocaps_val_4500_captions.json"
@@ -35,7 +35,7 @@ def convert(folder: Path) -> list[str]:
                 f"{', '.join(DOMAINS)} and a file_name."
             )
         rows.append({"image": f"val/{file}", "img_id": image, "caption": captions, "domain": domain})
-    write_list(folder / _LIST, rows)
+    write_json(folder / _LIST, rows)
     counts = Counter(row["domain"] for row in rows)
     return [f"{_LIST}: {len(rows):,} images ({', '.join(f'{domain} {counts[domain]:,}' for domain in DOMAINS)})."]
 

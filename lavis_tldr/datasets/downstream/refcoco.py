@@ -11,14 +11,13 @@ does (a list of detections). `convert` makes of them plain lists, one for each s
 one referred to. ``proposals`` is absent where no file has any. Boxes are in pixels.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from lavis_tldr.datasets.downstream.json_files import read_json, write_json
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 from lavis_tldr.datasets.downstream.plain_pickle import read_plain_pickle
-from lavis_tldr.files import open_whole
 
 SPLITS = ("train", "val", "testA", "testB")
 REFS, INSTANCES = "refs(unc).p", "instances.json"
@@ -49,8 +48,7 @@ def convert(folder: Path) -> list[str]:
     told = []
     for split, found in rows.items():
         path = annotation_file(folder, split)
-        with open_whole(path) as file:
-            file.write(json.dumps(found, ensure_ascii=False).encode())
+        write_json(path, found)
         images = {row["image_id"] for row in found}
         line = f"{path.name}: {len(found):,} sentences of {len({row['ref_id'] for row in found}):,} objects"
         line += f" in {len(images):,} images"
@@ -99,7 +97,7 @@ def _rows(refs: Any, path: Path, names: dict, objects: dict, proposals: dict | N
 
 def _read_instances(path: Path) -> tuple[dict[int, str], dict[int, dict[int, Box]]]:
     """File names by image id, and boxes by image id and object id."""
-    content = _read_json(path)
+    content = read_json(path)
     try:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         objects: dict[int, dict[int, Box]] = defaultdict(dict)
@@ -119,7 +117,7 @@ def _read_proposals(folder: Path) -> dict[int, list[Box]] | None:
     path = next((folder / name for name in PROPOSALS if (folder / name).is_file()), None)
     if path is None:
         return None
-    content = _read_json(path)
+    content = read_json(path)
     try:
         if isinstance(content, dict):  # ALBEF: {"9": [[x, y, w, h, ...]]}
             return {int(image): [_box(box, path) for box in boxes] for image, boxes in content.items()}
@@ -139,13 +137,6 @@ def _box(values: list, path: Path) -> Box:
     if len(box) < 4 or not (box[2] >= 0 and box[3] >= 0):
         raise ValueError(f"{path} has the box {values}; expected x, y, width, height.")
     return box
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
 
 
 _REFER = "https://github.com/lichengunc/refer"

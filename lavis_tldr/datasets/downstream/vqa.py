@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lavis_tldr.datasets.annotation_lists import NUMBER, TEXT, Field, check_row, check_unique
-from lavis_tldr.datasets.downstream.karpathy import read_json, write_list
+from lavis_tldr.datasets.downstream.json_files import read_json, write_json
 from lavis_tldr.datasets.downstream.layout import DownstreamSet, NeededFile
 from lavis_tldr.evaluation.vqa_accuracy import normalise
 
@@ -46,14 +46,14 @@ def convert(folder: Path) -> list[str]:
             main_answers[split] = [annotation["multiple_choice_answer"] for annotation in annotations.values()]
         else:
             rows = [_row(question, official) for question in questions.values()]
-        write_list(folder / f"vqa_{split}.json", rows)
+        write_json(folder / f"vqa_{split}.json", rows)
         told.append(f"vqa_{split}.json: {len(rows):,} questions{'' if split in _ANSWERED else ', without answers'}.")
     if len(told) == sum("not made" in line for line in told):
         raise ValueError(f"{folder} has the files of no split of VQA v2: {' '.join(told)}")
     if main_answers.keys() < _ANSWERED.keys():
         return [*told, f"{ANSWER_LIST}: not made, it takes both train and val."]
     answers = frequent_answers(answer for split in main_answers.values() for answer in split)
-    write_list(folder / ANSWER_LIST, answers)
+    write_json(folder / ANSWER_LIST, answers)
     return [*told, f"{ANSWER_LIST}: {len(answers):,} answers, each the main one of {LEAST_SEEN} questions or more."]
 
 

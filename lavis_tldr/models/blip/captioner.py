@@ -18,10 +18,9 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from lavis_tldr.models.given_features import with_image
 from lavis_tldr.models.vilt.base import ViltModel
+from lavis_tldr.skills import DESCRIBE, IMPOSSIBLE
 
 PROMPT = "a picture of "
-_NO_DECODER = "it has no decoder that writes text"
-_ONLY_GAPS = "it was trained to fill single gaps in a text, not to write one word after the other"
 
 
 @dataclass(frozen=True)
@@ -150,9 +149,9 @@ def check_writes_captions(model_class: type) -> None:
         return
     why = "nothing here makes it write one"
     if issubclass(model_class, CLIP):
-        why = _NO_DECODER
+        why = IMPOSSIBLE["CLIP", DESCRIBE]
     elif issubclass(model_class, ViltModel):
-        why = _ONLY_GAPS
+        why = IMPOSSIBLE["ViLT", DESCRIBE]
     raise ValueError(
         f"{model_class.__name__} can't write captions: {why}. BLIP can (blip_caption, blip_caption_tldr, "
         "blip_pretrain_tldr)."

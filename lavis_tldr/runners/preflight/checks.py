@@ -64,7 +64,7 @@ def _warnings(cfg, model, trained: dict) -> Iterator[str | None]:
     if set_size and isinstance(model, SharedQueueMixin):
         yield sizes.queue_warning(int(model.queue_size), set_size, at_once)
     steps = int(run.get("iters_per_inner_epoch", 0)) or set_size // at_once
-    if isinstance(model, MomentumDistilationMixin):
+    if isinstance(model, MomentumDistilationMixin) and hasattr(model, "momentum"):  # BlipNLVR has none
         yield sizes.momentum_warning(float(model.momentum), _num_updates(run, steps, at_once))
     yield sizes.warmup_warning(int(run.get("warmup_steps", 0)), steps, str(run.get("lr_sched")))
     key = next((key for key in _LONGEST if isinstance(getattr(model, key, None), int)), None)

@@ -97,11 +97,13 @@ def test_files_are_named():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda content: content.clear(), "none of Karpathy's split files"),
+        (lambda content: content.clear(), "is of the set None"),
         (lambda content: content["images"][1].pop("split"), "image 1 of .* lacks 'split'"),
         (lambda content: content["images"][1].update(split="trian"), "in the split 'trian' .*train"),
         (lambda content: content["images"][1].update(sentences=[]), "has no captions"),
-        (lambda content: content["images"][1].pop("filepath"), "is it Flickr30K's"),
+        (lambda content: content["images"][1].pop("filepath"), "lacks 'filepath'"),
+        (lambda content: content.update(dataset="flickr30k"), "is of the set 'flickr30k'"),
+        (lambda content: content["images"].append(content["images"][0]), "has val2014/.* twice"),
         (lambda content: content["images"].pop(2), "no image of the split test"),
     ],
 )

@@ -128,10 +128,10 @@ def test_broken_weights_are_told(model, samples):
 @pytest.mark.parametrize(
     ("arch", "why"),
     [
-        ("clip", "no decoder"),
-        ("clip_pretrain", "no decoder"),
-        ("vilt_pretrain", "fill single gaps"),
-        ("vilt_retrieval", "fill single gaps"),
+        ("clip", "no text decoder"),
+        ("clip_pretrain", "no text decoder"),
+        ("vilt_pretrain", "fills in masked words"),
+        ("vilt_retrieval", "fills in masked words"),
         ("blip_image_text_matching", "nothing here"),
     ],
 )
