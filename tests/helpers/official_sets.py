@@ -64,7 +64,8 @@ def lay_out_vqa(root: Path, answered: dict[int, tuple[str, list[str]]]) -> None:
     head = {"info": {}, "license": {}, "task_type": "Open-Ended", "data_type": "mscoco", "data_subtype": "val2014"}
     questions, annotations = [], []
     for number, (kind, people) in answered.items():
-        write_image(root / "vqa" / "images" / "val2014" / f"COCO_val2014_{number:012d}.jpg")
+        file = f"COCO_val2014_{number:012d}.jpg"
+        write_image(root / "vqa" / "images" / "val2014" / file, COLOURS[number % len(COLOURS)])
         asked = {"question_id": 1000 * number, "image_id": number}
         questions.append({**asked, "question": "How many dogs?"})
         answers = [{"answer": a, "answer_confidence": "yes", "answer_id": n} for n, a in enumerate(people, 1)]
@@ -77,11 +78,11 @@ def lay_out_vqa(root: Path, answered: dict[int, tuple[str, list[str]]]) -> None:
 def lay_out_nlvr2(root: Path, examples: dict[str, str]) -> None:
     """Labels by identifier; files of the splits that are named."""
     lines: dict[str, list[str]] = {}
-    for identifier, label in examples.items():
+    for number, (identifier, label) in enumerate(examples.items()):
         split, *_ = identifier.split("-")
         pair = identifier.rpartition("-")[0]
-        for side, colour in enumerate(("red", "blue")):
-            write_image(root / "nlvr2" / split / f"{pair}-img{side}.png", colour)
+        for side in range(2):
+            write_image(root / "nlvr2" / split / f"{pair}-img{side}.png", COLOURS[(number + side) % len(COLOURS)])
         example = {"identifier": identifier, "sentence": "One dog.", "left_url": "u", "right_url": "v", "label": label}
         lines.setdefault(split, []).append(json.dumps({**example, "writer": "9", "validation": {"9": label}}))
     (root / "nlvr2" / "data").mkdir()

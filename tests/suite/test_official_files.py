@@ -35,9 +35,7 @@ def figures(tmp_path, root):
         if convert:
             assert cli.main(["data", "convert", convert, "--data", str(root)]) == 0
         settings = ["run.num_workers=0", "run.batch_size_eval=2", *options]
-        (outcome,) = evaluate(
-            checkpoint, names=[name], data=root, out=tmp_path / "out", device="cpu", options=settings
-        )
+        (outcome,) = evaluate(checkpoint, names=[name], data=root, out=tmp_path / "out", device="cpu", options=settings)
         assert outcome.status == "done", outcome.told
         (result,) = collect([tmp_path / "out"])
         assert isinstance(result, Result) and result.evaluation == name
@@ -124,7 +122,7 @@ def test_nocaps(tmp_path, root, figures):
 
 
 def test_refcoco_plus(tmp_path, root, figures):
-    """Where an image has one box it is chosen: val's is right both ways, testB's proposal is off, testA's is missing."""
+    """Where an image has one box it is chosen: val's is right both ways, testB's proposal is off; testA has none."""
     boxes = {
         9: {30: [0, 0, 10, 10], 31: [20, 5, 30, 40], 32: [25, 5, 30, 40]},  # the first is nobody's
         10: {40: [10, 10, 40, 20]},
