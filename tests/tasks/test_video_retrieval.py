@@ -65,8 +65,9 @@ def test_ranks_and_median_by_hand():
     assert found["agg_metrics"] == pytest.approx((25 + 100 + 100) / 3)
 
 
-def test_hit_rates_are_those_of_lavis():
+def test_hit_rates_are_those_of_lavis(tmp_path, monkeypatch):
     """Which has no median."""
+    monkeypatch.setitem(registry.mapping["paths"], "output_dir", str(tmp_path))  # its figures are written there
     scores, own = np.random.default_rng(1).normal(size=(40, 40)) + 2 * np.eye(40), list(range(40))
     stock = RetrievalTask._report_metrics(scores.T, scores, dict(enumerate(own)), {video: [video] for video in own})
     found = figures(ranks_of(scores, own, own, 40))
