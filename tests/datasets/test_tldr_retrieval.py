@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from lavis.common.registry import registry
+from lavis.datasets.datasets.retrieval_datasets import RetrievalEvalDataset
 from omegaconf import OmegaConf
 
 from lavis_tldr.datasets.tldr_retrieval import RetrievalImagesBuilder
@@ -31,6 +32,16 @@ def test_captions_and_images_know_each_other(album):
         own = [dataset.text[text] for text in dataset.img2txt[number]]
         assert own == [caption.lower().rstrip(".") for caption in captions[key]]
         assert {dataset.txt2img[text] for text in dataset.img2txt[number]} == {number}
+
+
+def test_a_caption_alone_is_no_list_of_letters(tmp_path, encoded):
+    """As LAVIS would read it."""
+    (tmp_path / "0.jpg").write_bytes(encoded((9, 9, 9), size=(16, 16)))
+    (tmp_path / "test.json").write_text(json.dumps([{"image": "0.jpg", "caption": "A cat"}]))
+    source = {"format": "lavis_json", "annotations": str(tmp_path / "test.json"), "image_root": str(tmp_path)}
+    assert build(source)["val"].text == ["a cat"]
+    stock = RetrievalEvalDataset(None, str, str(tmp_path), [str(tmp_path / "test.json")])
+    assert stock.text == ["A", " ", "c", "a", "t"]
 
 
 def test_a_sample_is_an_image_and_its_place(album):

@@ -1,5 +1,7 @@
 """Ranks and hit rates, by hand and by a naive oracle."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +44,23 @@ def test_equal_scores_are_at_chance():
     assert (found["txt_r1"], found["img_r1"]) == (10, 10)
     assert (found["txt_r5"], found["img_r5"]) == (10, 50)
     assert (found["txt_r10"], found["img_r10"]) == (20, 100)
+
+
+def test_a_rigged_model_finds_all_and_a_random_one_as_many_as_chance():
+    """100 images of 1 to 5 captions. By chance a text has its image among the first k of 100 in k of 100 cases, and an
+    image one of its c texts among the first k of 300 unless all c are among the others."""
+    img2txt, txt2img = {}, {}
+    for image in range(100):
+        img2txt[image] = list(range(len(txt2img), len(txt2img) + 1 + image % 5))
+        txt2img.update(dict.fromkeys(img2txt[image], image))
+    right = np.array([[txt2img[text] == image for text in txt2img] for image in img2txt], float)
+    assert set(figures(right, img2txt, txt2img).values()) == {100}
+    found = figures(np.random.default_rng(0).normal(size=right.shape), img2txt, txt2img)
+    for k in (1, 5, 10):
+        by_image = np.array([1 - math.comb(300 - len(own), k) / math.comb(300, k) for own in img2txt.values()])
+        for way, chances in (("txt", by_image), ("img", np.full(300, k / 100))):
+            deviation = 100 * np.sqrt((chances * (1 - chances)).sum()) / len(chances)
+            assert abs(found[f"{way}_r{k}"] - 100 * chances.mean()) < 3 * deviation
 
 
 def test_a_tied_item_before_counts_and_one_behind_does_not():

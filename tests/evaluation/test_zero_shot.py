@@ -55,6 +55,17 @@ def test_equal_logits_are_at_chance():
     assert (found["acc"], found["acc5"], found["chance"]) == (10, 50, 10)
 
 
+def test_a_rigged_model_is_right_and_a_random_one_at_chance():
+    """1,000 images of ten classes."""
+    numbers = list(range(100, 110))
+    labels = [numbers[image % 10] for image in range(1000)]
+    rigged = zero_shot_figures(np.equal.outer(labels, numbers).astype(float), labels, numbers)
+    assert (rigged["acc"], rigged["acc5"]) == (100, 100)
+    found = zero_shot_figures(np.random.default_rng(0).normal(size=(1000, 10)), labels, numbers)
+    assert abs(found["acc"] - 10) < 3 * 100 * (0.1 * 0.9 / 1000) ** 0.5
+    assert abs(found["acc5"] - 50) < 3 * 100 * (0.5 * 0.5 / 1000) ** 0.5
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="label 7 is none of the set's 3 classes"):
         zero_shot_figures(np.zeros((1, 3)), [7], [6, 11, 13])

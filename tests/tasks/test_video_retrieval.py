@@ -10,6 +10,7 @@ import vilts
 from clips_of_grey import write_clip, write_sound
 from grey_scorer import PLAIN, GreyScorer
 from lavis.common.registry import registry
+from lavis.tasks.retrieval import RetrievalTask
 from omegaconf import OmegaConf
 from tiny_blip import build_tiny, register_tiny
 
@@ -62,6 +63,17 @@ def test_ranks_and_median_by_hand():
     found = figures(ranks)
     assert (found["vid_r1"], found["vid_r5"], found["vid_mdr"]) == (25, 100, 2.5)
     assert found["agg_metrics"] == pytest.approx((25 + 100 + 100) / 3)
+
+
+def test_hit_rates_are_those_of_lavis(tmp_path, monkeypatch):
+    """Which has no median."""
+    monkeypatch.setitem(registry.mapping["paths"], "output_dir", str(tmp_path))  # its figures are written there
+    scores, own = np.random.default_rng(1).normal(size=(40, 40)) + 2 * np.eye(40), list(range(40))
+    stock = RetrievalTask._report_metrics(scores.T, scores, dict(enumerate(own)), {video: [video] for video in own})
+    found = figures(ranks_of(scores, own, own, 40))
+    for k in (1, 5, 10):
+        assert 20 < found[f"vid_r{k}"] == pytest.approx(stock[f"img_r{k}"])
+    assert not [name for name in stock if "mdr" in name.lower()]
 
 
 def test_texts_of_an_unreadable_video_come_last():

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from lavis.datasets.datasets.retrieval_datasets import VideoRetrievalEvalDataset
 
 from lavis_tldr.datasets.downstream.msrvtt import MADE, convert, read_captions
 
@@ -30,6 +31,14 @@ def test_lavis_list_is_made_of_the_official_one(tmp_path, name):
     (tmp_path / official).write_text(LAYOUTS[name])
     assert convert(tmp_path) == [f"msrvtt_test.json: 2 videos, 2 captions, from {official}"]
     assert json.loads((tmp_path / MADE).read_text()) == json.loads(LAYOUTS["lavis.json"])
+
+
+def test_lavis_reads_the_list(tmp_path):
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text(LAYOUTS["sentence.csv"])
+    convert(tmp_path)
+    stock = VideoRetrievalEvalDataset(None, str, str(tmp_path), [str(tmp_path / MADE)])
+    assert stock.text == ["a man sings, loudly", "a dog"]
+    assert (stock.txt2img, [row["video"] for row in stock.annotation]) == ({0: 0, 1: 1}, list(CAPTIONS))
 
 
 def test_several_captions_of_a_video(tmp_path):
