@@ -26,7 +26,9 @@ def own_evaluation(kind: str, asked: str) -> Evaluation:
     annotations, _, images = places.rpartition(",")
     if not (name and annotations and images):
         raise ValueError(f"--{kind} takes NAME=LIST,IMAGES, found {asked!r}; such as photos=data/dev.json,data/images")
-    if name in EVALUATIONS or name != Path(name).name or " " in name:
+    # The kind is part of it: retrieval and captions on one set are two results.
+    full_name = f"{name}_{kind}"
+    if full_name in EVALUATIONS or name != Path(name).name or " " in name:
         raise ValueError(f"--{kind}: the name {name!r} is taken, or none of a file: choose another.")
     if not Path(annotations).is_file() or not Path(images).is_dir():
         raise ValueError(f"--{kind} {name}: there is no list {annotations}, or no folder {images}.")
@@ -35,7 +37,7 @@ def own_evaluation(kind: str, asked: str) -> Evaluation:
         source["format"] = "lavis_json"
     return replace(
         EVALUATIONS[_LIKE[kind]],
-        name=name,
+        name=full_name,
         title=name,
         tables=(),
         set="",

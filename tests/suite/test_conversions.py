@@ -27,7 +27,7 @@ def test_a_stock_blip_pretraining_is_evaluated_as_stock_retrieval(toys, album, t
     (outcome,) = evaluate(checkpoint, options=options, **asked)
     assert outcome.status == "done", outcome.told
     folder = tmp_path / "out" / "stock" / "blip_pretrain_zero-shot_seed4"
-    result = read_result(folder / "photos.json")
+    result = read_result(folder / "photos_retrieval.json")
     assert (result.family, result.arch) == ("BLIP", "blip_pretrain") and result.settings["test"]["model"][
         "arch"
     ] == "blip_retrieval"

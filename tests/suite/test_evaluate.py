@@ -128,7 +128,7 @@ def test_retrieval_on_a_set_of_ones_own_by_a_task_of_ours(toys, checkpoint, albu
     asked = {"retrieval": [f"photos={places}"], "options": ["run.task=tldr_pretrain", "run.num_workers=0"]}
     (outcome,) = run(checkpoint, tmp_path, **asked)
     assert outcome.status == "done", outcome.told
-    result = read_result(tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "photos.json")
+    result = read_result(tmp_path / "out" / "clip_whole" / "clip_pretrain_zero-shot_seed0" / "photos_retrieval.json")
     assert 0 <= result.figures["test"]["txt_r1"] <= result.figures["test"]["txt_r5"] <= 100
 
 
