@@ -20,12 +20,7 @@ def tiny_blips(tmp_path, monkeypatch):
 
 @pytest.fixture
 def contrastive_vilt(tmp_path):
-    """A ViLT with a contrastive head in the least form that the contract allows."""
-    model = tiny_vilt(tmp_path).eval()
-    model.itc = nn.Identity()
-    model.itc_image = lambda tokens, mask: F.normalize(tokens[:, 0], dim=-1)
-    model.itc_text = lambda ids, mask: F.normalize(model.vilt.embeddings.embed_text(ids)[:, 0], dim=-1)
-    return model
+    return tiny_vilt(tmp_path, itc_width=16).eval()
 
 
 def assert_unit(embeddings: torch.Tensor) -> None:
