@@ -238,6 +238,7 @@ _ALL = (
             Figure("cider", "CIDEr", unit=""),
             *(Figure(f"cider_{domain}", f"CIDEr {domain}", unit="") for domain in _DOMAINS),
         ),
+        run={"repetition_penalty": 1.1},  # BLIP's here; of COCO's captions 1.0
     ),
     Evaluation(
         name="msrvtt",

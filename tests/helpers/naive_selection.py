@@ -132,7 +132,7 @@ def deviation(values):
     if not values:
         return 1.0
     mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)) or 1.0
+    return math.sqrt(math.fsum((value - mean) * (value - mean) for value in values) / len(values)) or 1.0
 
 
 def nan_is_none(value):

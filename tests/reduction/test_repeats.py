@@ -175,7 +175,7 @@ def test_deviation_has_the_same_bits_in_any_blocks(values, random, size):
     expected = 1.0
     if finite:
         mean = math.fsum(finite) / len(finite)
-        expected = math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / len(finite)) or 1.0
+        expected = math.sqrt(math.fsum((value - mean) * (value - mean) for value in finite) / len(finite)) or 1.0
     random.shuffle(values)
     blocks = [np.array(values[start : start + size], np.float32) for start in range(0, len(values), size)]
     assert deviation(lambda: blocks) == expected

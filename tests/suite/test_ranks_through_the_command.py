@@ -1,6 +1,7 @@
 """The command in two gloo processes: answers, pairs and captions are those of one, and written once."""
 
 import json
+import os
 from pathlib import Path
 
 import official_sets
@@ -32,6 +33,7 @@ def evaluate_all(folder: Path, out: Path) -> list[str]:
 
 def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
+    os.environ["RANK"] = str(rank)  # as torch.distributed.run sets it; results are written by the first alone
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     statuses = evaluate_all(Path(folder), Path(folder) / "two")
     (Path(folder) / f"{rank}.json").write_text(json.dumps(statuses))
