@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from lavis_tldr.models.collectives import share
 from lavis_tldr.models.scorers import ImageTextScorer, ReadImages
 from lavis_tldr.progress import progress
-from lavis_tldr.runners.loaders import eval_loader
 from lavis_tldr.tasks.gathering import merge_ranks
+from lavis_tldr.tasks.own_share import own_share
 
 logger = logging.getLogger(__name__)
 
@@ -109,19 +108,10 @@ def _passes(
 def _share_of_images(
     scorer: ImageTextScorer, data_loader, what: str
 ) -> Iterator[tuple[Sequence[int], Mapping[str, Tensor]]]:
-    """This process's batches of images, and their places in the set.
-
-    Not the loader's own batches: whether a runner shares a set out, and pads the shares, is another's setting.
-    """
-    loader = eval_loader(
-        data_loader.dataset,
-        batch_size=data_loader.batch_size,
-        num_workers=data_loader.num_workers,
-        collate_fn=getattr(data_loader.dataset, "collater", None) or default_collate,
-        cuda=scorer.device.type == "cuda",
-        split=True,
-    )
-    numbers, size = share(range(len(data_loader.dataset))), data_loader.batch_size
+    """This process's batches of images, and their places in the set."""
+    size = data_loader.batch_size
+    loader = own_share(data_loader, scorer.device.type == "cuda", size)
+    numbers = share(range(len(data_loader.dataset)))
     batches = progress(loader, what, "batch") if what else loader
     for place, samples in enumerate(batches):
         yield numbers[place * size : (place + 1) * size], samples

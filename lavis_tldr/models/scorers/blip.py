@@ -38,13 +38,6 @@ class BlipScorer(ImageTextScorer):
         self.text_length = max(_TEXT_LENGTH, model.max_txt_len)
         self._tokens = TokenRows(self._encode, model.tokenizer.pad_token_id)
 
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    def embed_images(self, samples: Mapping[str, Any]) -> Tensor:
-        return self.embed_read(self.read_images(samples))
-
     def embed_read(self, images: ReadImages) -> Tensor:
         """`embed_images` of images read before."""
         return F.normalize(self.project_read(images), dim=-1)

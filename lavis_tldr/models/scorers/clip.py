@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from lavis.models.clip_models.model import CLIP
 from torch import Tensor
@@ -28,10 +27,6 @@ class ClipScorer(ImageTextScorer):
         self.embeds, self.matches = True, False
         self.model = model
         self._tokenize = model.tokenizer if isinstance(model, ContrastiveClip) else BPETokenizer(model.context_length)
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
 
     def embed_images(self, samples: Mapping[str, Any]) -> Tensor:
         images = with_image(samples)["image"].to(self.device)

@@ -61,13 +61,13 @@ class ImageTextScorer(ABC):
     matches: bool
 
     @property
-    @abstractmethod
     def device(self) -> torch.device:
         """Where the model is."""
+        return self.model.device
 
-    @abstractmethod
     def embed_images(self, samples: Mapping[str, Any]) -> Tensor:
         """Unit embeddings, (B, E) float32."""
+        return self.embed_read(self.read_images(samples))
 
     @abstractmethod
     def embed_texts(self, texts: list[str]) -> Tensor:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lavis_tldr.models.scorers.precision import full_precision
@@ -26,13 +25,6 @@ class ViltScorer(ImageTextScorer):
         self.embeds, self.matches = getattr(model, "itc", None) is not None, True
         self.model = model
         self._tokens = TokenRows(self._encode, model.tokenizer.pad)
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    def embed_images(self, samples: Mapping[str, Any]) -> Tensor:
-        return self.embed_read(self.read_images(samples))
 
     def embed_read(self, images: ReadImages) -> Tensor:
         """`embed_images` of images read before."""
