@@ -11,8 +11,8 @@ from lavis_tldr.evaluation.predictions import check_ids
 from lavis_tldr.skills import COMPARE
 from lavis_tldr.tasks.abilities import require_model
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
-from lavis_tldr.tasks.finite_outputs import finite_outputs
 from lavis_tldr.tasks.gathering import gather_by_key
+from lavis_tldr.tasks.own_sets import EvaluatesOwnSets
 from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
@@ -21,16 +21,13 @@ NAME = "tldr_nlvr"
 
 
 @registry.register_task(NAME)
-class NlvrTask(MultimodalClassificationTask):
+class NlvrTask(EvaluatesOwnSets, MultimodalClassificationTask):
     """As LAVIS's ``multimodal_classification`` on ``nlvr``; tells consistency beside accuracy, both in percent, and the
     same on any number of ranks. What a run config leaves out under ``run`` is as the packaged ``finetune_run.yaml``.
     """
 
     RUN_DEFAULTS = FINETUNING
-
-    def __init__(self):
-        super().__init__()
-        self._dataset: NlvrEvaluation | None = None
+    BUILDER, EVALUATED = NAME, NlvrEvaluation
 
     @classmethod
     def setup_task(cls, cfg) -> "NlvrTask":
@@ -42,24 +39,6 @@ class NlvrTask(MultimodalClassificationTask):
         require_model(cfg, NAME, COMPARE)
         fill_run_defaults(cfg.run_cfg, cls.RUN_DEFAULTS)
         return cls()
-
-    def before_evaluation(self, model, dataset, **kwargs) -> None:
-        """Take the set that is evaluated next.
-
-        Raises:
-            ValueError: If it is of another builder.
-        """
-        if not isinstance(dataset, NlvrEvaluation):
-            raise ValueError(
-                f"the task {NAME} evaluates sets of the builder tldr_nlvr, not {type(dataset).__name__}: give "
-                "datasets.tldr_nlvr a val or test."
-            )
-        super().before_evaluation(model, dataset, **kwargs)
-        self._dataset = dataset
-
-    def evaluation(self, model, data_loader, cuda_enabled: bool = True) -> list[dict]:
-        with finite_outputs(model):
-            return super().evaluation(model, data_loader, cuda_enabled=cuda_enabled)
 
     def after_evaluation(self, val_result: list[dict], split_name: str, **kwargs) -> dict[str, float]:
         """Write what was told of each example; ``acc`` and, where examples have identifiers, ``consistency``.

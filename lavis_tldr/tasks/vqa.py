@@ -11,8 +11,8 @@ from lavis_tldr.evaluation.vqa_accuracy import vqa_accuracy
 from lavis_tldr.skills import ANSWER
 from lavis_tldr.tasks.abilities import require_model
 from lavis_tldr.tasks.evaluation_results import tell_figures, write_predictions
-from lavis_tldr.tasks.finite_outputs import finite_outputs
 from lavis_tldr.tasks.gathering import gather_by_key
+from lavis_tldr.tasks.own_sets import EvaluatesOwnSets
 from lavis_tldr.tasks.run_defaults import FINETUNING, fill_run_defaults
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _METHODS = {"blip_vqa": ("rank", "generate"), "vilt_vqa": ("rank",)}
 
 
 @registry.register_task(NAME)
-class VqaAccuracyTask(VQATask):
+class VqaAccuracyTask(EvaluatesOwnSets, VQATask):
     """As LAVIS's ``vqa``, and as its settings under ``run`` say (``inference_method``, ``num_beams``, ...), but told by
     the accuracy of 2021, right on any number of ranks, and with no length of list that takes hours.
 
@@ -32,10 +32,10 @@ class VqaAccuracyTask(VQATask):
     """
 
     RUN_DEFAULTS = FINETUNING
+    BUILDER, EVALUATED = NAME, VqaEvaluation
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._dataset: VqaEvaluation | None = None
         self._brings_answers = False  # the model chooses among answers of its own
 
     @classmethod
@@ -64,24 +64,6 @@ class VqaAccuracyTask(VQATask):
                 "answer_list (`lavis-tldr data convert vqa` makes answer_list.json), or set it to generate."
             )
         return datasets
-
-    def before_evaluation(self, model, dataset, **kwargs) -> None:
-        """Take the set that is evaluated next.
-
-        Raises:
-            ValueError: If it is of another builder.
-        """
-        if not isinstance(dataset, VqaEvaluation):
-            raise ValueError(
-                f"the task {NAME} evaluates sets of the builder tldr_vqa, not {type(dataset).__name__}: give "
-                "datasets.tldr_vqa a val or test."
-            )
-        super().before_evaluation(model, dataset, **kwargs)
-        self._dataset = dataset
-
-    def evaluation(self, model, data_loader, cuda_enabled: bool = True) -> list[dict]:
-        with finite_outputs(model):
-            return super().evaluation(model, data_loader, cuda_enabled=cuda_enabled)
 
     def after_evaluation(self, val_result: list[dict], split_name: str, **kwargs) -> dict[str, float] | None:
         """Write the answers, ``[{"question_id": int, "answer": str}]``; their accuracy in percent, if it can be told.
